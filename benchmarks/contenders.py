@@ -1,0 +1,420 @@
+"""The contenders of speed.py. Each is a process of its own, which measures when it is asked to and sleeps otherwise.
+
+It reads a request per line from its input and writes the answer to its output, both in JSON. A measurement is prepared
+at the first request and kept for the next ones, until another is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from statistics import median
+from typing import Any
+
+import numpy as np
+from networks import CLASSES, NETWORKS, ReferenceNetwork, torch_network
+
+Measurement = Callable[[int], list[float]]  # repetitions -> seconds of each, or megabytes
+
+LEARNING_RATE = 1e-3
+WARM_UP = 3  # calls at the start of a turn that do not count: the other contenders have had the caches
+CHUNK = 64  # rows that PyTorch predicts at a time, if that is faster than all at once
+STEP_IMAGES = 2048  # that the batches of the training step are taken from
+MEMORY_STEPS = 30
+ESTIMATOR_IMAGES = 640  # that the estimators are fitted to before they predict one
+BLOB_ROWS = 50
+UPDATES = 1000  # of the small fit
+
+
+def timed(call: Callable[[], Any], repetitions: int, warm_up: int = WARM_UP) -> list[float]:
+    """Seconds of each call, after a few that do not count."""
+    for _ in range(warm_up):
+        call()
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def random_images(network: ReferenceNetwork, n: int) -> tuple[Any, Any]:
+    """Images (n, h, w, c) in float32 and classes (n,)."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, *network.input_shape), dtype=np.float32), rng.integers(CLASSES, size=n)
+
+
+def batches(batch: int) -> Iterator[Any]:
+    """Row numbers of one batch after the other, without end."""
+    return cycle(np.random.default_rng(0).integers(STEP_IMAGES, size=(STEP_IMAGES // 64, batch)))
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had, in MB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, kilobytes elsewhere
+
+
+# -- skcnn
+
+
+def skcnn_step(network: ReferenceNetwork, batch: int) -> Measurement:
+    """A training step, with the engine as `skcnn.training.train` drives it."""
+    return _skcnn_step(network, batch, *random_images(network, STEP_IMAGES))
+
+
+def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
+    from skcnn.parallel import Team, one_blas_thread, thread_count
+    from skcnn.training import Data, Passes, Progress
+
+    model = _skcnn_model(network)
+    recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
+    data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
+    slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
+    progress = Progress(0, slots)
+    passes = Passes(model, data, recipe, progress)
+    rows = batches(batch)
+
+    def step(team: Team) -> float:
+        used = next(rows)
+        recorded = passes.of(len(used))
+        recorded.load(data, used)
+        progress.steps += 1
+        passes._scalars[:] = recipe.optimizer.tick(progress.steps, recipe.learning_rate)
+        return recorded.run(team)
+
+    def measure(repetitions: int) -> list[float]:
+        threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
+        with one_blas_thread, np.errstate(all="ignore"), Team(min(threads, passes.shards)) as team:
+            return timed(lambda: step(team), repetitions)
+
+    return measure
+
+
+def skcnn_inference(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Raw predictions."""
+    from skcnn.predictor import Predictor
+
+    model = _skcnn_model(network)
+    predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+    images, _ = random_images(network, rows)
+    return lambda repetitions: timed(lambda: predictor.raw(images), repetitions)
+
+
+def skcnn_epoch(network: ReferenceNetwork, rows: int) -> Measurement:
+    """A whole fit of one epoch, from the validation of the input to the fitted attributes."""
+    images, y = random_images(network, rows)
+    classifier = _skcnn_classifier(network, max_iter=1)
+    classifier.fit(images, y)
+    return lambda repetitions: timed(lambda: classifier.fit(images, y), repetitions, warm_up=0)
+
+
+def skcnn_memory(network: ReferenceNetwork, batch: int) -> Measurement:
+    """Peak memory of training steps above that of the imports and the data."""
+    images, y = random_images(network, STEP_IMAGES)
+
+    def measure(repetitions: int) -> list[float]:
+        before = peak_memory()
+        _skcnn_step(network, batch, images, y)(MEMORY_STEPS - WARM_UP)
+        return [peak_memory() - before]
+
+    return measure
+
+
+def skcnn_one_image(network: ReferenceNetwork, rows: int) -> Measurement:
+    """The estimator's probabilities."""
+    images, y = random_images(network, ESTIMATOR_IMAGES)
+    classifier = _skcnn_classifier(network, max_iter=1).fit(images, y)
+    return lambda repetitions: timed(lambda: classifier.predict_proba(images[:rows]), repetitions)
+
+
+def skcnn_small_fit(network: None, rows: int) -> Measurement:
+    """Many updates on a little data, as scikit-learn's estimator checks do."""
+    from skcnn import CNNClassifier
+
+    return _small_fit(CNNClassifier(max_iter=UPDATES, tol=0.0, n_iter_no_change=UPDATES, random_state=0), rows)
+
+
+def skcnn_versions() -> dict[str, str]:
+    """What skcnn runs on."""
+    from threadpoolctl import threadpool_info
+
+    import skcnn
+
+    blas = {
+        " ".join(str(library.get(key)) for key in ("internal_api", "version", "architecture"))
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+    return {
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "BLAS": ", ".join(sorted(blas)),
+        "skcnn": skcnn.__version__,
+    }
+
+
+def _skcnn_model(network: ReferenceNetwork) -> Any:
+    from skcnn.network import Network
+    from skcnn.scaling import no_scaling
+    from skcnn.training import Model
+
+    bound = Network(network.layers, network.input_shape, CLASSES)
+    rng = np.random.default_rng(0)
+    weights, state = (bound.initial(layout, rng, np.float32) for layout in (bound.weights, bound.state))
+    return Model(bound, no_scaling(network.input_shape[2]), weights, state)
+
+
+def _skcnn_classifier(network: ReferenceNetwork, batch_size: int = 64, max_iter: int = 1) -> Any:
+    """As the opponent: neither standardization nor weight decay."""
+    from skcnn import CNNClassifier
+
+    return CNNClassifier(
+        layers=list(network.layers),
+        learning_rate=LEARNING_RATE,
+        alpha=0.0,
+        batch_size=batch_size,
+        max_iter=max_iter,
+        standardize=False,
+        random_state=0,
+    )
+
+
+# -- PyTorch
+
+
+def torch_step(network: ReferenceNetwork, batch: int) -> Measurement:
+    """A training step."""
+    return _torch_step(network, batch, *random_images(network, STEP_IMAGES))
+
+
+def _torch_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
+    import torch
+
+    x, target = torch.from_numpy(images), torch.from_numpy(y)
+    update = _torch_update(network)
+    rows = (torch.from_numpy(used) for used in batches(batch))
+
+    def step() -> float:
+        used = next(rows)
+        return update(_channels_last(x[used]), target[used])
+
+    return lambda repetitions: timed(step, repetitions)
+
+
+def torch_inference(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Raw predictions; of many rows in the way that is faster, all at once or in chunks."""
+    import torch
+
+    model = torch_network(network).eval()
+    x = _channels_last(torch.from_numpy(random_images(network, rows)[0]))
+    ways: list[Callable[[], Any]] = [lambda: model(x)]
+    if rows > CHUNK:
+        ways.append(lambda: torch.cat([model(chunk) for chunk in x.split(CHUNK)]))
+
+    def measure(repetitions: int) -> list[float]:
+        with torch.inference_mode():
+            return min((timed(way, repetitions) for way in ways), key=median)
+
+    return measure
+
+
+def torch_epoch(network: ReferenceNetwork, rows: int) -> Measurement:
+    """The plain training loop that everybody writes, from the fresh model to its loss."""
+    import torch
+
+    images, y = random_images(network, rows)
+    x, target = torch.from_numpy(images), torch.from_numpy(y)
+
+    def fit() -> float:
+        update = _torch_update(network)
+        total = 0.0
+        for used in torch.randperm(rows).split(64):
+            total += update(_channels_last(x[used]), target[used]) * len(used)
+        return total / rows
+
+    fit()
+    return lambda repetitions: timed(fit, repetitions, warm_up=0)
+
+
+def torch_memory(network: ReferenceNetwork, batch: int) -> Measurement:
+    """Peak memory of training steps above that of the imports and the data."""
+    import torch
+
+    # The first optimizer imports some 70 MB of modules, which are imports as well.
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    images, y = random_images(network, STEP_IMAGES)
+
+    def measure(repetitions: int) -> list[float]:
+        before = peak_memory()
+        _torch_step(network, batch, images, y)(MEMORY_STEPS - WARM_UP)
+        return [peak_memory() - before]
+
+    return measure
+
+
+def torch_versions() -> dict[str, str]:
+    """What the opponent is."""
+    import torch
+
+    return {"PyTorch": torch.__version__}
+
+
+def _torch_update(network: ReferenceNetwork) -> Callable[[Any, Any], float]:
+    """A fresh model's training step, as a function of a batch."""
+    import torch
+
+    model = torch_network(network).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    criterion = torch.nn.CrossEntropyLoss()
+
+    def update(x: Any, target: Any) -> float:
+        optimizer.zero_grad()
+        loss = criterion(model(x), target)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return update
+
+
+def _channels_last(x: Any) -> Any:
+    """x (n, h, w, c) -> (n, c, h, w) over the same memory, which is what PyTorch calls channels last."""
+    return x.permute(0, 3, 1, 2)
+
+
+# -- the neighbours
+
+
+def skorch_one_image(network: ReferenceNetwork, rows: int) -> Measurement:
+    """The probabilities of skorch's estimator."""
+    import torch
+    from skorch import NeuralNetClassifier
+
+    images, y = random_images(network, ESTIMATOR_IMAGES)
+    images = images.transpose(0, 3, 1, 2)
+    classifier = NeuralNetClassifier(
+        torch_network(network),
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=LEARNING_RATE,
+        batch_size=64,
+        max_epochs=1,
+        train_split=None,
+        verbose=0,
+    ).fit(images, y)
+    return lambda repetitions: timed(lambda: classifier.predict_proba(images[:rows]), repetitions)
+
+
+def skorch_versions() -> dict[str, str]:
+    """What runs the opponent."""
+    import skorch
+
+    return torch_versions() | {"skorch": skorch.__version__}
+
+
+def sklearn_small_fit(network: None, rows: int) -> Measurement:
+    """The small fit, by scikit-learn's own network."""
+    from sklearn.neural_network import MLPClassifier
+
+    return _small_fit(
+        MLPClassifier(
+            hidden_layer_sizes=(128,),
+            batch_size=rows,
+            max_iter=UPDATES,
+            tol=0.0,
+            n_iter_no_change=UPDATES,
+            random_state=0,
+        ),
+        rows,
+    )
+
+
+def sklearn_versions() -> dict[str, str]:
+    """What the neighbour is."""
+    import sklearn
+
+    return {"scikit-learn": sklearn.__version__}
+
+
+def _small_fit(classifier: Any, rows: int) -> Measurement:
+    """Fits to two blobs in the plane, each batch all rows, so that an epoch is an update."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    # scikit-learn's warns when it reaches max_iter, which is what is wanted here.
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    y = np.arange(rows) % 2
+    X = np.random.default_rng(0).normal(size=(rows, 2)) + 2 * y[:, None]
+    if classifier.fit(X, y).n_iter_ != UPDATES:
+        raise RuntimeError(f"{classifier!r} made {classifier.n_iter_} updates in place of {UPDATES}.")
+    return lambda repetitions: timed(lambda: classifier.fit(X, y), repetitions, warm_up=0)
+
+
+# -- the process
+
+VERSIONS: dict[str, Callable[[], dict[str, str]]] = {
+    "skcnn": skcnn_versions,
+    "torch": torch_versions,
+    "skorch": skorch_versions,
+    "sklearn": sklearn_versions,
+}
+MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
+    "skcnn": {
+        "step": skcnn_step,
+        "inference": skcnn_inference,
+        "epoch": skcnn_epoch,
+        "memory": skcnn_memory,
+        "one image": skcnn_one_image,
+        "small fit": skcnn_small_fit,
+    },
+    "torch": {
+        "step": torch_step,
+        "inference": torch_inference,
+        "epoch": torch_epoch,
+        "memory": torch_memory,
+    },
+    "skorch": {"one image": skorch_one_image},
+    "sklearn": {"small fit": sklearn_small_fit},
+}
+
+
+def hold_threads(library: str, threads: int) -> None:
+    """Give every contender the same number of threads."""
+    if library in ("torch", "skorch"):
+        import torch
+
+        torch.set_num_threads(threads)
+    else:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(threads)
+
+
+def serve(library: str, threads: int) -> None:
+    """Answer requests until the input ends."""
+    hold_threads(library, threads)
+    prepared: tuple[Any, Measurement] | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["measure"] == "versions":
+            answer: Any = VERSIONS[library]()
+        else:
+            key = request["measure"], request["net"], request["size"]
+            if prepared is None or prepared[0] != key:
+                prepared = None  # the old one's memory first
+                network = NETWORKS.get(request["net"])
+                prepared = key, MEASUREMENTS[library][request["measure"]](network, request["size"])
+            answer = prepared[1](request["repetitions"])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,159 @@
+"""What the classifier learns from the MNIST handwritten digits: accuracies on the test set, and what is wanted.
+
+The digits come from ``mnist.npz`` in the folder that the environment variable SKCNN_DATA names (arrays X_train,
+y_train, X_test, y_test), else from OpenML through scikit-learn, which keeps them for the next time.
+
+    SKCNN_DATA=folder python benchmarks/mnist.py small full default
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skcnn import CNNClassifier
+from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+
+TRAINING_ROWS = 60_000
+SMALL_TRAINING_ROWS, SMALL_TEST_ROWS = 5_000, 1_000
+SEEDS = (0, 1, 2)
+EPOCHS = 5  # of the default classifier
+LAYERS = (
+    *(Conv2D(8), ReLU(), MaxPool2D()),
+    *(Conv2D(16), ReLU(), MaxPool2D()),
+    *(Flatten(), Dense(128), ReLU()),
+)
+HELP = """\
+There is no MNIST: {reason}
+Either set SKCNN_DATA to a folder with mnist.npz, which holds X_train (60000, 28, 28), y_train (60000,),
+X_test (10000, 28, 28) and y_test (10000,) in uint8; or run once where there is a network and pandas is installed, so
+that sklearn.datasets.fetch_openml("mnist_784") can download it."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images (n, h, w) as they are, in uint8, and their classes."""
+
+    X_train: Any
+    y_train: Any
+    X_test: Any
+    y_test: Any
+
+
+@dataclass
+class Result:
+    """What a run has come to."""
+
+    seconds: float  # of training
+    accuracy: float
+    note: str = ""
+
+
+def load() -> Digits:
+    """The digits, from a file or from OpenML; exits with code 1 and advice where there is neither."""
+    folder = os.environ.get("SKCNN_DATA")
+    file = Path(folder) / "mnist.npz" if folder else None
+    if file is not None and file.is_file():
+        with np.load(file) as arrays:
+            return Digits(*(arrays[name] for name in ("X_train", "y_train", "X_test", "y_test")))
+    try:
+        return fetch()
+    except (OSError, ImportError) as error:  # no network, no pandas
+        missing = "SKCNN_DATA is not set" if file is None else "the folder SKCNN_DATA has no mnist.npz"
+        print(HELP.format(reason=f"{missing}, and OpenML cannot be used ({error})."), file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def fetch() -> Digits:
+    """The digits from OpenML, in their original order, in which the first 60,000 are for training."""
+    from sklearn.datasets import fetch_openml
+
+    X, y = fetch_openml("mnist_784", version=1, as_frame=False, return_X_y=True)
+    images, classes = X.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.uint8)
+    n = TRAINING_ROWS
+    return Digits(images[:n], classes[:n], images[n:], classes[n:])
+
+
+@contextmanager
+def stopwatch(seconds: list[float]) -> Iterator[None]:
+    """Append how long the block takes."""
+    start = time.perf_counter()
+    yield
+    seconds.append(time.perf_counter() - start)
+
+
+def small(digits: Digits) -> Result:
+    """A small network on 5,000 images for 5 epochs; means over three seeds."""
+    X, y = digits.X_train[:SMALL_TRAINING_ROWS], digits.y_train[:SMALL_TRAINING_ROWS]
+    X_test, y_test = digits.X_test[:SMALL_TEST_ROWS], digits.y_test[:SMALL_TEST_ROWS]
+    seconds: list[float] = []
+    accuracies = []
+    for seed in SEEDS:
+        classifier = CNNClassifier(layers=list(LAYERS), max_iter=5, random_state=seed)
+        with stopwatch(seconds):
+            classifier.fit(X, y)
+        accuracies.append(classifier.score(X_test, y_test))
+    each = ", ".join(f"{accuracy:.3f}" for accuracy in accuracies)
+    return Result(float(np.mean(seconds)), float(np.mean(accuracies)), f"means over seeds: {each}")
+
+
+def full(digits: Digits) -> Result:
+    """The small network on all images for 3 epochs."""
+    seconds: list[float] = []
+    classifier = CNNClassifier(layers=list(LAYERS), max_iter=3, random_state=0)
+    with stopwatch(seconds):
+        classifier.fit(digits.X_train, digits.y_train)
+    return Result(sum(seconds), classifier.score(digits.X_test, digits.y_test), "3 epochs")
+
+
+def default(digits: Digits) -> Result:
+    """The default classifier on all images, looked at after each epoch: partial_fit does what fit would do."""
+    classifier = CNNClassifier(max_iter=EPOCHS, random_state=0)
+    seconds: list[float] = []
+    accuracies = []
+    for epoch in range(1, EPOCHS + 1):
+        with stopwatch(seconds):
+            classifier.partial_fit(digits.X_train, digits.y_train, classes=np.arange(10))
+        accuracies.append(classifier.score(digits.X_test, digits.y_test))
+        print(f"default, epoch {epoch}: {accuracies[-1]:.4f}", file=sys.stderr, flush=True)
+    best = int(np.argmax(accuracies))
+    note = f"highest, after epoch {best + 1} of {EPOCHS}; after the last {accuracies[-1]:.4f}"
+    return Result(sum(seconds), accuracies[best], note)
+
+
+RUNS = {"small": (small, 0.95), "full": (full, 0.985), "default": (default, 0.990)}
+
+
+def main() -> int:
+    """Run, print a table, and return 1 if an accuracy is lower than wanted."""
+    parser = argparse.ArgumentParser(description="Train on MNIST and compare the accuracies with what is wanted.")
+    parser.add_argument("runs", nargs="*", metavar="run", help=f"{', '.join(RUNS)}; all by default")
+    chosen = parser.parse_args().runs or list(RUNS)
+    for name in chosen:
+        if name not in RUNS:  # argparse cannot have choices for a list that may be empty
+            parser.error(f"there is no run {name!r}, only {', '.join(RUNS)}")
+    digits = load()
+    reached = True
+    print("| run | seconds | accuracy | wanted | |\n| --- | --- | --- | --- | --- |")
+    for name in chosen:
+        run, wanted = RUNS[name]
+        result = run(digits)
+        reached &= result.accuracy >= wanted
+        row = f"| {name} | {result.seconds:.1f} | {result.accuracy:.4f} | {wanted} | {result.note} |"
+        print(row, flush=True)
+    if not reached:
+        print("A wanted accuracy was not reached.", file=sys.stderr)
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

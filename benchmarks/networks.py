@@ -1,0 +1,99 @@
+"""The reference networks of the benchmarks, from a small one for digits to one with batch norm and dropout.
+
+Each is a list of skcnn's hidden layers for images of a given shape, and ends in `CLASSES` outputs. `torch_network`
+translates a list, layer by layer, so that the opponent is the same network and stays it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class ReferenceNetwork:
+    """Hidden layers for images of a shape (h, w, c)."""
+
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+
+
+def _conv_block(filters: int) -> tuple[Layer, ...]:
+    # Batch norm subtracts the mean, and a bias with it.
+    return Conv2D(filters, use_bias=False), BatchNorm(), ReLU()
+
+
+NETWORKS = {
+    "N1": ReferenceNetwork(
+        (28, 28, 1),
+        (
+            *(Conv2D(8), ReLU(), MaxPool2D()),
+            *(Conv2D(16), ReLU(), MaxPool2D()),
+            *(Flatten(), Dense(128), ReLU()),
+        ),
+    ),
+    "N2": ReferenceNetwork(
+        (32, 32, 3),
+        (
+            *(Conv2D(32), ReLU(), MaxPool2D()),
+            *(Conv2D(64), ReLU(), MaxPool2D()),
+            *(Flatten(), Dense(128), ReLU()),
+        ),
+    ),
+    "N3": ReferenceNetwork(
+        (32, 32, 3),
+        (
+            *(*_conv_block(32), *_conv_block(32), MaxPool2D()),
+            *(*_conv_block(64), *_conv_block(64), MaxPool2D()),
+            *(Flatten(), Dense(256), ReLU(), Dropout(0.5)),
+        ),
+    ),
+    "N4": ReferenceNetwork(
+        (8, 8, 1),
+        (
+            *(Conv2D(16), ReLU(), MaxPool2D()),
+            *(Conv2D(32), ReLU(), MaxPool2D()),
+            *(Flatten(), Dense(64), ReLU()),
+        ),
+    ),
+}
+
+
+def torch_network(network: ReferenceNetwork) -> Any:
+    """The same network as a ``torch.nn.Sequential``, with its weights in the channels-last memory format."""
+    import torch
+    from torch import nn
+
+    shape: tuple[int, ...] = network.input_shape
+    modules = []
+    for layer in network.layers:
+        modules.append(_torch_layer(layer, shape))
+        shape = layer.output_shape(shape)
+    modules.append(nn.Linear(shape[0], CLASSES))
+    return nn.Sequential(*modules).to(memory_format=torch.channels_last)
+
+
+def _torch_layer(layer: Layer, shape: tuple[int, ...]) -> Any:
+    """The module that does what ``layer`` does to an input of ``shape``; what the networks above use, no more."""
+    from torch import nn
+
+    match layer:
+        case Conv2D(filters=filters, kernel_size=int(size), strides=1, padding="same"):
+            return nn.Conv2d(shape[-1], filters, size, padding=size // 2, bias=layer.use_bias)
+        case BatchNorm():
+            return nn.BatchNorm2d(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        case ReLU():
+            return nn.ReLU()
+        case MaxPool2D(pool_size=int(size)):
+            return nn.MaxPool2d(size)
+        case Flatten():
+            return nn.Flatten()
+        case Dense(units=units):
+            return nn.Linear(shape[0], units)
+        case Dropout(rate=rate):
+            return nn.Dropout(rate)
+    raise NotImplementedError(f"{layer!r} has no translation to PyTorch yet.")

@@ -1,0 +1,66 @@
+"""Build a network from layers, for colour images.
+
+The knobs of `CNNClassifier` describe blocks of convolution and pooling, and dense layers after them. For everything
+else, ``layers`` takes the hidden layers one by one. The output layer is never in the list: the classifier adds it.
+"""
+
+# %%
+# Colour images are arrays (images, height, width, channels). These are scikit-learn's digits, each painted in a bright
+# colour of its own on a dark one, as 8-bit pixels.
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV, train_test_split
+
+from skcnn import CNNClassifier
+from skcnn.layers import BatchNorm, Conv2D, Dropout, GlobalAvgPool2D, ReLU
+
+digits = load_digits()
+rng = np.random.default_rng(0)
+ink = rng.uniform(128, 255, size=(len(digits.images), 1, 1, 3))
+paper = rng.uniform(0, 100, size=ink.shape)
+strength = digits.images[..., None] / 16
+images = (strength * ink + (1 - strength) * paper).astype(np.uint8)
+X_train, X_test, y_train, y_test = train_test_split(images, digits.target, stratify=digits.target, random_state=0)
+print("training images:", X_train.shape, X_train.dtype)
+
+# %%
+# A small network without dense layers. Strides take the place of pooling, and the mean over each channel that of
+# flattening. A convolution right before a batch norm needs no bias.
+layers = [
+    Conv2D(16, use_bias=False), BatchNorm(), ReLU(),
+    Conv2D(32, strides=2, use_bias=False), BatchNorm(), ReLU(),
+    Conv2D(64, use_bias=False), BatchNorm(), ReLU(),
+    GlobalAvgPool2D(), Dropout(0.2),
+]  # fmt: skip
+classifier = CNNClassifier(layers=layers, learning_rate=1e-2, schedule="cosine", max_iter=12, random_state=0)
+classifier.fit(X_train, y_train)
+print(classifier.summary())
+print(f"accuracy on the test images: {classifier.score(X_test, y_test):.3f}")
+
+# %%
+# The arrays are found under the names of the summary.
+for name in ("conv1.kernel", "batchnorm1.scale", "output.kernel"):
+    print(f"{name:16}  {classifier.parameters_[name].shape}")
+
+# %%
+# The same images may come as rows, as they do from a table. ``input_shape`` says what a row is; a fitted classifier
+# knows it.
+rows = X_train.reshape(len(X_train), -1)
+on_rows = CNNClassifier(layers=layers, input_shape=(8, 8, 3), max_iter=1, random_state=0).fit(rows, y_train)
+print("fitted on rows", rows.shape, "as images", on_rows.input_shape_)
+same = np.array_equal(on_rows.predict(X_test), on_rows.predict(X_test.reshape(len(X_test), -1)))
+print("images and rows are predicted alike:", same)
+
+# %%
+# Fields of layers can be searched and set by the same names.
+print("names of the second convolution:", [name for name in classifier.get_params() if "conv2" in name][:3], "...")
+grid = {"layers__conv1__filters": [8, 16], "layers__dropout1__rate": [0.0, 0.2]}
+search = GridSearchCV(classifier.set_params(max_iter=4), grid, cv=2).fit(X_train, y_train)
+print("best of the search:", search.best_params_)
+
+# %%
+# What does not fit together is said by ``fit``, with the layer and the remedy.
+try:
+    CNNClassifier(layers=[Conv2D(32), ReLU()]).fit(X_train, y_train)
+except ValueError as error:
+    print("ValueError:", error)

@@ -1,0 +1,85 @@
+"""Search over a CNN inside a Pipeline: knobs, whole layers, whole optimizers and what lies inside them.
+
+A `CNNClassifier` takes part in ``Pipeline`` and ``GridSearchCV`` as every estimator does. This example shows which
+values can be searched, and how a validation set goes through the transformers that stand in front.
+"""
+
+# %%
+# Transformers want rows, so the digits come as rows of 64 pixels. The classifier sees that 64 is a square number and
+# takes them as images of 8 x 8; ``input_shape`` says so where it cannot be guessed.
+import sklearn
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from skcnn import CNNClassifier
+from skcnn.layers import BatchNorm, Conv2D, Dense, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU
+from skcnn.optimizers import SGD
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
+
+
+def show(search):
+    """Print a line for each combination that was tried, the best first."""
+    results = search.cv_results_
+    for i in results["mean_test_score"].argsort()[::-1]:
+        values = ", ".join(f"{name} = {value}" for name, value in results["params"][i].items())
+        print(f"  {results['mean_test_score'][i]:.3f}  {values}")
+
+
+# %%
+# Knobs are searched as those of any estimator. Each of the two processes trains its own network, and takes only its
+# share of the processors.
+cnn = CNNClassifier(conv_filters=16, hidden_layer_sizes=32, batch_size=32, max_iter=10, random_state=0)
+pipeline = Pipeline([("scale", MinMaxScaler()), ("cnn", cnn)])
+
+search = GridSearchCV(pipeline, {"cnn__kernel_size": [3, 5], "cnn__learning_rate": [1e-3, 4e-3]}, cv=3, n_jobs=2)
+search.fit(X_train, y_train)
+print("knobs")
+show(search)
+print(f"  on the test set: {search.score(X_test, y_test):.3f}")
+
+# %%
+# Whole values are searched alike: here lists of layers. They take the place of the knobs.
+dense = [Conv2D(16), ReLU(), MaxPool2D(), Flatten(), Dense(32), ReLU()]
+pooled = [Conv2D(16), BatchNorm(), ReLU(), Conv2D(32, strides=2), BatchNorm(), ReLU(), GlobalAvgPool2D()]
+pipeline.set_params(cnn__learning_rate=4e-3)
+search = GridSearchCV(pipeline, {"cnn__layers": [dense, pooled]}, cv=3, n_jobs=2)
+search.fit(X_train, y_train)
+print("layers")
+show(search)
+
+# %%
+# Optimizers are names or objects. A list of grids gives each of them learning rates of its own.
+grids = [
+    {"cnn__optimizer": ["adam"], "cnn__learning_rate": [1e-3, 4e-3]},
+    {"cnn__optimizer": [SGD(momentum=0.8)], "cnn__learning_rate": [0.01, 0.03]},
+]
+search = GridSearchCV(pipeline, grids, cv=3, n_jobs=2)
+search.fit(X_train, y_train)
+print("optimizers")
+show(search)
+
+# %%
+# What lies inside a value has a nested name. "sgd" is turned into the object first.
+pipeline.set_params(cnn__optimizer="sgd", cnn__learning_rate=0.03)
+search = GridSearchCV(pipeline, {"cnn__optimizer__momentum": [0.5, 0.8, 0.9]}, cv=3, n_jobs=2)
+search.fit(X_train, y_train)
+print("inside the optimizer")
+show(search)
+
+# %%
+# A validation set has to pass through the scaler before it comes to the classifier. ``transform_input`` asks the
+# pipeline for that, and ``set_fit_request`` says that the classifier wants it.
+X_learn, X_val, y_learn, y_val = train_test_split(X_train, y_train, stratify=y_train, random_state=0)
+with sklearn.config_context(enable_metadata_routing=True):
+    stopping = CNNClassifier(early_stopping=True, n_iter_no_change=5, max_iter=50, random_state=0)
+    pipeline = Pipeline(
+        [("scale", MinMaxScaler()), ("cnn", stopping.set_fit_request(X_val=True, y_val=True))],
+        transform_input=["X_val"],
+    )
+    pipeline.fit(X_learn, y_learn, X_val=X_val, y_val=y_val)
+cnn = pipeline["cnn"]
+print(f"stopped after {cnn.n_iter_} of {cnn.max_iter} epochs: validation score {cnn.best_validation_score_:.3f}")

@@ -1,0 +1,40 @@
+"""Classify digits in three lines: fit, score and predict_proba.
+
+A `CNNClassifier` takes images as they are, an array (images, height, width), and is used as every scikit-learn
+classifier is. Here it learns the 8 x 8 digits that come with scikit-learn.
+"""
+
+# %%
+# The data: 1,797 images, a quarter of them kept for the test.
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skcnn import CNNClassifier
+
+digits = load_digits()
+X_train, X_test, y_train, y_test = train_test_split(
+    digits.images, digits.target, stratify=digits.target, random_state=0
+)
+print(f"{len(X_train):,} images to learn from, each {X_train.shape[1]} x {X_train.shape[2]}")
+
+# %%
+# The defaults are two blocks of convolution and pooling, and one dense layer. No scaling is needed before: ``fit``
+# measures the mean and the standard deviation of the pixels and keeps them.
+classifier = CNNClassifier(random_state=0)
+classifier.fit(X_train, y_train)
+print(f"accuracy on the test images: {classifier.score(X_test, y_test):.4f}")
+
+# %%
+# The network that was built. The output layer, one unit for each class, is added by the classifier.
+print(classifier.summary())
+
+# %%
+# Probabilities have one column for each of ``classes_``.
+probabilities = classifier.predict_proba(X_test[:3])
+for truth, row in zip(y_test, probabilities, strict=False):
+    best = row.argmax()
+    print(f"a {truth} is taken for a {classifier.classes_[best]} with probability {row[best]:.3f}")
+
+# %%
+# The loss of each epoch is noted; ``history_`` holds more.
+print("loss:", " ".join(f"{loss:.3f}" for loss in classifier.loss_curve_[::5]), "... every fifth epoch")

@@ -1,0 +1,72 @@
+"""Save a classifier, load it, share its weights between processes, and train it further.
+
+A fitted `CNNClassifier` is saved with joblib or pickle, as every estimator is. The file holds the weights once, and
+what the optimizer remembers only while training is going on.
+"""
+
+# %%
+# A classifier, and a directory that is removed at the end.
+import tempfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skcnn import CNNClassifier
+
+directory = tempfile.TemporaryDirectory()
+file = Path(directory.name) / "digits.joblib"
+digits = load_digits()
+X_train, X_test, y_train, y_test = train_test_split(
+    digits.images, digits.target, stratify=digits.target, random_state=0
+)
+classifier = CNNClassifier(max_iter=5, random_state=0).fit(X_train, y_train)
+
+# %%
+# The weights are read-only arrays with names. Together they are nearly the whole file.
+for name, array in classifier.parameters_.items():
+    print(f"{name:14} {array.shape!s:15} {array.dtype}")
+joblib.dump(classifier, file)
+weights = sum(array.nbytes for array in classifier.parameters_.values())
+print(f"weights: {weights:,} bytes, file: {file.stat().st_size:,} bytes")
+
+# %%
+# The loaded classifier predicts the same, to the last bit.
+loaded = joblib.load(file)
+print("same probabilities:", np.array_equal(loaded.predict_proba(X_test), classifier.predict_proba(X_test)))
+
+# %%
+# With ``mmap_mode="r"`` the weights stay in the file, and are read when they are needed. Several processes that load
+# it so share one copy in memory.
+mapped = joblib.load(file, mmap_mode="r")
+print("weights in the file:", isinstance(mapped.parameters_["conv1.kernel"], np.memmap))
+print("same accuracy:", mapped.score(X_test, y_test) == classifier.score(X_test, y_test))
+
+# %%
+# Training in parts: ``partial_fit`` goes once over what it is given. Then the optimizer's memory is kept, in the file
+# too, so that a training that was stopped, saved and loaded ends with the same bits as one in a single run.
+parts = CNNClassifier(max_iter=5, random_state=0)
+for _ in range(2):
+    parts.partial_fit(X_train, y_train, classes=np.arange(10))
+joblib.dump(parts, file)
+print(f"file in the middle of the training: {file.stat().st_size / weights:.1f} times the weights")
+parts = joblib.load(file)
+for _ in range(3):
+    parts.partial_fit(X_train, y_train)
+print(
+    "as trained in one run:",
+    np.array_equal(parts.parameters_["output.kernel"], classifier.parameters_["output.kernel"]),
+)
+
+# %%
+# ``warm_start`` lets ``fit`` go on, for ``max_iter`` epochs more.
+loaded.set_params(warm_start=True, max_iter=3)
+loaded.fit(X_train, y_train)
+print(f"epochs: {classifier.n_iter_} before, {loaded.n_iter_} after")
+print("loss:", " ".join(f"{loss:.3f}" for loss in loaded.loss_curve_))
+
+# %%
+# Load only files that you trust: unpickling can run any code.
+directory.cleanup()

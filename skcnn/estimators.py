@@ -1,0 +1,703 @@
+"""The estimators: they validate, encode targets, choose the output, call the training and keep arrays."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .architecture import build_layers
+from .description import refuse_class, resolve
+from .functional.elementwise import Array
+from .losses import mean_loss
+from .nesting import KINDS, NestedParameters
+from .network import Network
+from .parallel import thread_count
+from .predictor import Predictor
+from .scaling import measure_scaling, no_scaling
+from .training import INIT, SPLIT, Data, History, Model, Progress, Recipe, stream, train
+from .validation import (
+    CLASSIFIER_PARAMETERS,
+    check_class_targets,
+    check_images,
+    check_images_and_targets,
+    check_partial_fit_first_call,
+    check_weights,
+    fit_context,
+    split,
+    with_class_weights,
+)
+
+if TYPE_CHECKING:
+    from .summary import Summary
+
+KNOBS = (
+    "conv_filters", "kernel_size", "pool_size", "hidden_layer_sizes", "activation", "batch_norm", "dropout"
+)  # fmt: skip
+PLAIN = (
+    "learning_rate", "alpha", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change", "early_stopping",
+    "verbose",
+)  # fmt: skip
+
+
+class BaseCNN(NestedParameters):
+    """What the estimators share: everything but the meaning of y."""
+
+    # Written by fit, and by nothing else.
+    _model: Model
+    _progress: Progress
+    _predictor: Predictor
+    _goes_on: bool  # whether a pickle keeps what the optimizer remembers
+    input_shape_: tuple[int, ...]
+    history_: dict[str, list[float]]
+
+    # -- what a subclass decides
+
+    @abstractmethod
+    def _encode(self, y: Array, name: str = "y") -> Array:
+        """Targets as the loss wants them: class numbers (n,), or (n, k) in float64."""
+
+    @abstractmethod
+    def _outputs(self, targets: Array) -> int:
+        """Units of the output layer."""
+
+    @abstractmethod
+    def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
+        """The score of raw predictions, for validation."""
+
+    def _target_weights(self, weights: Array, y: Array) -> Array:
+        """Sample weights, with those that follow from the targets."""
+        return weights
+
+    # -- fitting
+
+    def _train(
+        self, images: Array, y: Array, weights: Array, validation: Data | None, *, resume: bool, partial: bool
+    ) -> Self:
+        """Fit, or go on where the last call ended; ``partial``: for one epoch."""
+        recipe = self._recipe()
+        seed = self._progress.seed if resume else int(check_random_state(self.random_state).randint(2**31 - 1))
+        targets = self._encode(y)
+        row_weights = self._target_weights(weights, y)
+        rows = np.flatnonzero(row_weights)
+        if not rows.size:
+            raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
+        if validation is None and self.early_stopping:
+            rows, aside = split(rows, targets, self.validation_fraction, stream(seed, SPLIT))
+            validation = Data(images, aside, targets[aside], weights[aside])
+        data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
+
+        if resume:
+            model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
+            progress = self._continued(recipe)
+            history = History(**{key: list(values) for key, values in self.history_.items()})
+        else:
+            model = self._initial_model(data, weights[rows], seed)
+            progress = Progress(seed, np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype))
+            history = History()
+
+        def validate() -> tuple[float, float]:
+            assert validation is not None
+            predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+            raw = predictor.raw(validation.images, recipe.n_jobs, validation.rows)
+            score = self._score_raw(raw, validation.targets, validation.weights)
+            return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
+
+        best = train(
+            model,
+            data,
+            recipe,
+            progress,
+            history,
+            epochs=1 if partial else self.max_iter,
+            first_epoch=progress.epochs if partial else 0,
+            validate=None if validation is None else validate,
+        )
+        self._keep(model, progress, history, best)
+        self._goes_on = partial or self.warm_start
+        return self
+
+    def _recipe(self) -> Recipe:
+        """The parameters that training reads, resolved."""
+        described = {
+            kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("loss", "optimizer", "schedule")
+        }
+        plain = {name: getattr(self, name) for name in PLAIN}
+        plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha")}  # np.float32 would compute in it
+        return Recipe(**described, **plain, n_jobs=thread_count(self.n_jobs))  # type: ignore[arg-type]
+
+    def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
+        """An untrained model for the data: standardization measured, weights drawn."""
+        images = data.images
+        network = Network(self._hidden_layers(images.shape[1:]), images.shape[1:], self._outputs(data.targets))
+        scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
+        wide = images.dtype.newbyteorder("=") == np.float64 if self.dtype == "auto" else self.dtype == "float64"
+        dtype = np.float64 if wide else np.float32
+        rng = stream(seed, INIT)
+        return Model(
+            network,
+            scaling,
+            network.initial(network.weights, rng, dtype),
+            network.initial(network.state, rng, dtype),
+        )
+
+    def _hidden_layers(self, input_shape: tuple[int, ...]) -> list[Any]:
+        if self.layers is not None:
+            return list(self.layers)
+        return build_layers(input_shape, **{knob: getattr(self, knob) for knob in KNOBS})
+
+    def _continued(self, recipe: Recipe) -> Progress:
+        """The training's memory, as far as it is there and fits the optimizer."""
+        if list(self._hidden_layers(self.input_shape_)) != self.layers_:
+            raise ValueError(
+                "The layers are not those that were fitted: training goes on with the same network only. Undo the"
+                " change of layers, conv_filters and so on, or start anew with a clone of this estimator."
+            )
+        shape = (len(recipe.optimizer.slots), self._model.weights.size)
+        if self._progress.slots is None or self._progress.slots.shape != shape:
+            return replace(self._progress, slots=np.zeros(shape, self._model.weights.dtype), steps=0)
+        return replace(self._progress, slots=self._progress.slots.copy())
+
+    def _keep(self, model: Model, progress: Progress, history: History, best_score: float) -> None:
+        """Set the fitted attributes."""
+        model.weights.flags.writeable = model.state.flags.writeable = False
+        self._model, self._progress = model, progress
+        self._predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+        self.input_shape_ = model.network.input_shape
+        self.input_mean_, self.input_scale_ = model.scaling.mean, model.scaling.scale
+        self.layers_ = list(model.network.hidden)
+        self.n_iter_ = progress.epochs
+        self.history_ = asdict(history)
+        self.loss_curve_ = self.history_["loss"]
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
+        self.best_loss_ = min(self.loss_curve_, default=np.nan)
+        validated = not np.isnan(history.val_score).all()
+        self.validation_scores_ = self.history_["val_score"] if validated else None
+        if validated and not np.isfinite(best_score):  # there was a validation set in an earlier fit only
+            best_score = float(np.nanmax(history.val_score))
+        self.best_validation_score_ = best_score if validated else None
+
+    def _validate_params(self) -> None:
+        for parameter in KINDS:
+            refuse_class(getattr(self, parameter), parameter)
+        super()._validate_params()
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Where fitting fails, the estimator is what it was before."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    # -- looking at a fitted model
+
+    def _raw(self, X: Any) -> Array:
+        """Raw predictions (n, outputs) in float64."""
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False)
+        return self._predictor.raw(images, self.n_jobs).astype(np.float64)
+
+    @property
+    def parameters_(self) -> dict[str, Array]:
+        """Name -> read-only array, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ..., ``output.bias``."""
+        check_is_fitted(self)
+        return self._model.network.weights.views(self._model.weights)
+
+    @property
+    def state_(self) -> dict[str, Array]:
+        """Name -> read-only array of running statistics, as ``batchnorm1.running_mean``."""
+        check_is_fitted(self)
+        return self._model.network.state.views(self._model.state)
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of trained weights."""
+        check_is_fitted(self)
+        return self._model.weights.size
+
+    def summary(self) -> Summary:
+        """The layers of the fitted network: shapes, parameters and multiply-adds.
+
+        Returns
+        -------
+        Summary
+            ``str`` is a table, and notebooks show one.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        from .summary import summarize
+
+        check_is_fitted(self)
+        return summarize(self._model.network)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_model" in state:
+            del state["_predictor"]
+            if not state["_goes_on"]:  # the optimizer's memory is twice the weights
+                state["_progress"] = replace(state["_progress"], slots=None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_model" in state:
+            model = self._model
+            self._predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+
+
+class CNNClassifier(ClassifierMixin, BaseCNN):
+    """Convolutional neural network for classification.
+
+    It takes images, learns by stochastic gradient descent, and behaves as every scikit-learn classifier does.
+
+    Parameters
+    ----------
+    conv_filters : int or sequence of int, default=(32, 64)
+        One block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]`` per entry, with that many filters.
+    kernel_size : int or sequence, default=3
+        Size of the convolutions' windows: one int, or for each block an int or a pair (height, width).
+    pool_size : int or sequence, default=2
+        Size of the pooling windows, given alike; 1 does not pool. Blocks pool only along axes that are long enough.
+    hidden_layer_sizes : int or sequence of int, default=(128,)
+        Units of the dense layers after the blocks.
+    layers : list of Layer, default=None
+        The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
+        `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+    input_shape : (int, int) or (int, int, int), default=None
+        (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
+        image with one channel, and everything else a signal, 1 x features with one channel.
+    activation : str or Activation, default="relu"
+        "relu", "leaky_relu", "tanh", "sigmoid", or an object of `skcnn.layers`.
+    batch_norm : bool, default=False
+        Whether the blocks normalize before the activation.
+    dropout : float or sequence of float, default=0.0
+        Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
+        for each dense layer.
+    loss : str or Loss, default="log_loss"
+        What is minimized.
+    optimizer : str or Optimizer, default="adam"
+        "adam", "sgd", or an object of `skcnn.optimizers`.
+    learning_rate : float, default=1e-3
+        Size of the steps, 0 or more.
+    schedule : str or Schedule, default="constant"
+        What the learning rate is multiplied by as training goes on: "constant", "step", "cosine", or an object of
+        `skcnn.schedules`.
+    alpha : float, default=1e-4
+        Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
+    batch_size : int, default=64
+        Rows per step; all, if there are fewer.
+    max_iter : int, default=30
+        Passes over the data. Reaching it is the normal end.
+    shuffle : bool, default=True
+        Whether each pass has an order of its own.
+    augmentation : None
+        Reserved: images are used as they are.
+    standardize : bool, default=True
+        Whether the mean and the standard deviation of each channel are learnt from the training images and applied
+        to all images, so that raw 8-bit pixels just work.
+    class_weight : dict, list of dict or "balanced", default=None
+        Weights of the classes, by which the sample weights are multiplied.
+    early_stopping : bool, default=False
+        Whether training stops when the validation score has not improved by `tol` for `n_iter_no_change` epochs.
+        Without ``X_val``, `validation_fraction` of the rows are set aside, stratified by class.
+    validation_fraction : float, default=0.1
+        Share of the rows to set aside.
+    n_iter_no_change : int, default=10
+        Epochs without improvement before training stops. Without a validation set it is the training loss that has
+        to improve.
+    tol : float, default=1e-4
+        What counts as an improvement.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
+    random_state : int, RandomState instance or None, default=None
+        Decides the initial weights, the validation split, the order of the rows and dropout. With an int, every fit
+        on the same data gives the same bits.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        What is computed in. "auto" computes float64 input in float64 and everything else in float32. Networks of less
+        than 32,768 multiply-adds per image predict in float64 at any rate.
+    n_jobs : int, default=None
+        Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
+        -1 all processors. The results are the same bits for every number.
+    verbose : int, default=0
+        Whether each epoch prints a line.
+
+    Attributes
+    ----------
+    classes_ : ndarray (n_classes,)
+        The class labels; the numbers of the labels for a multi-label y.
+    n_features_in_ : int
+        Pixels times channels of an image.
+    feature_names_in_ : ndarray (n_features_in_,)
+        Names of the columns, if X was a DataFrame with names that are strings.
+    input_shape_ : (int, int, int)
+        Height, width and channels of an image.
+    input_mean_, input_scale_ : ndarray (channels,)
+        What images are standardized with.
+    layers_ : list of Layer
+        The hidden layers that were built, ready to paste into `layers`.
+    parameters_ : dict of str -> ndarray
+        The weights, read-only, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
+        ``dense1.kernel`` (in, out), ..., ``output.bias``.
+    state_ : dict of str -> ndarray
+        The running statistics of batch normalization.
+    n_parameters_ : int
+        Number of weights.
+    n_iter_ : int
+        Epochs done.
+    loss_, best_loss_ : float
+        Training loss of the last epoch, and the lowest.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    validation_scores_ : list of float or None
+        Accuracy on the validation set after each epoch, if there is one.
+    best_validation_score_ : float or None
+        The best of them. The model is that of the epoch that reached it; of several, that of the lowest loss.
+    history_ : dict of str -> list of float
+        One entry per epoch: ``loss``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``; NaN where there
+        was no validation set. ``loss`` holds the penalty of `alpha`, and is measured while the weights change and
+        dropout is on; ``val_loss`` is the plain loss of the model after the epoch.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPClassifier : Dense layers only.
+
+    Notes
+    -----
+    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
+    Fitted on one form, the estimator takes every other form of the same images. Large arrays, memory-mapped ones too,
+    are converted batch by batch.
+
+    The training loss is the weighted mean over the rows of the pointwise loss, plus the penalty. A binary y has one
+    output and a sigmoid, more classes a softmax, and a multi-label y a sigmoid per label, over which the loss sums.
+
+    A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
+    after `partial_fit` and with `warm_start`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skcnn import CNNClassifier
+    >>> digits = load_digits()
+    >>> X_train, X_test, y_train, y_test = train_test_split(digits.images, digits.target, random_state=0)
+    >>> classifier = CNNClassifier(conv_filters=(16, 32), hidden_layer_sizes=(64,), max_iter=20, random_state=0)
+    >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.97
+    True
+    >>> classifier.predict_proba(X_test[:1]).shape
+    (1, 10)
+    """
+
+    _parameter_constraints = CLASSIFIER_PARAMETERS
+    classes_: Array
+    _labels: bool  # whether y is a matrix of labels
+
+    def __init__(
+        self,
+        conv_filters: Any = (32, 64),
+        kernel_size: Any = 3,
+        pool_size: Any = 2,
+        hidden_layer_sizes: Any = (128,),
+        *,
+        layers: Any = None,
+        input_shape: Any = None,
+        activation: Any = "relu",
+        batch_norm: bool = False,
+        dropout: Any = 0.0,
+        loss: Any = "log_loss",
+        optimizer: Any = "adam",
+        learning_rate: float = 1e-3,
+        schedule: Any = "constant",
+        alpha: float = 1e-4,
+        batch_size: int = 64,
+        max_iter: int = 30,
+        shuffle: bool = True,
+        augmentation: None = None,
+        standardize: bool = True,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: Any = None,
+        dtype: str = "auto",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.conv_filters = conv_filters
+        self.kernel_size = kernel_size
+        self.pool_size = pool_size
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.layers = layers
+        self.input_shape = input_shape
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.dropout = dropout
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.augmentation = augmentation
+        self.standardize = standardize
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit the network to images and their classes or labels.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+        y : array-like (n,) or (n, n_labels)
+            Classes, or for several labels a matrix of zeros and ones.
+        sample_weight : array-like (n,), default=None
+            Weights of the rows, 0 or more. A weight of 2 is the row twice.
+        X_val, y_val : array-like, default=None
+            A validation set. Its loss and score are noted after each epoch, and the model of the epoch with the best
+            score is kept; it ends the training only with `early_stopping`.
+        sample_weight_val : array-like, default=None
+            Weights of its rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the images, the targets or the weights cannot be used, or the loss does not stay finite
+            in the first epoch. The estimator then is what it was before.
+        """
+        with self._unchanged_on_error():
+            resume = self.warm_start and self.__sklearn_is_fitted__()
+            images, y = check_images_and_targets(self, X, y, reset=not resume)
+            weights = check_weights(sample_weight, images)
+            labels = check_class_targets(y)
+            classes = np.arange(y.shape[1]) if labels else np.unique(y)
+            if resume and (labels != self._labels or not np.array_equal(classes, self.classes_)):
+                raise ValueError(
+                    "warm_start goes on with the same classes only: they were"
+                    f" {self.classes_.tolist()}, and y has {classes.tolist()}."
+                )
+            self._labels, self.classes_ = labels, classes
+            validation = self._validation_data(X_val, y_val, sample_weight_val, images.shape[1:])
+            return self._train(images, y, weights, validation, resume=resume, partial=False)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Go once over the data, continuing from the last call with optimizer and random state.
+
+        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. The first call learns the
+        standardization; the schedule goes by the number of epochs done, of `max_iter`.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+        y : array-like (n,) or (n, n_labels)
+            Classes or labels.
+        classes : array-like (n_classes,), default=None
+            All classes that will ever come. Needed in the first call, unless y is multi-label.
+        sample_weight : array-like (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`, and for a class that is not in ``classes``, or with `early_stopping` or balanced class weights.
+        """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"partial_fit does not support class_weight={self.class_weight!r}: it sees one chunk of the data only."
+                " Compute the weights on all of y with sklearn.utils.class_weight.compute_class_weight and pass a dict."
+            )
+        with self._unchanged_on_error():
+            resume = self.__sklearn_is_fitted__()
+            images, y = check_images_and_targets(self, X, y, reset=not resume)
+            weights = check_weights(sample_weight, images)
+            labels = y.ndim == 2 and check_class_targets(y)
+            if labels and classes is None:
+                classes = np.arange(y.shape[1])
+            if resume and labels != self._labels:
+                raise ValueError("y must be of the same kind as in the first call: classes (n,), or labels (n, k).")
+            check_partial_fit_first_call(self, classes)
+            self._labels = labels
+            return self._train(images, y, weights, None, resume=resume, partial=True)
+
+    def decision_function(self, X: Any) -> Array:
+        """Raw predictions.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+
+        Returns
+        -------
+        ndarray (n,) or (n, n_classes)
+            The logarithm of the odds of the second class if there are two; else a number for each class or label.
+        """
+        raw = self._raw(X)
+        return raw.ravel() if self._is_binary() else raw
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes, or of each label.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+
+        Returns
+        -------
+        ndarray (n, n_classes)
+            In float64, in the order of `classes_`.
+        """
+        raw = self._raw(X)
+        loss = resolve(KINDS["loss"], self.loss, "loss")
+        p = loss.probabilities(raw, exclusive=not (self._labels or self._is_binary()))  # type: ignore[attr-defined]
+        return np.hstack([1 - p, p]) if self._is_binary() else p
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+
+        Returns
+        -------
+        ndarray (n, n_classes)
+            In float64; -inf for a probability of 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class, or the labels that are more probable than not.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+
+        Returns
+        -------
+        ndarray (n,) or (n, n_labels)
+            Of the dtype of `classes_`; for labels, zeros and ones.
+        """
+        decided = self._decide(self._raw(X))
+        return decided if self._labels else self.classes_[decided]
+
+    def _is_binary(self) -> bool:
+        return not self._labels and len(self.classes_) == 2
+
+    def _decide(self, raw: Array) -> Array:
+        """Raw predictions -> class numbers (n,), or labels (n, k)."""
+        if self._labels:
+            return (raw > 0).astype(int)
+        return (raw[:, 0] > 0).astype(int) if self._is_binary() else raw.argmax(axis=1)
+
+    def _encode(self, y: Array, name: str = "y") -> Array:
+        if self._labels:
+            if y.ndim != 2 or y.shape[1] != len(self.classes_):
+                raise ValueError(f"{name} must have {len(self.classes_)} labels per row, got shape {y.shape}.")
+            found = np.unique(y)
+            if not np.isin(found, (0, 1)).all():
+                raise ValueError(f"{name} must hold labels (n, k) of zeros and ones, got values {found[:5].tolist()}.")
+            return y.astype(np.float64)
+        if y.ndim != 1:
+            raise ValueError(f"{name} must hold one class per row, got shape {y.shape}.")
+        unseen = np.setdiff1d(y, self.classes_)
+        if unseen.size:
+            raise ValueError(
+                f"{name} has classes that the estimator does not know: {unseen.tolist()}. It knows"
+                f" {self.classes_.tolist()}, which the first call of fit or partial_fit has named."
+            )
+        codes = np.searchsorted(self.classes_, y)
+        return codes[:, None].astype(np.float64) if self._is_binary() else codes
+
+    def _outputs(self, targets: Array) -> int:
+        return targets.shape[1] if targets.ndim == 2 else len(self.classes_)
+
+    def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
+        truth = targets[:, 0] if self._is_binary() else targets
+        return float(accuracy_score(truth.astype(int), self._decide(raw), sample_weight=weights))
+
+    def _target_weights(self, weights: Array, y: Array) -> Array:
+        return with_class_weights(weights, self.class_weight, y, self.classes_)
+
+    def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
+        """The validation set that was given, if one was."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val was given without X_val and y_val.")
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together.")
+        try:
+            images, y = check_images_and_targets(self, X, y, reset=False, input_shape=input_shape, name="X_val")
+            weights = check_weights(sample_weight, images)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"In the validation set (X_val, y_val, sample_weight_val): {error}") from None
+        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,1 @@
+"""What several layers share: plain functions, arrays in, arrays out."""

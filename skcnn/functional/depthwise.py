@@ -1,0 +1,69 @@
+"""Depthwise convolution, a window per channel: shifted products and sums, no matrices.
+
+A block of output rows at a time, so that what the sums of all offsets go to stays in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .elementwise import Array, fill
+from .geometry import Windows
+from .order import by_channel
+from .reduction import record_channel_sums
+
+BLOCK = 1 << 16  # elements of the output of one block
+
+
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
+    """x (h, w, n, c) with its border, kernel (kh, kw, 1, c) -> y (h', w', n, c)."""
+    factors = [by_channel(tape, kernel[i, j, 0], y) for i, j in geometry.offsets()]
+    for rows in _blocks(y):
+        product = tape.scratch(y[rows].shape)
+        for k, ((i, j), factor) in enumerate(zip(geometry.offsets(), factors, strict=True)):
+            tap = x[geometry.rows.padded(i), geometry.columns.padded(j)][rows]
+            if k:
+                tape(np.multiply, tap, factor, product)
+                tape(np.add, y[rows], product, y[rows])
+            else:
+                tape(np.multiply, tap, factor, y[rows])
+        tape.release(product)
+
+
+def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
+    """x (h, w, n, c) with its border, dy (h', w', n, c) -> dkernel (kh, kw, 1, c)."""
+    part = tape.scratch(dkernel.shape[3:], np.float64)
+    tape(fill, 0, dkernel)
+    for rows in _blocks(dy):
+        product = tape.scratch(dy[rows].shape)
+        for i, j in geometry.offsets():
+            tap = x[geometry.rows.padded(i), geometry.columns.padded(j)][rows]
+            tape(np.multiply, tap, dy[rows], product)
+            record_channel_sums(tape, product, part)
+            tape(np.add, dkernel[i, j, 0], part, dkernel[i, j, 0])
+        tape.release(product)
+
+
+def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
+    """dy (h', w', n, c), kernel (kh, kw, 1, c) -> dx (h, w, n, c)."""
+    factors = [by_channel(tape, kernel[i, j, 0], dy) for i, j in geometry.offsets()]
+    tape(fill, 0, dx)
+    for rows in _blocks(dy):
+        product = tape.scratch(dy[rows].shape)
+        for (i, j), factor in zip(geometry.offsets(), factors, strict=True):
+            out_rows, in_rows = geometry.rows.inside(i, rows.start, rows.stop)
+            out_columns, in_columns = geometry.columns.inside(j, 0, dy.shape[1])
+            target, source = dx[in_rows, in_columns], dy[out_rows, out_columns]
+            if target.size:
+                tape(np.multiply, source, factor, product[: source.shape[0], : source.shape[1]])
+                tape(np.add, target, product[: source.shape[0], : source.shape[1]], target)
+        tape.release(product)
+
+
+def _blocks(y: Array) -> Iterator[slice]:
+    height = max(1, BLOCK // y[0].size)
+    for start in range(0, len(y), height):
+        yield slice(start, min(start + height, len(y)))

@@ -1,0 +1,73 @@
+"""What NumPy lacks in the form that a tape records: positional arguments, the destination last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def copy(x: Array, out: Array) -> None:
+    """out <- x, in the destination's dtype."""
+    np.copyto(out, x, casting="unsafe")
+
+
+def fill(value: float, out: Array) -> None:
+    """out <- value."""
+    out.fill(value)
+
+
+def maximum(x: Array, y: Array, out: Array) -> None:
+    """out <- the larger of each pair; NumPy wants this destination named."""
+    np.maximum(x, y, out=out)
+
+
+def negate_where_negative(sign: Array, out: Array) -> None:
+    """out <- sign * out, for a sign of 1 or -1 that broadcasts; where all are 1, as most often, nothing is done."""
+    if (sign < 0).any():
+        np.multiply(out, sign, out)
+
+
+def row_max(x: Array, out: Array) -> None:
+    """x (n, k) -> out (n, 1)."""
+    np.maximum.reduce(x, 1, None, out=out, keepdims=True)
+
+
+def row_sum(x: Array, out: Array) -> None:
+    """x (n, k) -> out (n,)."""
+    np.add.reduce(x, 1, None, out=out)
+
+
+def sum_first(x: Array, out: Array) -> None:
+    """x (k, ...) -> out (...), the sum over the first axis."""
+    np.add.reduce(x, 0, None, out=out)
+
+
+def max_first(x: Array, out: Array) -> None:
+    """x (k, ...) -> out (...), the maximum over the first axis."""
+    np.maximum.reduce(x, 0, None, out=out)
+
+
+def any_so_far(x: Array, out: Array) -> None:
+    """x (k, ...) -> out (k, ...): whether x or anything before it along the first axis is true."""
+    np.logical_or.accumulate(x, 0, None, out)
+
+
+def uniform(rng: np.random.Generator, out: Array) -> None:
+    """Fill an array in C order with numbers from [0, 1)."""
+    rng.random(out=out, dtype=out.dtype)
+
+
+def reshape(x: Array, shape: tuple[int, ...]) -> Array:
+    """A view of ``x`` in another shape; a ValueError where NumPy would have to copy.
+
+    A copy that is made while a tape is recorded holds stale numbers at every replay.
+    """
+    return np.reshape(x, shape, copy=False)
+
+
+def in_memory_order(x: Array) -> Array:
+    """The elements of a dense array as one vector, in the order in which they lie in memory."""
+    return reshape(x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis])), (-1,))

@@ -1,0 +1,110 @@
+"""Windows that slide along an image: sizes, padding, and where each offset of a window reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+Pair = tuple[int, int]
+
+
+def pair(value: object) -> Pair:
+    """One number for both axes, or (height, width)."""
+    if isinstance(value, (tuple, list)):
+        height, width = value
+        return height, width
+    return value, value  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A window that slides along one axis of ``size`` elements, with zeros ``before`` and ``after`` it."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to the last that a window reads."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    @property
+    def out(self) -> int:
+        """Number of windows; 0 or less where the window is larger than its input."""
+        return (self.size + self.before + self.after - self.span) // self.stride + 1
+
+    @property
+    def bordered(self) -> int:
+        """Elements with the border."""
+        return self.size + self.before + self.after
+
+    def padded(self, offset: int) -> slice:
+        """Where offset ``offset`` of all windows lies in the bordered input."""
+        start = offset * self.dilation
+        return slice(start, start + (self.out - 1) * self.stride + 1, self.stride)
+
+    def inside(self, offset: int, first: int, last: int) -> tuple[slice, slice]:
+        """Which of the windows first..last have offset ``offset`` inside the image, and where it lies there."""
+        shift = offset * self.dilation - self.before
+        low = max(first, -(shift // self.stride))  # the ceiling of -shift / stride
+        high = min(last, (self.size - 1 - shift) // self.stride + 1)
+        if high <= low:
+            return slice(0, 0), slice(0, 0)
+        return slice(low, high), slice(low * self.stride + shift, (high - 1) * self.stride + shift + 1, self.stride)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The two axes of a convolution or a pooling layer."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def out(self) -> Pair:
+        """Height and width of the output."""
+        return self.rows.out, self.columns.out
+
+    @property
+    def kernel(self) -> Pair:
+        """Height and width of a window."""
+        return self.rows.kernel, self.columns.kernel
+
+    @property
+    def borders(self) -> tuple[Pair, Pair]:
+        """((top, bottom), (left, right))."""
+        return (self.rows.before, self.rows.after), (self.columns.before, self.columns.after)
+
+    @property
+    def has_border(self) -> bool:
+        """Whether any window reads outside the image."""
+        return self.borders != ((0, 0), (0, 0))
+
+    def offsets(self) -> Iterator[Pair]:
+        """(0, 0), (0, 1), ...: the places in a window, row by row."""
+        return product(range(self.rows.kernel), range(self.columns.kernel))
+
+
+def windows(shape: tuple[int, ...], kernel: Pair, strides: Pair, padding: object, dilation: Pair = (1, 1)) -> Windows:
+    """The windows of a layer over an image of ``shape`` (h, w, ...).
+
+    "same" pads so that the output has ``ceil(size / stride)`` elements, the odd zero at the bottom and right, as
+    Keras does; "valid" pads nothing; numbers are the padding on both sides of (height, width).
+    """
+    axes = []
+    for axis in range(2):
+        size, k, s, d = shape[axis], kernel[axis], strides[axis], dilation[axis]
+        if padding == "same":
+            both = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+            before, after = both // 2, both - both // 2
+        elif padding == "valid":
+            before = after = 0
+        else:
+            before = after = pair(padding)[axis]
+        axes.append(Axis(size, k, s, d, before, after))
+    return Windows(*axes)

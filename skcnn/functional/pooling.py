@@ -1,0 +1,72 @@
+"""Maxima over windows, and where their gradients go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .elementwise import Array, copy, fill, maximum
+from .geometry import Windows
+
+
+def taps(x: Array, geometry: Windows) -> list[Array]:
+    """For each place in a window, what all windows read there: views of x (h, w, n, c) with its border."""
+    return [x[geometry.rows.padded(i), geometry.columns.padded(j)] for i, j in geometry.offsets()]
+
+
+def parts(dx: Array, geometry: Windows) -> list[tuple[Array, tuple[slice, slice]]]:
+    """For each place in a window, the pixels of dx (h, w, n, c) that windows read there, and which windows do."""
+    rows, columns = geometry.rows, geometry.columns
+    found = []
+    for i, j in geometry.offsets():
+        (out_rows, in_rows), (out_columns, in_columns) = rows.inside(i, 0, rows.out), columns.inside(j, 0, columns.out)
+        found.append((dx[in_rows, in_columns], (out_rows, out_columns)))
+    return found
+
+
+def record_zeros(tape: Any, dx: Array, geometry: Windows) -> bool:
+    """Fill dx (h, w, n, c) with zeros where it is not written exactly once; whether windows overlap."""
+    rows, columns = geometry.rows, geometry.columns
+    overlap = rows.kernel > rows.stride or columns.kernel > columns.stride
+    exactly = all(a.kernel == a.stride and a.size == a.out * a.kernel for a in (rows, columns))
+    if overlap or not exactly:
+        tape(fill, 0, dx)
+    return overlap
+
+
+def record_max(tape: Any, x: Array, geometry: Windows, y: Array) -> list[Array]:
+    """x (h, w, n, c) -> y (h', w', n, c); gives masks for `record_max_gradient`: which places raised the maximum."""
+    framed = tape.with_border(x, *geometry.borders, value=-np.inf) if geometry.has_border else x
+    first, *others = taps(framed, geometry)
+    raised = [tape.keep(y.shape, bool) for _ in others] if tape.training else []
+    if not others:
+        tape(copy, first, y)
+    for k, tap in enumerate(others):
+        best = y if k else first
+        if tape.training:
+            tape(np.greater, tap, best, raised[k])
+        tape(maximum, best, tap, y)
+    return raised
+
+
+def record_max_gradient(
+    tape: Any, dy: Array, raised: list[Array], dx: Array, geometry: Windows, *, add: bool = False
+) -> None:
+    """dy (h', w', n, c) -> dx (h, w, n, c), or added to it: to the first of several equal maxima. Overwrites dy."""
+    overlap = False if add else record_zeros(tape, dx, geometry)
+    pieces = parts(dx, geometry)
+    add = add or overlap or geometry.has_border
+    won = tape.scratch(dy.shape) if add else None
+    # The last place that raised the maximum has the gradient; what it does not take is left to those before it.
+    for (part, windows), mask in zip(pieces[:0:-1], raised[::-1], strict=True):
+        taken = part if won is None else won
+        tape(np.multiply, dy, mask, taken)
+        tape(np.subtract, dy, taken, dy)
+        if won is not None:
+            tape(np.add, part, won[windows], part)
+    part, windows = pieces[0]
+    if add:
+        tape(np.add, part, dy[windows], part)
+    else:
+        tape(copy, dy, part)

@@ -1,0 +1,192 @@
+"""Rewriting the steps of a network so that they do less: a table of rules, applied in order.
+
+A step is (owner's name, layer). Rules look at neighbouring pairs. Parameters stay with the layer that the user named,
+so files, names and gradients know nothing of what happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .description import description
+from .functional.elementwise import Array, maximum, negate_where_negative
+from .functional.order import by_channel
+from .functional.pooling import record_max, record_max_gradient
+from .layers.activation import ReLU
+from .layers.base import Backward, Layer, Shape
+from .layers.bias import Bias
+from .layers.conv import Conv2D
+from .layers.dense import Dense
+from .layers.normalization import BatchNorm, Moments
+from .layers.pooling import GlobalMaxPool2D, MaxPool2D
+from .parameters import Parameter
+
+Step = tuple[str, Layer]
+Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
+
+
+@description
+class Rectified(Layer):
+    """A layer and the ReLU after it, in the layer's own output.  x (n, ...) -> max(layer(x), 0).
+
+    Only for layers that do not read their output again in the backward pass.
+    """
+
+    layer: Layer
+
+    stem = "rectified"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.layer.output_shape(shape)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return self.layer.parameters(shape)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        y, through = self.layer.record(tape, x, p, g)
+        tape(maximum, y, tape.zeros(y), y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            positive = tape.scratch(y.shape, bool)
+            tape(np.greater, y, 0, positive)
+            tape(np.multiply, dy, positive, dy)
+            assert through is not None
+            return through(dy, needs_dx)
+
+        return y, backward
+
+
+@description
+class PooledBatchNorm(Layer):
+    """Batch norm and the max pooling after it: moments of all numbers, but only the largest are normalized.
+
+    Normalizing commutes with taking a maximum where its scale is positive. Where it is negative, the numbers are
+    negated first, so that the largest is the one that will be.
+    """
+
+    norm: BatchNorm
+    pool: MaxPool2D
+
+    stem = "pooledbatchnorm"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.pool.output_shape(shape)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return self.norm.parameters(shape)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        if not tape.training:
+            return self.pool.record(tape, self.norm.record(tape, x, p, g)[0], p, g)
+        h, w, n, c = x.shape
+        geometry = self.pool.geometry((h, w, c))
+        moments = Moments(self.norm, tape, x, p)
+        sign = tape(np.copysign, 1, p.scale, tape.keep((c,)))
+        z = moments.centred
+        tape(negate_where_negative, by_channel(tape, sign, z), z)
+        largest = tape.keep((*geometry.out, n, c))
+        raised = record_max(tape, z, geometry, largest)
+        tape(np.multiply, moments.inverse, sign, moments.inverse)
+        tape(np.multiply, moments.factor, sign, moments.factor)  # positive: y = largest * |scale| / deviation + offset
+        y = tape(np.multiply, largest, by_channel(tape, moments.factor, largest), tape.output(largest.shape))
+        tape(np.add, y, by_channel(tape, p.offset, y), y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            slope, constant = moments.record_gradients(dy, largest, g)
+            if not needs_dx:
+                return None
+            dx = tape.output(x.shape)
+            tape(np.multiply, z, by_channel(tape, slope, z), dx)
+            tape(np.add, dx, by_channel(tape, constant, dx), dx)
+            tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
+            record_max_gradient(tape, dy, raised, dx, geometry, add=True)
+            tape(negate_where_negative, by_channel(tape, sign, dx), dx)
+            return dx
+
+        return y, backward
+
+
+def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
+    """What commutes with taking a maximum comes after it, where there are fewer numbers."""
+
+    def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
+        return (b, a) if isinstance(a[1], first) and isinstance(b[1], second) else None
+
+    return rule
+
+
+def _join(first: type[Layer]) -> Rule:
+    """A layer and the ReLU after it become one step: one array less is written and read."""
+
+    def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
+        return ((a[0], Rectified(a[1])),) if isinstance(a[1], first) and isinstance(b[1], ReLU) else None
+
+    return rule
+
+
+def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:
+    """Batch norm and the pooling after it become one step."""
+    if isinstance(a[1], BatchNorm) and isinstance(b[1], MaxPool2D):
+        return ((a[0], PooledBatchNorm(a[1], b[1])),)
+    return None
+
+
+_MAXIMA = (MaxPool2D, GlobalMaxPool2D)
+
+# The swaps come before the joins: a bias that is joined with its ReLU could no longer move past the pooling layer.
+RULES: tuple[Rule, ...] = (
+    _swap(ReLU, _MAXIMA),
+    _swap(Bias, _MAXIMA),
+    _pooled,
+    _join(BatchNorm),
+    _join(PooledBatchNorm),
+    _join(Bias),
+)
+
+
+def fuse(steps: list[Step]) -> list[Step]:
+    """Apply each rule of the table until it finds nothing more."""
+    for rule in RULES:
+        position = 0
+        while position + 1 < len(steps):
+            found = rule(steps[position], steps[position + 1])
+            if found is None:
+                position += 1
+            else:
+                steps = [*steps[:position], *found, *steps[position + 2 :]]
+                position = max(position - 1, 0)
+    return steps
+
+
+def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
+    """Batch norm after a convolution or a dense layer goes into its kernel and bias, for prediction.
+
+    Takes lowered steps and the parameters of their owners; gives new ones, which share what did not change.
+    """
+    folded: list[Step] = []
+    parameters = dict(p)
+    for owner, layer in steps:
+        target = _before_bias(folded)
+        if isinstance(layer, BatchNorm) and target is not None and isinstance(target[1], (Conv2D, Dense)):
+            factor, shift = layer.predicting(p[owner])
+            old = parameters[target[0]]
+            bias = shift + factor * getattr(old, "bias", 0.0)
+            parameters[target[0]] = SimpleNamespace(
+                kernel=(old.kernel * factor).astype(old.kernel.dtype), bias=bias.astype(old.kernel.dtype)
+            )
+            if folded[-1] is target:
+                folded.append((target[0], Bias()))
+        else:
+            folded.append((owner, layer))
+    return folded, parameters
+
+
+def _before_bias(steps: list[Step]) -> Step | None:
+    """The last step, or the one before it if the last is its bias."""
+    if len(steps) > 1 and isinstance(steps[-1][1], Bias) and steps[-2][0] == steps[-1][0]:
+        return steps[-2]
+    return steps[-1] if steps else None

@@ -1,0 +1,89 @@
+"""What a layer is: an immutable description that infers shapes, names its parameters and records its arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..description import Description
+from ..functional.elementwise import Array
+from ..parameters import Parameter
+
+Shape = tuple[int, ...]
+Backward = Callable[..., Any]
+
+
+class ShapeError(ValueError):
+    """A layer cannot take an input of this shape. The message says what it needs and what to do."""
+
+
+class Layer(Description):
+    """Base of all layers.
+
+    To write one, give it fields, a ``stem`` and `record`; where it changes shapes or has parameters, `output_shape`
+    and `parameters`. Shapes are those of one image, without the batch: (h, w, c), or (features,) once flat.
+    """
+
+    stem: ClassVar[str] = "layer"  # of its name in a network: conv -> conv1, conv2, ...
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of one output for one input of ``shape``; a `ShapeError` if it cannot be."""
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        """Name -> parameter, for an input of ``shape``."""
+        return {}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiplications in one forward pass of one image, where they dominate: in matrix products."""
+        return 0
+
+    def lowered(self) -> tuple[Layer, ...]:
+        """The layers that compute this one, each a step of its own that fusion can move."""
+        return (self,)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        """Record the forward pass on ``tape``; return the output and a function that records the backward pass.
+
+        Parameters
+        ----------
+        tape : Tape
+            Takes the calls and owns the arrays.
+        x : ndarray
+            The input, (h, w, n, c) or (n, features). Never written to.
+        p : namespace
+            The parameters, by their names.
+        g : namespace or None
+            Where their gradients go; None when predicting.
+
+        Returns
+        -------
+        y : ndarray
+            The output.
+        backward : callable or None
+            ``backward(dy, needs_dx=True) -> dx``. It writes the gradients to ``g`` and may overwrite ``dy``.
+        """
+        raise NotImplementedError
+
+
+class Activation(Layer):
+    """Base of the layers that map each number for itself.
+
+    A class attribute ``kernel_initializer`` names the initializer that suits the layer in front.
+    """
+
+    kernel_initializer: ClassVar[str] = "glorot"
+
+
+def image(shape: Shape) -> Shape:
+    """The shape, if it is one of images (h, w, c)."""
+    if len(shape) != 3:
+        raise ShapeError("needs images (h, w, c); put it before Flatten() or a global pooling layer")
+    return shape
+
+
+def flat(shape: Shape) -> Shape:
+    """The shape, if it is flat (features,)."""
+    if len(shape) != 1:
+        raise ShapeError("needs a flat input; put Flatten() before it")
+    return shape

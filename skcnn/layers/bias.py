@@ -1,0 +1,47 @@
+"""The bias of convolutions and dense layers, a step of its own so that fusion can move it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..description import description
+from ..functional.elementwise import Array
+from ..functional.order import by_channel
+from ..functional.reduction import record_channel_sums
+from ..parameters import Parameter
+from .base import Backward, Layer, Shape
+
+
+@description
+class Bias(Layer):
+    """Add a number to each channel.  x (..., c) -> y (..., c).
+
+    `Conv2D` and `Dense` lower themselves to a product and this.
+
+    Notes
+    -----
+    y = x + bias.
+
+    Examples
+    --------
+    >>> from skcnn.layers.bias import Bias
+    >>> Bias().parameters((8, 8, 32))["bias"].shape
+    (32,)
+    """
+
+    stem = "bias"
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {"bias": Parameter(shape[-1:])}
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        y = tape.output(x.shape)
+        tape(np.add, x, by_channel(tape, p.bias, x), y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array:
+            record_channel_sums(tape, dy, g.bias)
+            return dy
+
+        return y, backward

@@ -1,0 +1,137 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..description import Description, description, is_count, is_size
+from ..functional.convolution import record_convolution
+from ..functional.elementwise import Array
+from ..functional.geometry import Windows, pair, windows
+from ..parameters import Parameter
+from .base import Backward, Layer, Shape, ShapeError, image
+from .bias import Bias
+
+
+@description
+class Conv2D(Layer):
+    """Two-dimensional convolution.  x (n, h, w, c) -> y (n, h', w', filters).
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or (int, int), default=3
+        Height and width of the window.
+    strides : int or (int, int), default=1
+        Step of the window.
+    padding : {"same", "valid"}, int or (int, int), default="same"
+        "same" pads with zeros so that h' = ceil(h / stride), the odd zero at the bottom and right; "valid" pads
+        nothing; numbers are the zeros on both sides of (height, width).
+    dilation : int or (int, int), default=1
+        Distance between neighbouring elements of the window.
+    groups : int, default=1
+        Channels and filters are cut into this many groups; each group of filters sees its group of channels.
+    use_bias : bool, default=True
+        Whether a number per filter is added.
+    kernel_initializer : str or initializer, default="he"
+        Draws the kernel.
+    algorithm : {"auto", "direct"}, default="auto"
+        "auto" computes 3 x 3 windows of stride 1 by Winograd's algorithm where that is faster, in single precision
+        only. "direct" never does: rounding errors are ten times smaller, and each ReLU behind it is decided as the
+        direct convolution decides it.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if the window is larger than its padded input, or groups divide neither channels nor filters.
+
+    Notes
+    -----
+    With stride s, dilation d and padding p,
+
+        y[a, b, k] = bias[k] + sum over i, j, c of x[s a + d i - p, s b + d j - p, c] * kernel[i, j, c, k],
+
+    which is a cross-correlation, as in every deep-learning library: I. Goodfellow, Y. Bengio and A. Courville,
+    *Deep Learning*, MIT Press 2016, equation 9.6. Parameters: ``kernel`` (kh, kw, c / groups, filters) and ``bias``
+    (filters,). The arithmetic guide is V. Dumoulin and F. Visin, arXiv:1603.07285.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Conv2D
+    >>> Conv2D(32, kernel_size=5).output_shape((28, 28, 1))
+    (28, 28, 32)
+    >>> Conv2D(32, kernel_size=5, strides=2, padding="valid").output_shape((28, 28, 1))
+    (12, 12, 32)
+    """
+
+    filters: int
+    kernel_size: int | tuple[int, int] = 3
+    strides: int | tuple[int, int] = 1
+    padding: str | int | tuple[int, int] = "same"
+    dilation: int | tuple[int, int] = 1
+    groups: int = 1
+    use_bias: bool = True
+    kernel_initializer: str | Description = "he"
+    algorithm: str = "auto"
+
+    stem = "conv"
+
+    def check(self) -> None:
+        self._require("filters", is_count(self.filters), "an int of 1 or more")
+        for field in ("kernel_size", "strides", "dilation"):
+            self._require(field, is_size(getattr(self, field)), "an int of 1 or more, or a pair of them")
+        padded = self.padding in ("same", "valid") if isinstance(self.padding, str) else is_size(self.padding, 0)
+        self._require("padding", padded, "'same', 'valid', an int of 0 or more, or a pair of them")
+        self._require("algorithm", self.algorithm in ("auto", "direct"), "'auto' or 'direct'")
+        self._require("groups", is_count(self.groups), "an int of 1 or more")
+        self._require("use_bias", isinstance(self.use_bias, (bool, np.bool)), "True or False")
+
+    def geometry(self, shape: Shape) -> Windows:
+        """The windows over an image of ``shape``."""
+        return windows(shape, pair(self.kernel_size), pair(self.strides), self.padding, pair(self.dilation))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        geometry = self.geometry(image(shape))
+        if min(geometry.out) < 1:
+            spans, sizes = (
+                " x ".join(str(getattr(axis, name)) for axis in (geometry.rows, geometry.columns))
+                for name in ("span", "bordered")
+            )
+            raise ShapeError(
+                f"its kernel spans {spans} pixels, more than the {sizes} of its padded input;"
+                " use a smaller kernel, padding='same', or fewer pooling layers before it"
+            )
+        if shape[2] % self.groups or self.filters % self.groups:
+            raise ShapeError(
+                f"groups={self.groups} must divide both its {shape[2]} channels and {self.filters} filters"
+            )
+        return (*geometry.out, self.filters)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        kh, kw = pair(self.kernel_size)
+        kernel = (kh, kw, shape[2] // self.groups, self.filters)
+        fan_in, fan_out = kh * kw * kernel[2], kh * kw * self.filters // self.groups
+        found = {"kernel": Parameter(kernel, self.kernel_initializer, fan_in, fan_out, decay=True)}
+        return found | Bias().parameters((self.filters,)) if self.use_bias else found
+
+    def multiply_adds(self, shape: Shape) -> int:
+        height, width, _ = self.output_shape(shape)
+        return height * width * self.parameters(shape)["kernel"].size
+
+    def lowered(self) -> tuple[Layer, ...]:
+        return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        h, w, _, c = x.shape
+        direct = self.algorithm == "direct"
+        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), self.groups, direct=direct)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            dx = tape.output(x.shape) if needs_dx else None
+            through(dy, g.kernel, dx)
+            return dx
+
+        return y, backward

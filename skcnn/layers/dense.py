@@ -1,0 +1,79 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..description import Description, description, is_count
+from ..functional.elementwise import Array
+from ..parameters import Parameter
+from .base import Backward, Layer, Shape, flat
+from .bias import Bias
+
+
+@description
+class Dense(Layer):
+    """Affine map.  x (n, f) -> y (n, units).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    use_bias : bool, default=True
+        Whether a number per unit is added.
+    kernel_initializer : str or initializer, default="he"
+        Draws the kernel.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if the input is not flat.
+
+    Notes
+    -----
+    y = x @ kernel + bias, with ``kernel`` (f, units) and ``bias`` (units,). Backward: dkernel = x.T @ dy,
+    dbias = sum of dy over the batch, dx = dy @ kernel.T.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Dense
+    >>> Dense(128).output_shape((784,))
+    (128,)
+    >>> Dense(128).parameters((784,))["kernel"].shape
+    (784, 128)
+    """
+
+    units: int
+    use_bias: bool = True
+    kernel_initializer: str | Description = "he"
+
+    stem = "dense"
+
+    def check(self) -> None:
+        self._require("units", is_count(self.units), "an int of 1 or more")
+        self._require("use_bias", isinstance(self.use_bias, (bool, np.bool)), "True or False")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        flat(shape)
+        return (self.units,)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        kernel = Parameter((shape[0], self.units), self.kernel_initializer, shape[0], self.units, decay=True)
+        return {"kernel": kernel} | (Bias().parameters((self.units,)) if self.use_bias else {})
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return shape[0] * self.units
+
+    def lowered(self) -> tuple[Layer, ...]:
+        return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        y = tape(np.matmul, x, p.kernel, tape.output((len(x), self.units)))
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            tape(np.matmul, x.T, dy, g.kernel)
+            return tape(np.matmul, dy, p.kernel.T, tape.output(x.shape)) if needs_dx else None
+
+        return y, backward

@@ -1,0 +1,146 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..description import description, is_real
+from ..functional.elementwise import Array, copy
+from ..functional.order import by_channel
+from ..functional.reduction import record_channel_products, record_channel_sums
+from ..parameters import Parameter
+from .base import Backward, Layer, Shape
+
+
+@description
+class BatchNorm(Layer):
+    """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it.  x (n, ..., c) -> y alike.
+
+    When predicting, the mean and variance are running averages over the batches of the training.
+
+    Parameters
+    ----------
+    momentum : float, default=0.9
+        Weight of the past in the running averages: running = momentum * running + (1 - momentum) * batch.
+    epsilon : float, default=1e-5
+        Added to the variance.
+
+    Notes
+    -----
+    y = scale * (x - mean) / sqrt(variance + epsilon) + offset, per channel, with the biased variance in both the
+    batch and the running average. With N numbers per channel, m = (x - mean) / sqrt(variance + epsilon), and sums over
+    the batch, doffset = sum(dy), dscale = sum(dy m), and
+
+        dx = scale / sqrt(variance + epsilon) * (dy - doffset / N - m dscale / N).
+
+    S. Ioffe and C. Szegedy, "Batch normalization", arXiv:1502.03167. Parameters: ``scale`` and ``offset`` (c,);
+    statistics: ``running_mean`` and ``running_variance`` (c,). A convolution or dense layer right before it needs no
+    bias of its own.
+
+    Examples
+    --------
+    >>> from skcnn.layers import BatchNorm
+    >>> sorted(BatchNorm().parameters((28, 28, 8)))
+    ['offset', 'running_mean', 'running_variance', 'scale']
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    stem = "batchnorm"
+
+    def check(self) -> None:
+        self._require("momentum", is_real(self.momentum, 0, 1, open_high=True), "a number of 0 or more and less than 1")
+        self._require("epsilon", is_real(self.epsilon, 0, open_low=True), "a number above 0")
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        c = shape[-1:]
+        return {
+            "scale": Parameter(c, 1.0),
+            "offset": Parameter(c),
+            "running_mean": Parameter(c, trainable=False),
+            "running_variance": Parameter(c, 1.0, trainable=False),
+        }
+
+    def predicting(self, p: Any) -> tuple[Array, Array]:
+        """What it does when predicting: (factor, shift), each (c,) in float64, with y = factor * x + shift."""
+        factor = p.scale.astype(np.float64) / np.sqrt(p.running_variance.astype(np.float64) + self.epsilon)
+        return factor, p.offset - factor * p.running_mean
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        if not tape.training:
+            factor, shift = (by_channel(tape, vector, x) for vector in self.predicting(p))
+            y = tape(np.multiply, x, factor, tape.output(x.shape))
+            return tape(np.add, y, shift, y), None
+
+        moments = Moments(self, tape, x, p)
+        y = tape(np.multiply, moments.centred, by_channel(tape, moments.factor, x), tape.output(x.shape))
+        tape(np.add, y, by_channel(tape, p.offset, y), y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            slope, constant = moments.record_gradients(dy, moments.centred, g)
+            if not needs_dx:
+                return None
+            tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
+            tape(np.multiply, moments.centred, by_channel(tape, slope, dy), moments.centred)
+            tape(np.add, dy, moments.centred, dy)
+            return tape(np.add, dy, by_channel(tape, constant, dy), dy)
+
+        return y, backward
+
+
+class Moments:
+    """The recorded mean and variance of a batch, which all of its gradients need too."""
+
+    def __init__(self, norm: BatchNorm, tape: Any, x: Array, p: Any) -> None:
+        self._tape, self._p = tape, p
+        self._size = x.shape[-1:]
+        rows = len(x) if x.ndim == 2 else x.shape[2]
+        self._count = tape.batch.rows * x.size // rows // x.shape[-1]  # numbers per channel, in all shards
+        self.centred = tape.keep(x.shape)
+        mean, variance = self._vector(), self._vector()
+        record_channel_sums(tape, x, mean)
+        self._record_mean(mean)
+        tape(np.subtract, x, by_channel(tape, mean, x), self.centred)
+        record_channel_products(tape, self.centred, self.centred, variance)
+        self._record_mean(variance)
+        if tape.shard == 0:
+            for batch, running in ((mean, p.running_mean), (variance, p.running_variance)):
+                part = tape.scratch(self._size)
+                tape(np.multiply, batch, 1 - norm.momentum, part)
+                tape(np.multiply, running, norm.momentum, running)
+                tape(np.add, running, part, running)
+        self.inverse, self.factor = tape.keep(self._size), tape.keep(self._size)
+        tape(np.add, variance, norm.epsilon, variance)
+        tape(np.sqrt, variance, variance)
+        tape(np.divide, 1, variance, self.inverse)
+        tape(np.multiply, self.inverse, p.scale, self.factor)
+
+    def record_gradients(self, dy: Array, centred: Array, g: Any) -> tuple[Array, Array]:
+        """Gradients of scale and offset; and what the moments add to dx: slope * (x - mean) + constant.
+
+        ``centred`` are the numbers behind ``dy``: all of x - mean, or those that a pooling layer has let through.
+        """
+        tape = self._tape
+        products, sums = self._vector(), self._vector()
+        record_channel_products(tape, dy, centred, products)
+        record_channel_sums(tape, dy, sums)
+        tape(np.multiply, products, self.inverse, g.scale)
+        tape(copy, sums, g.offset)
+        slope, constant = tape.total(products, sums)
+        for vector in (slope, constant):
+            tape(np.multiply, vector, self.factor, vector)
+            tape(np.multiply, vector, -1 / self._count, vector)
+        for _ in range(2):
+            tape(np.multiply, slope, self.inverse, slope)
+        return slope, constant
+
+    def _record_mean(self, vector: Array) -> None:
+        """A sum over this shard becomes the mean over the batch."""
+        (total,) = self._tape.total(vector)
+        self._tape(np.multiply, total, 1 / self._count, vector)
+
+    def _vector(self) -> Array:
+        return self._tape.scratch(self._size, np.float64)

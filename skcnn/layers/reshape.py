@@ -1,0 +1,48 @@
+"""Layers that only move numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..description import description
+from ..functional.elementwise import Array, copy, reshape
+from .base import Backward, Layer, Shape, image
+
+
+@description
+class Flatten(Layer):
+    """One row per image.  x (n, h, w, c) -> y (n, h * w * c).
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if the input is flat already.
+
+    Notes
+    -----
+    The order is that of NumPy's ``reshape``: y[(a w + b) c' + k] = x[a, b, k], with c' channels.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Flatten
+    >>> Flatten().output_shape((7, 7, 16))
+    (784,)
+    """
+
+    stem = "flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (math.prod(image(shape)),)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        h, w, n, c = x.shape
+        y = tape.output((n, h * w * c))
+        tape(copy, x, reshape(y, (n, h, w, c)).transpose(1, 2, 0, 3))
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            if needs_dx:
+                return tape(copy, reshape(dy, (n, h, w, c)).transpose(1, 2, 0, 3), tape.output(x.shape))
+            return None
+
+        return y, backward

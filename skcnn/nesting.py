@@ -1,0 +1,108 @@
+"""Nested parameter names: ``optimizer__momentum`` and ``layers__conv1__filters``, for searches and ``set_params``.
+
+scikit-learn sets a nested parameter by changing the object that holds it. Descriptions never change, so that here
+they are replaced.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator
+
+from .description import Description, resolve
+from .layers import Activation
+from .losses import Loss
+from .network import layer_names
+from .optimizers import Optimizer
+from .schedules import Schedule
+
+KINDS: dict[str, type[Description]] = {
+    "activation": Activation,
+    "loss": Loss,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+}
+
+
+class NestedParameters(BaseEstimator):
+    """The part of an estimator that knows of the parameters of its descriptions."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether those of its descriptions are given too, as ``optimizer__beta_1`` and ``layers__conv1__filters``.
+
+        Returns
+        -------
+        dict
+            Name -> value.
+        """
+        params = super().get_params(deep=deep)
+        if deep and isinstance(params["layers"], (list, tuple)):
+            for name, layer in zip(layer_names(params["layers"]), params["layers"], strict=True):
+                if isinstance(layer, Description):
+                    params |= {f"layers__{name}__{field}": value for field, value in layer.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of this estimator, nested ones too.
+
+        A name in place of an object is resolved first: ``set_params(optimizer__beta_1=0.8)`` works on "adam".
+
+        Parameters
+        ----------
+        **params : dict
+            Name -> value.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that does not exist, with those that do.
+        """
+        own = self.get_params(deep=False)
+        nested = {key: value for key, value in params.items() if "__" in key and key.partition("__")[0] in own}
+        super().set_params(**{key: value for key, value in params.items() if key not in nested})
+        for key, value in sorted(nested.items(), key=lambda item: item[0].count("__")):  # objects before their fields
+            parameter, _, path = key.partition("__")
+            if parameter == "layers":
+                self.layers = self._with_layer(path, value)
+            elif parameter in KINDS:
+                held = resolve(KINDS[parameter], getattr(self, parameter), parameter)
+                setattr(self, parameter, _replaced(held, path, value))
+            else:
+                raise ValueError(f"{key!r} cannot be set: {parameter} holds no parameters of its own.")
+        return self
+
+    def _with_layer(self, path: str, value: Any) -> Any:
+        """The layers with one field of one of them set."""
+        if self.layers is None:
+            raise ValueError(
+                f"'layers__{path}' cannot be set: layers is None, so the network is built from conv_filters,"
+                " kernel_size and the other knobs. Set those, or give layers."
+            )
+        name, _, field = path.partition("__")
+        names = layer_names(self.layers)
+        if name not in names:
+            raise ValueError(f"layers has no layer {name!r}. Its names are: {', '.join(names)}.")
+        position = names.index(name)
+        layer = _replaced(self.layers[position], field, value) if field else value
+        return type(self.layers)([*self.layers[:position], layer, *self.layers[position + 1 :]])
+
+
+def _replaced(held: Description, path: str, value: Any) -> Description:
+    """A description with one field set, or a field of a field."""
+    field, _, deeper = path.partition("__")
+    if not deeper:
+        return held.replaced(**{field: value})
+    inner = held.get_params().get(field)
+    if not isinstance(inner, Description):
+        raise ValueError(f"{type(held).__name__} has no parameter {path!r}: its {field} is {inner!r}.")
+    return held.replaced(**{field: _replaced(inner, deeper, value)})

@@ -1,0 +1,188 @@
+"""A network: layers bound to an input shape. Immutable, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .description import numbered, refuse_class, resolve
+from .functional.elementwise import Array, copy, reshape, sum_first
+from .fusion import Step, fold, fuse
+from .initializers import Initializer, Zeros
+from .layers.base import Layer, Shape, ShapeError
+from .layers.dense import Dense
+from .losses import Loss
+from .parameters import Layout, Parameter
+from .scaling import Scaling
+from .tape import Tape
+
+
+class Network:
+    """Hidden layers bound to the shape of an image, and the dense output layer that the estimator adds.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The hidden layers.
+    input_shape : (int, int, int)
+        Height, width and channels of an image.
+    outputs : int
+        Units of the output layer.
+
+    Attributes
+    ----------
+    names : list of str
+        Name of each layer, the output's last.
+    shapes : list of tuple
+        Shape in front of each layer, and behind the last.
+    weights, state : Layout
+        Where the trained parameters and the running statistics lie in their vectors.
+
+    Raises
+    ------
+    ValueError
+        Where a layer cannot take its input, with the layer, the shape and the remedy.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Shape, outputs: int) -> None:
+        self.hidden = tuple(layers)
+        self.input_shape = input_shape
+        self.outputs = outputs
+        self.layers: list[Layer] = [*layers, Dense(outputs, kernel_initializer=Zeros())]
+        self.names = [*layer_names(layers), "output"]
+        self.shapes = self._infer_shapes()
+        self.parameters = {
+            f"{name}.{key}": parameter
+            for name, layer, shape in zip(self.names, self.layers, self.shapes, strict=False)
+            for key, parameter in layer.parameters(shape).items()
+        }
+        self.weights = Layout({k: p for k, p in self.parameters.items() if p.trainable})
+        self.state = Layout({k: p for k, p in self.parameters.items() if not p.trainable})
+        self.lowered: list[Step] = [
+            (name, part) for name, layer in zip(self.names, self.layers, strict=True) for part in layer.lowered()
+        ]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.hidden, self.input_shape, self.outputs)
+
+    def _infer_shapes(self) -> list[Shape]:
+        shapes = [self.input_shape]
+        for i, layer in enumerate(self.hidden):
+            if not isinstance(layer, Layer):
+                refuse_class(layer, f"layers[{i}]")
+                raise TypeError(f"layers[{i}] must be a layer, got {layer!r}.")
+            try:
+                layer.check()
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ShapeError as error:
+                raise ShapeError(f"layers[{i}] = {layer!r} cannot take input of shape {shapes[-1]}: {error}.") from None
+            except ValueError as error:
+                raise ValueError(f"layers[{i}] = {error}") from None
+        if len(shapes[-1]) != 1:
+            raise ShapeError(
+                f"layers must end with a flat output, but theirs has shape {shapes[-1]}: put Flatten() or"
+                " GlobalAvgPool2D() at the end. The output layer is added by the estimator."
+            )
+        return [*shapes, (self.outputs,)]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one forward pass of one image."""
+        return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
+
+    def initial(self, layout: Layout, rng: np.random.Generator, dtype: Any) -> Array:
+        """A vector of freshly drawn parameters."""
+        vector = np.zeros(layout.size, dtype)
+        for name, view in layout.views(vector).items():
+            view[...] = _draw(layout.parameters[name], rng, name)
+        return vector
+
+    def bind(self, weights: Array, state: Array | None = None, scaling: Scaling | None = None) -> dict[str, Any]:
+        """Layer's name -> namespace of views into the vectors; the scaling of the images as "input"."""
+        bound: dict[str, Any] = {name: SimpleNamespace() for name in self.names}
+        bound["input"] = scaling
+        vectors = [(self.weights, weights)] if state is None else [(self.weights, weights), (self.state, state)]
+        for layout, vector in vectors:
+            for name, view in layout.views(vector).items():
+                owner, key = name.rsplit(".", 1)
+                setattr(bound[owner], key, view)
+        return bound
+
+    def record_training(
+        self,
+        tape: Tape,
+        x: Array,
+        target: Array,
+        row_weights: Array,
+        p: Any,
+        g: Any,
+        loss: Loss,
+        total: Array,
+    ) -> None:
+        """Record a forward and a backward pass.
+
+        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,); the gradients of the mean
+        over the rows of the batch go to ``g``, and the weighted sum of this shard's losses to ``total`` (1,).
+        """
+        steps = fuse(self.lowered)
+        done = []
+        y = _arrange(tape, x, p["input"])
+        for owner, layer in steps:
+            with tape.step(owner) as held:
+                y, backward = layer.record(tape, y, p[owner], g[owner])
+            done.append((owner, backward, held))
+        with tape.step("loss"):
+            values, slope = loss.record(tape, y, target)
+            tape(np.multiply, values, row_weights, values)
+            tape(sum_first, values[:, None], total)
+            tape(np.multiply, slope, row_weights[:, None], slope)
+            dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
+        owns_parameters = [i for i, (owner, _) in enumerate(steps) if vars(g[owner])]
+        for i in range(len(steps) - 1, owns_parameters[0] - 1, -1):
+            owner, backward, held = done[i]
+            with tape.step(owner) as produced:
+                assert backward is not None
+                dx = backward(dy, needs_dx=i > owns_parameters[0])
+            tape.end([*held, *produced, dy], but=x if dx is None else dx)
+            dy = dx
+
+    def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any, raw: Array) -> None:
+        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions ``raw`` (n, outputs)."""
+        y = _arrange(tape, x, p["input"])
+        for owner, layer in steps:
+            before = y
+            with tape.step(owner):
+                y, _ = layer.record(tape, before, p[owner], None)
+            tape.end([before], but=y)
+        with tape.step("output"):
+            tape(copy, y, raw)
+
+    def prediction_steps(self, p: dict[str, Any]) -> tuple[list[Step], dict[str, Any]]:
+        """The steps as prediction wants them, batch norm folded, and their parameters."""
+        steps, parameters = fold(self.lowered, p)
+        return fuse(steps), parameters
+
+
+def layer_names(layers: Sequence[Layer]) -> list[str]:
+    """conv1, relu1, conv2, ...: by kind and position, as in ``parameters_`` and in nested search names."""
+    return numbered(getattr(layer, "stem", "layer") for layer in layers)
+
+
+def _arrange(tape: Tape, x: Array, scaling: Any) -> Array:
+    """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory that the tape wants."""
+    n, h, w, c = x.shape
+    with tape.step("input"):
+        rows = reshape(x, (n * h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
+        tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
+        tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
+        return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c)))
+
+
+def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:
+    if isinstance(parameter.initial, float):
+        return parameter.initial
+    initializer = resolve(Initializer, parameter.initial, f"{name.rsplit('.', 1)[0]}'s kernel_initializer")
+    return initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)

@@ -1,0 +1,148 @@
+"""Threads: they take the place of those of BLAS, and never multiply them.
+
+The shards of a batch, and the chunks of a prediction, are computed side by side by a team of threads, while BLAS is
+held to one thread in each. What is computed follows from the data alone, never from the number of threads, so that
+every number of them gives the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+import joblib
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+
+@cache
+def _blas() -> list[Any]:
+    """The BLAS libraries of this process; finding them takes milliseconds, so once."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _set_blas_threads(numbers: Iterable[int]) -> None:
+    """Set the number of threads of each BLAS library."""
+    for library, number in zip(_blas(), numbers, strict=True):
+        # Since 3.8, threadpoolctl lets only the thread that first set a limit change it, for as long as it lives.
+        # Whoever enters first and leaves last here may be two threads, so nobody is to be left in control.
+        let_go = getattr(library, "clear_controlling_thread", lambda: None)
+        let_go()
+        library.set_num_threads(number)
+        let_go()
+
+
+class _OneBlasThread:
+    """Holds BLAS to one thread for as long as anyone is inside.
+
+    The number of BLAS threads belongs to the process, so that this has to know of all who want it held: with one
+    limit each, the first to leave would release the others, and the last would restore the limit of another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = [library.num_threads for library in _blas()]
+                _set_blas_threads([1] * len(self._before))
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _set_blas_threads(self._before)
+
+    def after_fork(self) -> None:
+        """In a forked child nobody is inside: the threads that were do not exist there."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._inside = 0
+            _set_blas_threads(self._before)
+
+
+one_blas_thread = _OneBlasThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_blas_thread.after_fork)
+
+
+def thread_count(n_jobs: int | None) -> int:
+    """How many threads ``n_jobs`` means: None is as many as BLAS may use at the moment, -1 all processors.
+
+    Raises
+    ------
+    ValueError
+        For 0.
+    """
+    if n_jobs is None:
+        return min((library.num_threads for library in _blas()), default=1)
+    return int(joblib.effective_n_jobs(n_jobs))
+
+
+class Team:
+    """Threads that wait for jobs from the moment they are entered until they are left.
+
+    The thread that calls `run` is one of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._inboxes: list[SimpleQueue[Any]] = []
+        self._outbox: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        for number in range(1, self._size):
+            inbox: SimpleQueue[Any] = SimpleQueue()
+            thread = threading.Thread(target=_work, args=(inbox, self._outbox), name=f"skcnn-{number}", daemon=True)
+            self._inboxes.append(inbox)
+            self._threads.append(thread)
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for inbox in self._inboxes:
+            inbox.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def run(self, jobs: Sequence[Callable[[], None]]) -> None:
+        """Do all jobs; the same job number always falls to the same thread, whose cache may still hold its arrays."""
+        busy = 0
+        try:
+            for number, inbox in enumerate(self._inboxes, 1):
+                share = jobs[number :: self._size]
+                if share:
+                    inbox.put(share)
+                    busy += 1
+            for job in jobs[:: self._size]:
+                job()
+        finally:
+            errors = [self._outbox.get() for _ in range(busy)]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _work(inbox: SimpleQueue[Any], outbox: SimpleQueue[BaseException | None]) -> None:
+    """The life of a thread: jobs, until None comes."""
+    with np.errstate(all="ignore"):  # NumPy keeps this setting per thread
+        while (jobs := inbox.get()) is not None:
+            failure = None
+            try:
+                for job in jobs:
+                    job()
+            except BaseException as error:
+                failure = error
+            outbox.put(failure)

@@ -1,0 +1,101 @@
+"""A network as prediction wants it: batch norm folded, nothing kept for a backward pass, images in chunks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from .functional.elementwise import Array
+from .network import Network
+from .parallel import Team, one_blas_thread, thread_count
+from .scaling import Scaling
+from .tape import Arena, Batch, Tape
+
+ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
+TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
+TINY = 125_000  # multiply-adds per image
+MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
+LARGEST = 1 << 22  # bytes of the largest array of a chunk
+TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked for last
+
+
+class Predictor:
+    """Raw predictions of a network with given weights, from any number of threads at once.
+
+    Each thread that predicts takes a kit (tapes and their memory) from a pool and puts it back: nothing is shared
+    while it works, and the next prediction finds its tape recorded.
+    """
+
+    def __init__(
+        self, network: Network, weights: Array, state: Array, scaling: Scaling, *, poison: bool = False
+    ) -> None:
+        self.network = network
+        # BLAS adds up a row's products in an order that depends on the rows beside it. Where it costs nothing, double
+        # precision keeps that out of every digit that anybody looks at.
+        self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
+        weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
+        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state, scaling))
+        self.rows = _chunk_rows(network, self.dtype.itemsize)
+        self._poison = poison
+        self._pool: list[_Kit] = []
+
+    def raw(self, images: Array, n_jobs: int | None = None, rows: Array | None = None) -> Array:
+        """images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs)."""
+        n = len(images) if rows is None else len(rows)
+        out = np.empty((n, self.network.outputs), self.dtype)
+        chunks = [slice(start, start + self.rows) for start in range(0, n, self.rows)]
+        # Read before BLAS is held: inside, it would always answer one.
+        threads = min(thread_count(n_jobs), len(chunks)) if len(chunks) > 1 else 1
+        with one_blas_thread, np.errstate(all="ignore"):
+            if threads == 1:
+                self._predict(images, rows, out, chunks)
+            else:
+                with Team(threads) as team:
+                    shares = [chunks[thread::threads] for thread in range(threads)]
+                    team.run([partial(self._predict, images, rows, out, share) for share in shares])
+        return out
+
+    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, Array, Array]:
+        """A tape for a number of rows, its input (rows, h, w, c) and its raw predictions (rows, outputs)."""
+        tape = Tape(self.dtype, Batch(rows), arena=arena, poison=self._poison)
+        x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, self.network.outputs))
+        self.network.record_prediction(tape, x, self.steps, self.parameters, raw)
+        return tape, x, raw
+
+    def _predict(self, images: Array, rows: Array | None, out: Array, chunks: list[slice]) -> None:
+        try:
+            kit = self._pool.pop()  # atomic, as append is: the pool needs no lock
+        except IndexError:
+            kit = _Kit(self)
+        for chunk in chunks:
+            out[chunk] = kit.predict(images[chunk if rows is None else rows[chunk]])
+        self._pool.append(kit)
+
+
+class _Kit:
+    """What one thread predicts with: tapes for several numbers of rows, over the same memory."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._arena = Arena()
+        self._tapes: dict[int, tuple[Tape, Array, Array]] = {}
+
+    def predict(self, images: Array) -> Array:
+        """images (n, h, w, c) -> raw predictions, until the next call."""
+        rows = len(images)
+        if rows not in self._tapes:
+            while len(self._tapes) >= TAPES:
+                del self._tapes[next(iter(self._tapes))]
+            self._tapes[rows] = self._predictor.record(rows, self._arena)
+        tape, x, raw = self._tapes[rows]
+        np.copyto(x, images, casting="unsafe")
+        tape.replay(0)
+        return raw
+
+
+def _chunk_rows(network: Network, itemsize: int) -> int:
+    """Rows of a chunk."""
+    largest = max(int(np.prod(shape)) for shape in network.shapes) * itemsize
+    wanted = TINY_ROWS if network.multiply_adds < TINY else ROWS
+    return max(1, min(wanted, LARGEST // largest))

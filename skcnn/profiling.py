@@ -1,0 +1,185 @@
+"""Where the time of a model goes, layer by layer, read off its tapes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .estimators import BaseCNN
+from .functional.elementwise import Array
+from .parallel import one_blas_thread
+from .table import Table
+from .tape import Tape
+from .training import Data, Passes, Progress
+from .validation import check_images
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """What one step of a pass costs."""
+
+    name: str  # of the layer, or "input", "loss", "optimizer"
+    milliseconds: float
+    calls: int
+    flops: float  # floating-point operations: two per multiply-add of a product, one per element of other results
+    bytes: float  # of the arrays that the calls read and write
+
+
+@dataclass(frozen=True, repr=False)
+class Profile:
+    """The costs of a pass over one batch: ``str`` is a table, and so is the HTML form that notebooks show.
+
+    Attributes
+    ----------
+    title : str
+        What was measured.
+    steps : tuple of StepProfile
+        In forward order.
+    """
+
+    title: str
+    steps: tuple[StepProfile, ...]
+
+    @property
+    def milliseconds(self) -> float:
+        """Of the whole pass, on one thread."""
+        return sum(step.milliseconds for step in self.steps)
+
+    def table(self) -> Table:
+        """The steps as a table."""
+        whole = self.milliseconds
+
+        def row(name: str, steps: Sequence[StepProfile]) -> tuple[str, ...]:
+            ms = sum(step.milliseconds for step in steps)
+            flops, size = sum(step.flops for step in steps), sum(step.bytes for step in steps)
+            return (
+                name,
+                f"{ms:.3f}",
+                f"{ms / whole:.1%}",
+                str(sum(step.calls for step in steps)),
+                f"{flops / 1e6:,.2f}",
+                f"{flops / ms / 1e6:,.1f}",
+                f"{size / 1e6:,.2f}",
+            )
+
+        header = ("step", "ms", "share", "calls", "MFLOP", "GFLOP/s", "MB")
+        rows = tuple(row(step.name, [step]) for step in self.steps)
+        return Table(header, rows, row("total", self.steps), numeric=6)
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{self.table()}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.title}</p>{self.table()._repr_html_()}"
+
+
+def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> Profile:
+    """Measure a fitted estimator, layer by layer: a training step if ``y`` is given, else a prediction.
+
+    Everything runs on one thread, so that the times of all shards of a batch add up. Bias, activation and pooling
+    layers that were fused into a step show up under the name of the layer that owns it. The estimator does not change.
+
+    Parameters
+    ----------
+    estimator : CNNClassifier
+        A fitted estimator.
+    X : array-like (n, h, w, c), (n, h, w) or (n, features)
+        Images. Of a training step, at most ``batch_size`` of them are used; of a prediction, at most one chunk.
+    y : array-like, default=None
+        Their targets.
+    repeats : int, default=20
+        How often the pass is repeated; times are medians.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If X or y do not fit it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn import CNNClassifier, profile
+    >>> digits = load_digits()
+    >>> classifier = CNNClassifier(max_iter=1).fit(digits.images, digits.target)
+    >>> print(profile(classifier, digits.images))  # doctest: +SKIP
+    >>> [step.name for step in profile(classifier, digits.images, digits.target, repeats=1).steps][:3]
+    ['input', 'conv1', 'maxpool1']
+    """
+    images = check_images(estimator, X, reset=False)
+    if y is None:
+        title, tapes, load = _prediction(estimator, images)
+    else:
+        title, tapes, load = _training_step(estimator, images, np.asarray(y)[: len(images)])
+    measured: dict[str, list[Any]] = {}
+    with one_blas_thread, np.errstate(all="ignore"):
+        for repeat in range(repeats + 1):
+            load()
+            seconds = _replay(tapes)
+            if repeat:  # the first warms the caches up
+                for name, value in seconds.items():
+                    measured.setdefault(name, []).append(value)
+    costs = _costs(tapes)
+    steps = [StepProfile(name, 1e3 * float(np.median(measured[name])), *costs[name]) for name in costs]
+    return Profile(f"{title}; one thread, {estimator._model.weights.dtype}, medians of {repeats}", tuple(steps))
+
+
+def _prediction(estimator: BaseCNN, images: Array) -> tuple[str, list[Tape], Callable[[], None]]:
+    predictor = estimator._predictor
+    images = images[: predictor.rows]
+    tape, x, _ = predictor.record(len(images))
+    return f"prediction of {len(images)} rows", [tape], lambda: np.copyto(x, images, casting="unsafe")
+
+
+def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, list[Tape], Callable[[], None]]:
+    rows = min(len(images), estimator.batch_size)
+    targets, used = estimator._encode(y[:rows]), np.arange(rows)
+    data = Data(images, used, targets, np.ones(rows))
+    recipe, trained = estimator._recipe(), estimator._model
+    model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
+    slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
+    step = Passes(model, data, recipe, Progress(0, slots)).of(rows)
+    return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
+
+
+def _replay(tapes: list[Tape]) -> dict[str, float]:
+    """Seconds of each step."""
+    seconds: dict[str, float] = {}
+    for segment in range(len(tapes[0].segments)):
+        for tape in tapes:
+            for (f, arguments), owner in zip(tape.segments[segment], tape.owners[segment], strict=True):
+                start = time.perf_counter()
+                f(*arguments)
+                seconds[owner] = seconds.get(owner, 0.0) + time.perf_counter() - start
+    return seconds
+
+
+def _costs(tapes: list[Tape]) -> dict[str, tuple[int, float, float]]:
+    """Calls, floating-point operations and bytes of each step."""
+    costs: dict[str, tuple[int, float, float]] = {}
+    for tape in tapes:
+        for calls, owners in zip(tape.segments, tape.owners, strict=True):
+            for (f, arguments), owner in zip(calls, owners, strict=True):
+                arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+                before = costs.get(owner, (0, 0.0, 0.0))
+                moved = float(sum(a.nbytes for a in arrays))
+                costs[owner] = before[0] + 1, before[1] + _flops(f, arrays), before[2] + moved
+    return costs
+
+
+def _flops(f: Callable[..., Any], arrays: list[Array]) -> float:
+    if f is np.matmul:
+        return 2.0 * arrays[-1].size * arrays[0].shape[-1]
+    return float(arrays[-1].size) if isinstance(f, np.ufunc) else 0.0

@@ -1,0 +1,53 @@
+"""Standardization of images: the mean and the standard deviation of each channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .functional.elementwise import Array
+
+CHUNK = 1 << 18  # numbers that are brought to float64 at a time: 2 MB
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What images are standardized with: (x - mean) / scale, per channel, in float64."""
+
+    mean: Array
+    scale: Array
+
+
+def no_scaling(channels: int) -> Scaling:
+    """Images as they are."""
+    return Scaling(np.zeros(channels), np.ones(channels))
+
+
+def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
+    """Weighted mean and standard deviation per channel of images (n, h, w, c), of which ``rows`` are used.
+
+    In one pass over the data, a chunk at a time: the moments of chunks are merged by T. Chan, G. Golub and R. LeVeque,
+    "Updating formulae and a pairwise algorithm for computing sample variances", 1979. A channel that does not vary is
+    left at its scale.
+    """
+    h, w, c = images.shape[1:]
+    step = max(1, CHUNK // (h * w * c))
+    origin = images[rows[0], 0, 0].astype(np.float64)  # what does not vary is then exactly 0
+    total, mean, squares = 0.0, np.zeros(c), np.zeros(c)
+    for start in range(0, len(rows), step):
+        chunk = images[rows[start : start + step]].reshape(-1, h * w, c).astype(np.float64)
+        chunk -= origin
+        weight = weights[start : start + step]
+        size = weight.sum() * h * w
+        if not size:
+            continue
+        chunk_mean = np.einsum("n,npc->c", weight, chunk) / size
+        chunk -= chunk_mean
+        chunk_squares = np.einsum("n,npc,npc->c", weight, chunk, chunk)
+        delta = chunk_mean - mean
+        squares += chunk_squares + delta**2 * total * size / (total + size)
+        mean += delta * size / (total + size)
+        total += size
+    scale = np.sqrt(squares / total)
+    return Scaling(origin + mean, np.where(scale > 0, scale, 1.0))

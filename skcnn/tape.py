@@ -1,0 +1,247 @@
+"""A recorded pass: a list of NumPy calls over arrays that the tape owns, replayed for every batch.
+
+A network of a fixed shape makes the same calls for every batch of the same size. So they are made once, as a list of
+(function, arguments) over arrays that are allocated and views that are taken while recording; a replay runs the list.
+Who owns what a batch leaves behind? The tape, and so whoever holds it: a thread has its own, nothing is allocated per
+batch, nothing of it is pickled.
+
+Axes are always (h, w, n, c): space outside, the batch beside the channels, so that a shift, a window or a border is a
+slice of the leading axes with one long contiguous run inside. Behind the axes the tape chooses the order in memory:
+arrays with fewer than 16 channels are stored as (c, h, w, n) and handed out transposed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .functional.elementwise import Array, copy, fill, reshape
+
+NARROW = 16  # fewer channels than this are stored outermost: runs of c elements would be shorter than a cache line
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+class Arena:
+    """The memory that the tapes of one thread share: blocks that are free, and blocks that are handed out."""
+
+    def __init__(self) -> None:
+        self._free: list[Array] = []
+        self._taken: dict[int, Array] = {}
+
+    def take(self, size: int) -> Array:
+        """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
+        size += ALIGNMENT
+        fitting = [block for block in self._free if size <= block.size <= 4 * size + 4096]
+        if fitting:
+            block = min(fitting, key=lambda b: b.size)
+            self._free = [b for b in self._free if b is not block]
+        else:
+            block = np.empty(size, np.uint8)
+        self._taken[id(block)] = block
+        return block
+
+    def give(self, array: Array) -> None:
+        """Take back the block behind ``array``; anything that is not a block of this arena stays as it is."""
+        block = self._taken.pop(id(array.base), None)
+        if block is not None:
+            self._free.append(block)
+
+    def give_all(self) -> None:
+        """Take back every block: no content outlives a replay, so the next tape may have them all."""
+        self._free.extend(self._taken.values())
+        self._taken.clear()
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return sum(block.size for block in [*self._free, *self._taken.values()])
+
+
+class Batch:
+    """What the tapes of the shards of one batch have in common: its rows, and the vectors that they sum."""
+
+    def __init__(self, rows: int, shards: int = 1) -> None:
+        self.rows = rows
+        self.shards = shards
+        self.sums: list[list[Array]] = []  # a list for each sum of the pass, with one vector of each shard
+
+
+class Tape:
+    """A list of calls, and the arrays that they work on.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the buffers, where nothing else is asked for.
+    batch : Batch
+        The batch of which this tape computes one shard.
+    shard : int
+        Which one.
+    training : bool
+        Whether a backward pass follows. When predicting, what it would read need not be kept.
+    rng : Generator, optional
+        Of this shard, for dropout.
+    arena : Arena, optional
+        Where buffers come from: tapes that are never replayed at the same time may share one.
+    poison : bool
+        Fill every buffer with NaN at the moment it is handed out: finds steps that read what they have not written.
+    """
+
+    def __init__(
+        self,
+        dtype: Any,
+        batch: Batch,
+        shard: int = 0,
+        *,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+        arena: Arena | None = None,
+        poison: bool = False,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        self.batch = batch
+        self.shard = shard
+        self.training = training
+        self.rng = rng
+        self.owner = ""
+        self.segments: list[list[tuple[Callable[..., Any], tuple[Any, ...]]]] = [[]]
+        self.owners: list[list[str]] = [[]]
+        self._arena = Arena() if arena is None else arena
+        self._arena.give_all()
+        self._poison = poison
+        self._scratch: list[Array] = []
+        self._held: list[Array] = []
+        self._sums = 0
+
+    def __call__(self, f: Callable[..., Any], *arguments: Any) -> Any:
+        """Record a call. The destination is the last argument, and is returned."""
+        self.segments[-1].append((f, arguments))
+        self.owners[-1].append(self.owner)
+        return arguments[-1]
+
+    def replay(self, segment: int) -> None:
+        """Make the calls of one segment: the stretch between two barriers."""
+        for f, arguments in self.segments[segment]:
+            f(*arguments)
+
+    # -- buffers
+
+    def input(self, shape: Sequence[int], dtype: Any = None) -> Array:
+        """An array in C order that the caller fills before a replay; the only content that outlives one."""
+        return np.zeros(shape, self.dtype if dtype is None else dtype)
+
+    def scratch(self, shape: Sequence[int], dtype: Any = None) -> Array:
+        """A buffer until the step ends."""
+        array = self._take(shape, dtype)
+        self._scratch.append(array)
+        return array
+
+    def output(self, shape: Sequence[int], dtype: Any = None) -> Array:
+        """A buffer for what the step returns."""
+        array = self._take(shape, dtype)
+        self._held.append(array)
+        return array
+
+    def keep(self, shape: Sequence[int], dtype: Any = None) -> Array:
+        """A buffer for what backward will read; scratch when predicting."""
+        return self.output(shape, dtype) if self.training else self.scratch(shape, dtype)
+
+    def release(self, array: Array) -> None:
+        """Hand a scratch buffer back before its step ends; anything else stays as it is."""
+        if any(array.base is other.base for other in self._scratch):
+            self._scratch = [other for other in self._scratch if other.base is not array.base]
+            self._arena.give(array)
+
+    def with_border(
+        self, x: Array, rows: tuple[int, int], columns: tuple[int, int], value: float = 0.0, *, keep: bool = False
+    ) -> Array:
+        """x (h, w, n, c) -> a copy with a border of ``value``: rows = (top, bottom), columns = (left, right)."""
+        (top, bottom), (left, right) = rows, columns
+        h, w, n, c = x.shape
+        framed = (self.keep if keep else self.scratch)((top + h + bottom, left + w + right, n, c))
+        inner = slice(top, top + h)
+        for edge in (framed[:top], framed[top + h :], framed[inner, :left], framed[inner, left + w :]):
+            if edge.size:
+                self(fill, value, edge)
+        self(copy, x, framed[inner, left : left + w])
+        return framed
+
+    def zeros(self, x: Array) -> Array:
+        """Zeros that broadcast against ``x`` in one long run: ufuncs are fast on two arrays, slow on a scalar."""
+        if x.ndim < 4:
+            return np.zeros((1, x.shape[-1]), self.dtype)
+        _, w, n, c = x.shape
+        return np.zeros((w, n, 1) if c < NARROW else (n, c), self.dtype)
+
+    # -- shards
+
+    def total(self, *vectors: Array) -> list[Array]:
+        """The sums of vectors over the shards of the batch, in float64 and in shard order, behind a barrier."""
+        sums = []
+        for vector in vectors:
+            if self._sums == len(self.batch.sums):
+                self.batch.sums.append([])
+            parts = self.batch.sums[self._sums]
+            self._sums += 1
+            # Not from the arena: the other shards read it at their own pace.
+            parts.append(self(copy, vector, np.empty(vector.shape)))
+            sums.append((parts, self.scratch(vector.shape, np.float64)))
+        self.barrier()
+        for parts, out in sums:
+            self(_sum_in_order, parts, out)
+        return [out for _, out in sums]
+
+    def barrier(self) -> None:
+        """What follows is replayed when all shards have come this far."""
+        if self.batch.shards > 1:
+            self.segments.append([])
+            self.owners.append([])
+
+    # -- steps
+
+    @contextmanager
+    def step(self, owner: str) -> Iterator[list[Array]]:
+        """Record on behalf of ``owner``; gives the list of what the step holds on to, and ends its scratch."""
+        self.owner, self._scratch, self._held = owner, [], []
+        held = self._held
+        yield held
+        for array in self._scratch:
+            self._arena.give(array)
+        self.owner, self._scratch = "", []
+
+    def end(self, held: Sequence[Array], but: Array) -> None:
+        """Hand back what a step held, but not the memory of ``but``, which is still to be read."""
+        for array in held:
+            if memory(array) is not memory(but):
+                self._arena.give(array)
+
+    def _take(self, shape: Sequence[int], dtype: Any) -> Array:
+        kind = self.dtype if dtype is None else np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        block = self._arena.take(size)
+        shift = -block.ctypes.data % ALIGNMENT
+        flat = block[shift : shift + size].view(kind)
+        if len(shape) == 4 and shape[-1] < NARROW:
+            h, w, n, c = shape
+            array = reshape(flat, (c, h, w, n)).transpose(1, 2, 3, 0)
+        else:
+            array = reshape(flat, tuple(shape))
+        if self._poison:
+            self(fill, np.nan if kind.kind == "f" else True, array)
+        return array
+
+
+def memory(array: Array) -> Array:
+    """The array that owns the memory of ``array``."""
+    return array if array.base is None else array.base
+
+
+def _sum_in_order(parts: list[Array], out: Array) -> None:
+    """out <- parts[0] + parts[1] + ..."""
+    np.copyto(out, parts[0])
+    for part in parts[1:]:
+        np.add(out, part, out)

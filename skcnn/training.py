@@ -1,0 +1,367 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .functional.elementwise import Array, reshape
+from .losses import Loss
+from .network import Network
+from .optimizers import Optimizer
+from .parallel import Team, one_blas_thread, thread_count
+from .scaling import Scaling
+from .schedules import Schedule
+from .tape import Arena, Batch, Tape
+
+SHARD_ROWS = 32  # the least rows of a shard
+SHARD_WORK = 64e6  # the least floating-point operations of a shard's training step: less gains nothing from a thread
+CHUNK = 32_000  # weights that are updated at a time, so that they stay in the cache through the optimizer's calls
+INIT, SPLIT, SHUFFLE, DROPOUT = range(4)  # the random streams, each with its own seed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train."""
+
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    learning_rate: float
+    alpha: float
+    batch_size: int
+    max_iter: int
+    shuffle: bool
+    tol: float
+    n_iter_no_change: int
+    early_stopping: bool
+    verbose: int
+    n_jobs: int | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to learn from: all images, and of the used ones their numbers, targets and weights (of mean 1)."""
+
+    images: Array  # (n, h, w, c), any dtype; may be memory-mapped
+    rows: Array  # (used,)
+    targets: Array  # (used,) class numbers or (used, k) labels
+    weights: Array  # (used,)
+
+
+@dataclass
+class Model:
+    """What training changes."""
+
+    network: Network
+    scaling: Scaling
+    weights: Array
+    state: Array
+
+
+@dataclass
+class Progress:
+    """What training remembers from one call to the next: with it, two calls equal one of twice the length."""
+
+    seed: int
+    slots: Any  # (slots of the optimizer, number of weights), or None where a pickle left them out
+    epochs: int = 0
+    steps: int = 0
+
+
+@dataclass
+class History:
+    """What was measured, one entry per epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_score: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """A random stream of its own for each key."""
+    return np.random.default_rng([seed, *key])
+
+
+def train(
+    model: Model,
+    data: Data,
+    recipe: Recipe,
+    progress: Progress,
+    history: History,
+    *,
+    epochs: int,
+    first_epoch: int = 0,
+    validate: Callable[[], tuple[float, float]] | None = None,
+) -> float:
+    """Train a model in place, for ``epochs`` more epochs or until it stops improving.
+
+    Parameters
+    ----------
+    model, progress, history
+        What is changed.
+    data, recipe
+        What is learnt, and how.
+    epochs : int
+        How many.
+    first_epoch : int
+        Where on its schedule the training starts.
+    validate : callable, optional
+        Gives the loss and the score on the validation set. If given, the best epoch is brought back at the end.
+
+    Returns
+    -------
+    float
+        The best validation score: that of the model, if there is a validation set.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not finite before the first epoch is done.
+    """
+    last_finite = model.weights.copy(), model.state.copy()
+    monitor = _Monitor(recipe, validated=validate is not None)
+    last = len(history.loss) + epochs
+    threads = thread_count(recipe.n_jobs)
+    passes = Passes(model, data, recipe, progress)
+    if validate is not None and history.loss:  # what a warm start begins with may be the best
+        monitor.note(model, *validate())
+    try:
+        with one_blas_thread, np.errstate(all="ignore"), Team(min(threads, passes.shards)) as team:
+            for epoch in range(epochs):
+                start = time.perf_counter()
+                loss = passes.epoch(first_epoch + epoch, team)
+                if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
+                    _report_divergence(loss, progress, recipe)
+                    model.weights[:], model.state[:] = last_finite
+                    progress.slots[:], progress.steps = 0, 0  # the optimizer must not remember what diverged
+                    break
+                last_finite = model.weights.copy(), model.state.copy()
+                rate = passes.learning_rate(first_epoch + epoch)
+                val_loss, val_score = (math.nan, math.nan) if validate is None else validate()
+                # Only now, and together: an interruption above must not leave half an entry.
+                progress.epochs += 1
+                history.loss.append(loss)
+                history.learning_rate.append(rate)
+                history.val_loss.append(val_loss)
+                history.val_score.append(val_score)
+                history.seconds.append(time.perf_counter() - start)
+                if recipe.verbose:
+                    print(_line(history, last), flush=True)
+                if monitor.is_done(model, history):
+                    break
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user: the model keeps what it has learnt.", stacklevel=5)
+    return monitor.bring_back_best(model)
+
+
+class Passes:
+    """Recorded training steps for the batches of a data set."""
+
+    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress) -> None:
+        self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
+        work = 6 * model.network.multiply_adds  # a multiply-add is two operations, and backward is twice forward
+        self._shard_rows = max(SHARD_ROWS, math.ceil(SHARD_WORK / work))
+        self._batch_size = min(recipe.batch_size, len(data.rows))
+        self.shards = max(1, self._batch_size // self._shard_rows)
+        self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
+        self._arenas = [Arena() for _ in range(self.shards)]
+        self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
+        self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
+        self._recorded: dict[int, Pass] = {}
+
+    def learning_rate(self, epoch: float) -> float:
+        """The learning rate at a moment."""
+        return self._recipe.learning_rate * self._recipe.schedule.factor(epoch, self._recipe.max_iter)
+
+    def epoch(self, epoch: int, team: Team) -> float:
+        """Go once through the data; the mean loss, with its penalty."""
+        progress, recipe, model = self._progress, self._recipe, self._model
+        order = self._order()
+        for shard, rng in enumerate(self._rngs):
+            rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
+        total = 0.0
+        kernels = model.weights[: model.network.weights.decayed]
+        for batch in self._batches(order):
+            rate = self.learning_rate(epoch + batch.start / len(order))
+            recorded = self.of(batch.stop - batch.start)
+            recorded.load(self._data, order[batch])
+            penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
+            progress.steps += 1
+            self._scalars[:] = recipe.optimizer.tick(progress.steps, rate)
+            loss = recorded.run(team)
+            total += loss + penalty * (batch.stop - batch.start)
+            if not math.isfinite(total):
+                break
+        return total / len(order)
+
+    def _order(self) -> Array:
+        n = len(self._data.rows)
+        if not self._recipe.shuffle:
+            return np.arange(n)
+        return stream(self._progress.seed, SHUFFLE, self._progress.epochs).permutation(n)
+
+    def _batches(self, order: Array) -> Iterator[slice]:
+        for start in range(0, len(order), self._batch_size):
+            yield slice(start, min(start + self._batch_size, len(order)))
+
+    def of(self, rows: int) -> Pass:
+        """The step for a batch of so many rows."""
+        if rows not in self._recorded:
+            self._recorded[rows] = self._record(rows)
+        return self._recorded[rows]
+
+    def _record(self, rows: int) -> Pass:
+        """Record the step for a batch of ``rows``: a tape per shard, and the update split over them."""
+        model, recipe, progress, network = self._model, self._recipe, self._progress, self._model.network
+        sizes = [len(part) for part in np.array_split(np.arange(rows), max(1, rows // self._shard_rows))]
+        batch = Batch(rows, len(sizes))
+        p = network.bind(model.weights, model.state, model.scaling)
+        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+        bounds = np.linspace(0, network.weights.size, len(sizes) + 1).astype(int)
+        shards = []
+        for number, size in enumerate(sizes):
+            tape = Tape(
+                model.weights.dtype,
+                batch,
+                number,
+                training=True,
+                rng=self._rngs[number],
+                arena=self._arenas[number],
+            )
+            shard = _Shard(
+                tape,
+                tape.input((size, *network.input_shape)),
+                tape.input((size, *self._data.targets.shape[1:]), self._data.targets.dtype),
+                tape.input((size,), np.float64),
+                tape.input((1,), np.float64),
+            )
+            g = network.bind(self._gradients[number])
+            network.record_training(tape, shard.x, shard.target, shard.weight, p, g, recipe.loss, shard.total)
+            tape.barrier()
+            for start in range(bounds[number], bounds[number + 1], CHUNK):
+                part = slice(start, min(start + CHUNK, bounds[number + 1]))
+                slots = dict(zip(recipe.optimizer.slots, progress.slots[:, part], strict=True))
+                with tape.step("optimizer"):
+                    gradient = self._record_gradient(tape, part, len(sizes))
+                    recipe.optimizer.record(tape, model.weights[part], gradient, slots, scalars)
+            shards.append(shard)
+        return Pass(shards)
+
+    def _record_gradient(self, tape: Tape, part: slice, shards: int) -> Array:
+        """The gradient of a part of the weights: summed over the shards in their order, and the weight decay."""
+        first, *others = (self._gradients[shard, part] for shard in range(shards))
+        for other in others:
+            tape(np.add, first, other, first)
+        decayed = self._model.weights[part.start : min(part.stop, self._model.network.weights.decayed)]
+        if self._recipe.alpha and decayed.size:
+            pull = tape(np.multiply, decayed, self._recipe.alpha, tape.scratch(decayed.shape))
+            tape(np.add, first[: decayed.size], pull, first[: decayed.size])
+        return first
+
+
+@dataclass
+class _Shard:
+    """A tape and its inputs."""
+
+    tape: Tape
+    x: Array
+    target: Array
+    weight: Array
+    total: Array
+
+
+class Pass:
+    """The training step of a batch of a given size."""
+
+    def __init__(self, shards: list[_Shard]) -> None:
+        self._shards = shards
+        self.tapes = [shard.tape for shard in shards]
+        segments = range(len(self.tapes[0].segments))
+        self._jobs = [[partial(shard.tape.replay, segment) for shard in shards] for segment in segments]
+
+    def load(self, data: Data, used: Array) -> None:
+        """Copy a batch in, converted to the tapes' dtype."""
+        start = 0
+        for shard in self._shards:
+            part = used[start : start + len(shard.x)]
+            np.copyto(shard.x, data.images[data.rows[part]], casting="unsafe")
+            np.take(data.targets, part, 0, shard.target, "clip")
+            np.take(data.weights, part, 0, shard.weight, "clip")
+            start += len(part)
+
+    def run(self, team: Team) -> float:
+        """Replay; the weighted sum of the losses of the rows."""
+        for jobs in self._jobs:
+            team.run(jobs)
+        return math.fsum(float(shard.total[0]) for shard in self._shards)
+
+
+class _Monitor:
+    """Whether training still improves, and its best epoch."""
+
+    def __init__(self, recipe: Recipe, validated: bool) -> None:
+        self._recipe = recipe
+        self._validated = validated
+        self._best_score, self._best_loss = -np.inf, np.inf
+        self._best: tuple[Array, Array] | None = None
+        self._lowest_loss = np.inf
+        self._unchanged = 0
+
+    def is_done(self, model: Model, history: History) -> bool:
+        """Note an epoch; whether the last few have brought nothing."""
+        tol = self._recipe.tol
+        if self._validated:
+            score = history.val_score[-1]
+            improved = score >= self._best_score + tol
+            self.note(model, history.val_loss[-1], score)
+        else:
+            loss = history.loss[-1]
+            improved = loss <= self._lowest_loss - tol
+            self._lowest_loss = min(loss, self._lowest_loss)
+        self._unchanged = 0 if improved else self._unchanged + 1
+        may_stop = self._recipe.early_stopping or not self._validated
+        return may_stop and self._unchanged > self._recipe.n_iter_no_change
+
+    def note(self, model: Model, loss: float, score: float) -> None:
+        """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""
+        if (score, -loss) > (self._best_score, -self._best_loss):
+            self._best_score, self._best_loss = score, loss
+            self._best = model.weights.copy(), model.state.copy()
+
+    def bring_back_best(self, model: Model) -> float:
+        """Give the model the weights of the best validation score, and return it."""
+        if self._best is not None:
+            model.weights[:], model.state[:] = self._best
+        return self._best_score
+
+
+def _line(history: History, epochs: int) -> str:
+    """An epoch in one line."""
+    parts = [f"epoch {len(history.loss):{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:.4f}"]
+    if not math.isnan(history.val_score[-1]):
+        parts += [f"val loss {history.val_loss[-1]:.4f}", f"val score {history.val_score[-1]:.4f}"]
+    return "  ".join([*parts, f"lr {history.learning_rate[-1]:.2g}", f"{history.seconds[-1]:.2f} s"])
+
+
+def _report_divergence(loss: float, progress: Progress, recipe: Recipe) -> None:
+    """Say that the loss is not finite: a warning if an epoch was finished, else an error."""
+    what = "loss" if not math.isfinite(loss) else "weights"
+    message = (
+        f"The {what} became {loss if what == 'loss' else 'infinite'} in epoch {progress.epochs + 1} with"
+        f" learning_rate={recipe.learning_rate:g} and {recipe.optimizer!r}. Try a smaller learning_rate,"
+        " standardize=True, or BatchNorm layers."
+    )
+    if not progress.epochs:
+        raise ValueError(message)
+    warnings.warn(f"{message} The model of the last finite epoch is kept.", ConvergenceWarning, stacklevel=6)

@@ -1,0 +1,128 @@
+"""One table per kind: the row of a layer, loss, optimizer, schedule or initializer buys it the whole battery."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import oracles
+
+from skcnn.initializers import Glorot, He, LeCun, Zeros
+from skcnn.layers import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from skcnn.layers.bias import Bias
+from skcnn.losses import LogLoss
+from skcnn.optimizers import SGD, Adam
+from skcnn.schedules import Constant, Cosine, Step
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """A layer, the shape of an image in front of it, and its slow twin."""
+
+    layer: Any
+    shape: tuple[int, ...]
+    oracle: Any
+    training_oracle: Any = None  # where training computes something else; "random" where it has no twin
+
+    @property
+    def id(self):
+        return f"{self.layer!r} on {'x'.join(map(str, self.shape))}"
+
+
+def _sigmoid(value):
+    return 1 / (1 + math.exp(-value))
+
+
+def _case(layer, shape, oracle, training_oracle=None):
+    return LayerCase(layer, shape, oracle, training_oracle)
+
+
+# Shapes with fewer than 16 channels are stored channels outermost, the others channels innermost: both appear.
+LAYERS = [
+    _case(Conv2D(4), (6, 5, 3), oracles.conv2d),
+    _case(Conv2D(18), (5, 4, 17), oracles.conv2d),
+    _case(Conv2D(17), (4, 4, 2), oracles.conv2d),
+    _case(Conv2D(2), (4, 5, 16), oracles.conv2d),
+    _case(Conv2D(3, kernel_size=2), (5, 4, 2), oracles.conv2d),
+    _case(Conv2D(3, kernel_size=(1, 5), use_bias=False), (1, 9, 2), oracles.conv2d),
+    _case(Conv2D(3, kernel_size=(5, 3), strides=(2, 3)), (7, 8, 2), oracles.conv2d),
+    _case(Conv2D(3, strides=2), (6, 6, 1), oracles.conv2d),
+    _case(Conv2D(3, padding="valid"), (6, 5, 2), oracles.conv2d),
+    _case(Conv2D(3, padding=2), (4, 5, 2), oracles.conv2d),
+    _case(Conv2D(3, padding=(0, 2), kernel_size=(2, 3)), (4, 5, 2), oracles.conv2d),
+    _case(Conv2D(3, dilation=2), (6, 7, 2), oracles.conv2d),
+    _case(Conv2D(3, dilation=(2, 1), strides=(1, 2), padding="valid"), (7, 6, 2), oracles.conv2d),
+    _case(Conv2D(6, groups=3), (5, 4, 3), oracles.conv2d),
+    _case(Conv2D(32, groups=2, kernel_size=(3, 1)), (4, 3, 16), oracles.conv2d),
+    _case(Conv2D(4, groups=4, padding="valid"), (4, 4, 4), oracles.conv2d),
+    _case(Conv2D(3, groups=3, strides=(2, 1), dilation=(1, 2)), (6, 5, 3), oracles.conv2d),
+    _case(Conv2D(18, groups=18, kernel_size=(2, 3)), (5, 4, 18), oracles.conv2d),
+    _case(Conv2D(5, kernel_size=1), (3, 4, 4), oracles.conv2d),
+    _case(Conv2D(20, kernel_size=1), (3, 4, 18), oracles.conv2d),
+    _case(Conv2D(4, kernel_size=1, strides=2), (5, 5, 3), oracles.conv2d),
+    _case(Conv2D(1, kernel_initializer="lecun"), (1, 1, 1), oracles.conv2d),
+    _case(MaxPool2D(), (6, 4, 3), oracles.max_pool),
+    _case(MaxPool2D(), (5, 7, 17), oracles.max_pool),
+    _case(MaxPool2D(3, strides=2), (7, 7, 2), oracles.max_pool),
+    _case(MaxPool2D(3, strides=1, padding="same"), (4, 5, 2), oracles.max_pool),
+    _case(MaxPool2D((2, 3), strides=(1, 4), padding=(1, 0)), (5, 8, 2), oracles.max_pool),
+    _case(MaxPool2D(2, padding="same"), (5, 3, 18), oracles.max_pool),
+    _case(MaxPool2D(1), (3, 3, 2), oracles.max_pool),
+    _case(MaxPool2D(2, strides=3), (6, 7, 2), oracles.max_pool),
+    _case(AvgPool2D(), (6, 4, 3), oracles.avg_pool),
+    _case(AvgPool2D(3, strides=2), (7, 7, 17), oracles.avg_pool),
+    _case(AvgPool2D(2, padding="same"), (5, 3, 2), oracles.avg_pool),
+    _case(AvgPool2D(3, strides=1, padding=1), (4, 5, 2), oracles.avg_pool),
+    _case(AvgPool2D((1, 2)), (1, 7, 2), oracles.avg_pool),
+    _case(GlobalAvgPool2D(), (3, 4, 5), oracles.global_avg_pool),
+    _case(GlobalAvgPool2D(), (3, 2, 18), oracles.global_avg_pool),
+    _case(GlobalMaxPool2D(), (3, 4, 5), oracles.global_max_pool),
+    _case(GlobalMaxPool2D(), (3, 2, 18), oracles.global_max_pool),
+    _case(Flatten(), (3, 4, 5), oracles.flatten),
+    _case(Flatten(), (2, 3, 18), oracles.flatten),
+    _case(Dense(7), (5,), oracles.dense),
+    _case(Dense(1, use_bias=False, kernel_initializer="glorot"), (20,), oracles.dense),
+    _case(Bias(), (3, 4, 5), lambda layer, x, p: x + p["bias"]),
+    _case(Bias(), (3, 4, 18), lambda layer, x, p: x + p["bias"]),
+    _case(Bias(), (9,), lambda layer, x, p: x + p["bias"]),
+    _case(Dropout(0.4), (4, 5, 3), oracles.identity, "random"),
+    _case(Dropout(0.4), (4, 5, 18), oracles.identity, "random"),
+    _case(Dropout(0.0), (6,), oracles.identity),
+    _case(BatchNorm(), (4, 3, 5), oracles.batch_norm, oracles.batch_norm_training),
+    _case(BatchNorm(momentum=0.5, epsilon=1e-2), (2, 3, 18), oracles.batch_norm, oracles.batch_norm_training),
+    _case(BatchNorm(), (7,), oracles.batch_norm, oracles.batch_norm_training),
+    _case(ReLU(), (4, 5, 3), oracles.elementwise(lambda layer, v: max(v, 0.0))),
+    _case(ReLU(), (3, 2, 18), oracles.elementwise(lambda layer, v: max(v, 0.0))),
+    _case(ReLU(), (9,), oracles.elementwise(lambda layer, v: max(v, 0.0))),
+    _case(LeakyReLU(), (9,), oracles.elementwise(lambda layer, v: v if v > 0 else 0.01 * v)),
+    _case(LeakyReLU(0.3), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else 0.3 * v)),
+    _case(Tanh(), (3, 4, 2), oracles.elementwise(lambda layer, v: math.tanh(v))),
+    _case(Sigmoid(), (3, 4, 18), oracles.elementwise(lambda layer, v: _sigmoid(v))),
+]
+
+LOSSES = [LogLoss()]
+
+OPTIMIZERS = [
+    SGD(),
+    SGD(momentum=0.0, nesterov=False),
+    SGD(momentum=0.8, nesterov=False),
+    Adam(),
+    Adam(beta_1=0.7, beta_2=0.95, epsilon=1e-3),
+]
+
+SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
+
+INITIALIZERS = [Zeros(), He(), He("uniform"), Glorot(), Glorot("uniform"), LeCun(), LeCun("uniform")]

@@ -1,0 +1,13 @@
+"""Small real data for the tests of the estimator."""
+
+import pytest
+from sklearn.datasets import load_digits
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """120 digits as (n, 8, 8), with pixels from 0 to 16, and their classes."""
+    images, y = load_digits(return_X_y=True)
+    images, y = images[:120].reshape(-1, 8, 8), y[:120]
+    images.flags.writeable = y.flags.writeable = False
+    return images, y

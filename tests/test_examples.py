@@ -1,0 +1,90 @@
+"""Each example runs as a script, without warnings, and shows what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")}
+
+
+def run(name, directory):
+    """What an example prints."""
+    environment = os.environ | {
+        "MPLBACKEND": "Agg",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        "PYTHONWARNINGS": "error",
+    }
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+def number(pattern, text):
+    """The number in a line."""
+    found = re.search(pattern, text)
+    assert found, text
+    return float(found[1].replace(",", ""))
+
+
+def test_every_example_is_tested():
+    tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert tests >= EXAMPLES
+
+
+def test_demo(tmp_path):
+    printed = run("demo", tmp_path)
+    assert number(r"Accuracy on 450 test digits: ([\d.]+)", printed) >= 0.985
+    assert len(re.findall(r"^epoch .* val score", printed, flags=re.MULTILINE)) == 20
+    assert "predicts the same" in printed
+    picture = (tmp_path / "demo.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n")
+    assert len(picture) > 20_000
+    assert joblib.load(tmp_path / "demo.joblib").input_shape_ == (8, 8, 1)
+
+
+def test_quickstart(tmp_path):
+    printed = run("quickstart", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.97
+    assert re.search(r"conv1 +Conv2D\(32\) +8 x 8 x 32 +320", printed)
+    assert len(re.findall(r"is taken for a", printed)) == 3
+
+
+def test_pipeline_and_grid_search(tmp_path):
+    printed = run("pipeline_and_grid_search", tmp_path)
+    assert number(r"on the test set: ([\d.]+)", printed) > 0.93
+    for searched in ("cnn__kernel_size = 5", "cnn__layers = [Conv2D(16), ", "SGD(", "cnn__optimizer__momentum = 0.8"):
+        assert searched in printed
+    assert number(r"stopped after (\d+) of 50", printed) < 50
+
+
+def test_own_architecture(tmp_path):
+    printed = run("own_architecture", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.95
+    assert "predicted alike: True" in printed
+    assert "'layers__conv1__filters': " in printed
+    assert "ValueError: layers must end with a flat output" in printed
+
+
+def test_save_and_load(tmp_path):
+    printed = run("save_and_load", tmp_path)
+    weights = number(r"weights: ([\d,]+) bytes", printed)
+    assert weights <= number(r"file: ([\d,]+) bytes", printed) < 1.1 * weights
+    for promise in ("same probabilities", "weights in the file", "same accuracy", "as trained in one run"):
+        assert f"{promise}: True" in printed
+    assert "epochs: 5 before, 8 after" in printed
+    assert list(tmp_path.glob("*.joblib")) == []
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_examples_say_what_they_teach(name):
+    text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    assert text.count("\n# %%\n") >= 4

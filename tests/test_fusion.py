@@ -1,0 +1,112 @@
+"""The rewrite table: which steps are left, and that they compute the same."""
+
+import numpy as np
+import pytest
+from networks import NETWORKS
+
+import skcnn.network
+from skcnn.fusion import fold, fuse
+from skcnn.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalMaxPool2D,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+)
+from skcnn.losses import LogLoss
+from skcnn.network import Network
+from skcnn.scaling import no_scaling
+from skcnn.tape import Batch, Tape
+
+CONV = ["Conv2D", "MaxPool2D", "Rectified(Bias)"]
+NORM = ["Conv2D", "Rectified(BatchNorm)", "Conv2D", "Rectified(PooledBatchNorm)"]
+FOLDED_NORM = ["Conv2D", "Rectified(Bias)", *CONV]
+HEAD = ["Flatten", "Dense", "Rectified(Bias)", "Dense", "Bias"]
+DROPPED = ["Flatten", "Dense", "Rectified(Bias)", "Dropout", "Dense", "Bias"]
+PLAIN = [*CONV, *CONV, *HEAD]
+FUSED = {"N1": PLAIN, "N2": PLAIN, "N3": [*NORM, *NORM, *DROPPED], "N4": PLAIN}
+FOLDED = {**FUSED, "N3": [*FOLDED_NORM, *FOLDED_NORM, *DROPPED]}
+
+
+def names(steps):
+    found = [(type(layer).__name__, getattr(layer, "layer", None)) for _, layer in steps]
+    return [f"{name}({type(inner).__name__})" if inner is not None else name for name, inner in found]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_steps_of_the_reference_networks(name):
+    network = Network(NETWORKS[name].layers, NETWORKS[name].input_shape, 10)
+    assert names(fuse(network.lowered)) == FUSED[name]
+    rng = np.random.default_rng(0)
+    weights, state = (network.initial(layout, rng, np.float32) for layout in (network.weights, network.state))
+    steps, _ = fold(network.lowered, network.bind(weights, state))
+    assert names(fuse(steps)) == FOLDED[name]
+
+
+def gradients(network, steps, monkeypatch):
+    """The gradient, the loss and the running statistics of one step of training, computed by the given steps."""
+    monkeypatch.setattr(skcnn.network, "fuse", lambda lowered: steps)
+    rng = np.random.default_rng(1)
+    weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
+    weights += rng.normal(0, 0.8, weights.shape)  # so that some scales of batch norms are negative
+    gradient, total = np.zeros_like(weights), np.zeros(1)
+    tape = Tape(np.float64, Batch(6), training=True, rng=np.random.default_rng(2), poison=True)
+    x, y, w = tape.input((6, *network.input_shape)), np.arange(6) % 3, np.ones(6)
+    x[...] = rng.normal(size=x.shape)
+    p = network.bind(weights, state, no_scaling(network.input_shape[2]))
+    network.record_training(tape, x, y, w, p, network.bind(gradient), LogLoss(), total)
+    tape.replay(0)
+    return gradient, total, state
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Conv2D(4), ReLU(), MaxPool2D(), Flatten()],
+        [Conv2D(17), ReLU(), MaxPool2D(3, strides=2), Conv2D(3), ReLU(), GlobalMaxPool2D()],
+        [Conv2D(4), BatchNorm(), ReLU(), MaxPool2D(padding="same"), Flatten(), Dense(5), ReLU()],
+        [Conv2D(6), BatchNorm(), MaxPool2D(3, strides=2), Conv2D(20), BatchNorm(), ReLU(), MaxPool2D(), Flatten()],
+        [BatchNorm(), MaxPool2D(strides=1), ReLU(), Conv2D(18), BatchNorm(), ReLU(), GlobalMaxPool2D()],
+        [Conv2D(4, padding="valid"), LeakyReLU(), MaxPool2D(), Flatten(), Dense(5), BatchNorm(), ReLU()],
+        [Conv2D(4), MaxPool2D(), ReLU(), Dropout(0.3), MaxPool2D(), ReLU(), Flatten()],
+    ],
+    ids=repr,
+)
+def test_fused_training_equals_the_plain_one(layers, monkeypatch):
+    network = Network(layers, (8, 7, 2), 3)
+    fused = fuse(network.lowered)
+    assert len(fused) < len(network.lowered) or fused != network.lowered
+    for mine, plain in zip(*(gradients(network, s, monkeypatch) for s in (fused, network.lowered)), strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("front", [Conv2D(5), Dense(5)])
+def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_bias):
+    flat = isinstance(front, Dense)
+    layers = [*([Flatten()] if flat else []), front.replaced(use_bias=use_bias), BatchNorm()]
+    network = Network([*layers, *([] if flat else [Flatten()])], (4, 4, 2), 3)
+    rng = np.random.default_rng(3)
+    weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
+    weights += rng.uniform(-0.5, 0.5, weights.shape)
+    state += rng.uniform(0.1, 0.5, state.shape)
+    p = network.bind(weights, state)
+    steps, folded = fold(network.lowered, p)
+    name = network.names[1 if flat else 0]
+    scale = p["batchnorm1"].scale / np.sqrt(p["batchnorm1"].running_variance + 1e-5)
+    np.testing.assert_allclose(folded[name].kernel, p[name].kernel * scale)
+    bias = getattr(p[name], "bias", 0) - p["batchnorm1"].running_mean
+    np.testing.assert_allclose(folded[name].bias, bias * scale + p["batchnorm1"].offset)
+    assert folded["output"] is p["output"]
+    assert "BatchNorm" not in names(steps)
+
+
+def test_batch_norm_that_follows_no_product_stays():
+    network = Network([BatchNorm(), Conv2D(3), ReLU(), BatchNorm(), Flatten()], (4, 4, 2), 3)
+    rng = np.random.default_rng(0)
+    bound = network.bind(*(network.initial(layout, rng, np.float64) for layout in (network.weights, network.state)))
+    assert names(fold(network.lowered, bound)[0]) == names(network.lowered)

@@ -1,0 +1,129 @@
+"""Threads: teams, the number of them, and BLAS held to one."""
+
+import multiprocessing
+import threading
+import time
+from functools import partial
+
+import joblib
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from skcnn import CNNClassifier
+from skcnn.parallel import Team, one_blas_thread, thread_count
+from skcnn.training import SHARD_ROWS
+
+
+def blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_team_does_all_jobs_and_gives_each_number_to_the_same_thread():
+    seen = [set() for _ in range(5)]
+    with Team(3) as team:
+        for _ in range(20):
+            team.run([partial(lambda number: seen[number].add(threading.get_ident()), k) for k in range(5)])
+    assert [len(threads) for threads in seen] == [1] * 5
+    assert seen[0] == seen[3] == {threading.get_ident()}
+    assert seen[1] == seen[4] != seen[2]
+
+
+def test_team_leaves_no_thread_behind():
+    before = set(threading.enumerate())
+    with Team(4) as team:
+        team.run([lambda: None] * 4)
+        assert len(set(threading.enumerate()) - before) == 3
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_error_of_any_job_is_raised_when_all_have_ended(place):
+    done = []
+
+    def job(number):
+        time.sleep(0.01 * (number != place))
+        if number == place:
+            raise ZeroDivisionError(number)
+        done.append(number)
+
+    with Team(3) as team:
+        with pytest.raises(ZeroDivisionError):
+            team.run([partial(job, number) for number in range(3)])
+        assert sorted(done) == [number for number in range(3) if number != place]
+        team.run([partial(done.append, "again")] * 3)
+    assert done.count("again") == 3
+
+
+def test_workers_do_not_warn_of_what_the_caller_does_not_warn_of():
+    with np.errstate(all="ignore"), Team(2) as team:
+        team.run([lambda: np.log(np.zeros(3))] * 2)
+
+
+def test_blas_is_held_to_one_thread_until_the_last_has_left():
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        inside, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+        def stay():
+            with one_blas_thread:
+                inside.set()
+                leave.wait()
+            left.set()
+
+        with one_blas_thread:  # the first to come, and not the last to go
+            thread = threading.Thread(target=stay)
+            thread.start()
+            inside.wait()
+        assert blas_threads() == {1}
+        leave.set()
+        thread.join()
+        assert blas_threads() == before == {2}
+
+
+def test_number_of_threads():
+    with threadpool_limits(2, user_api="blas"):
+        assert thread_count(None) == 2
+        with one_blas_thread:
+            assert thread_count(None) == 1
+    assert thread_count(3) == 3
+    assert thread_count(-1) == joblib.cpu_count()
+    with pytest.raises(ValueError, match="n_jobs"):
+        thread_count(0)
+
+
+def test_prediction_and_fit_leave_blas_as_it_was():
+    X, y = np.random.default_rng(0).normal(size=(20, 8, 8)), np.arange(20) % 2
+    with threadpool_limits(2, user_api="blas"):
+        CNNClassifier((2,), hidden_layer_sizes=(), max_iter=1).fit(X, y).predict(X)
+        assert blas_threads() == {2}
+
+
+def test_small_problems_start_no_thread(monkeypatch):
+    started = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    X, y = np.random.default_rng(0).normal(size=(2 * SHARD_ROWS, 8, 8)), np.arange(2 * SHARD_ROWS) % 2
+    CNNClassifier((2,), hidden_layer_sizes=(), max_iter=2, n_jobs=4).fit(X, y).predict(X)
+    assert started == []
+
+
+def _predict(model, X, queue):
+    queue.put(model.predict_proba(X))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_of_both_kinds_predict_the_same(method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"{method} is not available here")
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 12, 12)).astype(np.float32), np.arange(300) % 3
+    model = CNNClassifier((4, 20), hidden_layer_sizes=(8,), max_iter=1, random_state=0).fit(X, y)
+    expected = model.predict_proba(X)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=_predict, args=(model, X, queue))
+    process.start()
+    answer = queue.get(timeout=60)
+    process.join()
+    np.testing.assert_array_equal(answer, expected)

@@ -1,0 +1,144 @@
+"""The tape: memory order, lifetimes, barriers."""
+
+import numpy as np
+import pytest
+
+from skcnn.functional.elementwise import copy, in_memory_order, reshape
+from skcnn.tape import ALIGNMENT, NARROW, Arena, Batch, Tape, memory
+
+
+@pytest.fixture
+def tape():
+    return Tape(np.float32, Batch(4))
+
+
+@pytest.mark.parametrize("channels", [1, NARROW - 1, NARROW, 40])
+def test_few_channels_lie_outermost_in_memory(tape, channels):
+    with tape.step("a"):
+        x = tape.output((3, 5, 4, channels))
+    dense = x.transpose(3, 0, 1, 2) if channels < NARROW else x
+    assert x.shape == (3, 5, 4, channels)
+    assert dense.flags.c_contiguous
+    assert x.dtype == np.float32
+
+
+def test_buffers_are_aligned_to_cache_lines(tape):
+    with tape.step("a"):
+        for size in (1, 3, 100, 5000):
+            assert tape.output((size, 7)).ctypes.data % ALIGNMENT == 0
+
+
+def test_scratch_is_handed_out_again_when_its_step_has_ended(tape):
+    with tape.step("a"):
+        first, second = tape.scratch((10, 10)), tape.scratch((10, 10))
+        assert memory(first) is not memory(second)
+    with tape.step("b"):
+        assert any(memory(tape.scratch((10, 10))) is memory(a) for a in (first, second))
+
+
+def test_released_scratch_is_handed_out_again_within_its_step(tape):
+    with tape.step("a"):
+        first = tape.scratch((10, 10))
+        tape.release(first)
+        assert memory(tape.scratch((10, 10))) is memory(first)
+
+
+def test_outputs_are_not_handed_out_again_before_they_are_handed_back(tape):
+    with tape.step("a") as held:
+        y = tape.output((10, 10))
+    with tape.step("b"):
+        assert memory(tape.scratch((10, 10))) is not memory(y)
+    tape.end(held, but=np.zeros(1))
+    with tape.step("c"):
+        assert any(memory(tape.scratch((10, 10))) is memory(y) for _ in range(2))
+
+
+def test_memory_that_is_still_to_be_read_is_not_handed_back(tape):
+    with tape.step("a") as held:
+        y = tape.output((10, 10))
+    tape.end(held, but=y[2:])
+    with tape.step("b"):
+        assert memory(tape.scratch((10, 10))) is not memory(y)
+
+
+def test_kept_arrays_are_scratch_when_predicting():
+    for training in (True, False):
+        tape = Tape(np.float32, Batch(1), training=training)
+        with tape.step("a"):
+            kept = tape.keep((10, 10))
+        with tape.step("b"):
+            assert (memory(tape.scratch((10, 10))) is memory(kept)) is not training
+
+
+def test_tapes_over_one_arena_use_the_same_memory():
+    arena = Arena()
+    for rows in (50, 20, 50, 45):
+        tape = Tape(np.float32, Batch(rows), arena=arena)
+        with tape.step("a"):
+            tape.output((rows, 100))
+        size = arena.size
+        assert size <= 50 * 100 * 4 + ALIGNMENT
+
+
+def test_replay_makes_the_calls_in_order(tape):
+    x, out = tape.input((3,)), np.zeros(3, np.float32)
+    with tape.step("a"):
+        tape(np.multiply, x, 2, out)
+        tape(np.add, out, 1, out)
+    x[:] = [1, 2, 3]
+    tape.replay(0)
+    np.testing.assert_array_equal(out, [3, 5, 7])
+    assert tape.owners == [["a", "a"]]
+
+
+def test_border_surrounds_a_copy():
+    for channels in (2, NARROW):
+        tape = Tape(np.float64, Batch(2), poison=True)
+        x = tape.input((3, 2, 2, channels))
+        x[...] = np.arange(x.size).reshape(x.shape) + 1
+        with tape.step("a"):
+            framed = tape.with_border(x, (1, 0), (2, 3), value=-7.0)
+        tape.replay(0)
+        expected = np.pad(x, ((1, 0), (2, 3), (0, 0), (0, 0)), constant_values=-7.0)
+        np.testing.assert_array_equal(framed, expected)
+
+
+def test_total_sums_over_the_shards_behind_a_barrier():
+    batch = Batch(6, shards=3)
+    tapes, sums, inputs = [], [], []
+    for shard in range(3):
+        tape = Tape(np.float32, batch, shard, poison=True)
+        inputs.append(tape.input((2,)))
+        with tape.step("a"):
+            (total,) = tape.total(inputs[-1])
+            sums.append(tape(copy, total, np.zeros(2)))
+        tapes.append(tape)
+    for x, values in zip(inputs, [[1e8, 1], [1, 2], [-1e8, 3]], strict=True):
+        x[:] = values
+    for segment in range(2):
+        for tape in tapes:
+            tape.replay(segment)
+    for total in sums:
+        np.testing.assert_array_equal(total, [1, 6])  # float32 would have lost the 1
+
+
+def test_poison_is_what_an_unwritten_buffer_holds():
+    tape = Tape(np.float32, Batch(1), poison=True)
+    with tape.step("a"):
+        buffers = tape.scratch((4,)), tape.scratch((4,), bool)
+    tape.replay(0)
+    assert np.isnan(buffers[0]).all()
+    assert buffers[1].all()
+
+
+def test_reshape_refuses_to_copy():
+    x = np.zeros((4, 6)).T
+    with pytest.raises(ValueError, match="copy"):
+        reshape(x, (24,))
+    assert np.shares_memory(reshape(x.T, (24,)), x)
+
+
+def test_in_memory_order_is_a_view_of_any_dense_array():
+    x = np.arange(120).reshape(2, 3, 4, 5).transpose(2, 0, 3, 1)
+    np.testing.assert_array_equal(in_memory_order(x), np.arange(120))
+    assert np.shares_memory(in_memory_order(x), x)

@@ -1,0 +1,157 @@
+"""One step of training against PyTorch, in float64."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+
+from skcnn import CNNClassifier
+from skcnn.layers import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAvgPool2D,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from skcnn.optimizers import SGD
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+ARCHITECTURES = {
+    "plain": [Conv2D(4), ReLU(), MaxPool2D(), Conv2D(18), ReLU(), MaxPool2D(), Flatten(), Dense(7), ReLU()],
+    "strides": [Conv2D(5, padding=1, strides=2), LeakyReLU(), Conv2D(3, padding=2, kernel_size=5, strides=(1, 2)),
+                Tanh(), Flatten()],
+    "dilation": [Conv2D(6, dilation=2), ReLU(), Conv2D(3, dilation=(2, 1), padding="valid"), Tanh(), Flatten()],
+    "groups": [Conv2D(6, groups=3), ReLU(), Conv2D(6, groups=6), Sigmoid(), Conv2D(4, groups=2), Flatten()],
+    "valid": [Conv2D(4, padding="valid"), ReLU(), Conv2D(17, kernel_size=(2, 3), padding="valid"), ReLU(), Flatten()],
+    "overlapping": [Conv2D(4), MaxPool2D(3, strides=2), ReLU(), AvgPool2D(3, strides=1), Tanh(), Flatten()],
+    "batch norm": [Conv2D(4, use_bias=False), BatchNorm(), ReLU(), MaxPool2D(), Conv2D(17), BatchNorm(), ReLU(),
+                   Flatten(), Dense(6), BatchNorm(), Tanh()],
+    "wide": [Conv2D(20), BatchNorm(), ReLU(), Conv2D(16, kernel_size=1), ReLU(), GlobalAvgPool2D()],
+}  # fmt: skip
+SHAPE, ROWS, CLASSES = (9, 8, 3), 10, 4
+
+
+class ChannelsLast(nn.Module):
+    """Flatten in the order h, w, c."""
+
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def _pair(value):
+    return tuple(value) if isinstance(value, tuple) else (value, value)
+
+
+def twin(layer, shape):
+    """The module that means the same."""
+    match layer:
+        case Conv2D():
+            pads = [(a.before, a.after) for a in (layer.geometry(shape).rows, layer.geometry(shape).columns)]
+            assert all(before == after for before, after in pads)
+            return nn.Conv2d(shape[2], layer.filters, layer.kernel_size, layer.strides, tuple(p for p, _ in pads),
+                             layer.dilation, layer.groups, layer.use_bias)  # fmt: skip
+        case Dense():
+            return nn.Linear(shape[0], layer.units, layer.use_bias)
+        case BatchNorm():
+            norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+            return norm(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        case MaxPool2D():
+            return nn.MaxPool2d(_pair(layer.pool_size), layer.strides)
+        case AvgPool2D():
+            return nn.AvgPool2d(_pair(layer.pool_size), layer.strides)
+        case GlobalAvgPool2D():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case Flatten():
+            return ChannelsLast()
+        case LeakyReLU():
+            return nn.LeakyReLU(layer.negative_slope)
+        case _:
+            return {ReLU: nn.ReLU, Tanh: nn.Tanh, Sigmoid: nn.Sigmoid}[type(layer)]()
+
+
+def build(model):
+    """The fitted model as a torch module with the same weights, and its parameters by our names."""
+    network = model._model.network
+    modules = [twin(layer, shape) for layer, shape in zip(network.layers, network.shapes, strict=False)]
+    named = {}
+    for name, module in zip(network.names, modules, strict=True):
+        ours = {"kernel": "weight", "scale": "weight", "bias": "bias", "offset": "bias"}
+        for key, theirs in ours.items():
+            if f"{name}.{key}" in model.parameters_:
+                named[f"{name}.{key}"] = getattr(module, theirs)
+    whole = nn.Sequential(*modules).double()
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.data = to_torch(model.parameters_[name])
+    return whole, named
+
+
+def to_torch(array):
+    """(kh, kw, c, f) -> (f, c, kh, kw), (in, out) -> (out, in)."""
+    order = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim]
+    return torch.tensor(np.array(array.transpose(order)))
+
+
+def relative_difference(ours, theirs):
+    return np.abs(to_torch(ours).numpy() - theirs.detach().numpy()).max() / np.abs(theirs.detach().numpy()).max()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_step_of_sgd_equals_that_of_pytorch(name, weight_decay):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(ROWS, *SHAPE)), np.arange(ROWS) % CLASSES
+    options = {
+        "layers": ARCHITECTURES[name],
+        "optimizer": SGD(momentum=0.0, nesterov=False),
+        "standardize": False,
+        "batch_size": ROWS,
+        "max_iter": 1,
+        "shuffle": False,
+        "random_state": 0,
+        "alpha": weight_decay,
+    }
+    # From where some steps have led: the output layer starts at zero, and no gradient passes through it.
+    start = CNNClassifier(learning_rate=0.3, warm_start=True, **options).fit(X, y).fit(X, y)
+    ours = deepcopy(start).set_params(learning_rate=0.5).fit(X, y)
+
+    module, named = build(start)
+    decayed = [p for key, p in named.items() if key.endswith("kernel")]
+    others = [p for key, p in named.items() if not key.endswith("kernel")]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    theirs = torch.optim.SGD(groups, lr=0.5)
+    raw = module(torch.tensor(X.transpose(0, 3, 1, 2)))
+    loss = nn.functional.cross_entropy(raw, torch.tensor(y))
+    loss.backward()
+    theirs.step()
+
+    penalty = weight_decay / 2 * sum(float((p**2).sum()) for p in map(to_torch, _kernels(start)))
+    assert ours.loss_ == pytest.approx(loss.item() + penalty, rel=1e-10)
+    for key, parameter in named.items():
+        if not _has_no_effect(key, ours):
+            assert relative_difference(ours.parameters_[key], parameter) < 1e-9, key
+    module.eval()
+    raw = module(torch.tensor(X.transpose(0, 3, 1, 2))).softmax(dim=1).detach().numpy()
+    if not any(isinstance(layer, BatchNorm) for layer in ARCHITECTURES[name]):  # PyTorch's running variance is unbiased
+        np.testing.assert_allclose(ours.predict_proba(X), raw, rtol=1e-7)
+
+
+def _kernels(model):
+    return [value for key, value in model.parameters_.items() if key.endswith("kernel")]
+
+
+def _has_no_effect(key, model):
+    """A bias right before batch norm: its gradient is zero, and what is left is rounding."""
+    layers = dict(zip(model._model.network.names, model._model.network.layers, strict=True))
+    names = list(layers)
+    owner = key.split(".")[0]
+    following = layers[names[names.index(owner) + 1]] if owner != names[-1] else None
+    return key.endswith("bias") and isinstance(following, BatchNorm)

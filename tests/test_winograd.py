@@ -1,0 +1,156 @@
+"""Winograd's convolution against the direct one, forward and backward."""
+
+import numpy as np
+import pytest
+from harness import draw_parameters, run
+
+import skcnn.functional.convolution as convolution
+from skcnn.functional.geometry import windows
+from skcnn.functional.winograd import TRANSFORMS, Tiling, best_tiling
+from skcnn.layers import Conv2D
+
+SHAPES = [
+    (4, 4, 16, 16), (8, 8, 16, 20), (6, 6, 17, 16), (7, 9, 16, 16), (5, 13, 18, 17), (1, 8, 16, 16), (2, 2, 16, 16),
+    (3, 3, 40, 16), (16, 12, 16, 33), (14, 14, 24, 16),
+]  # fmt: skip
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Winograd wherever it is possible, in double precision too, where rounding cannot hide a mistake."""
+
+    def choose(m):
+        def tiling(geometry, x, kernel, groups):
+            return Tiling(m, *geometry.out)
+
+        monkeypatch.setattr(convolution, "choose_tiling", tiling)
+
+    return choose
+
+
+@pytest.mark.parametrize("m", TRANSFORMS)
+@pytest.mark.parametrize("padding", ["same", "valid", 2, (0, 1)])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_the_direct_convolution(shape, padding, m, always):
+    h, w, c, f = shape
+    layer = Conv2D(f, padding=padding, use_bias=False)
+    if min(layer.geometry((h, w, c)).out) < 1:
+        with pytest.raises(ValueError, match="more than"):
+            layer.output_shape((h, w, c))
+        return
+    rng = np.random.default_rng(0)
+    p = draw_parameters(layer, (h, w, c))
+    for n in (1, 5):
+        x, dy = rng.normal(size=(n, h, w, c)), rng.normal(size=(n, *layer.output_shape((h, w, c))))
+        direct = run(layer.replaced(algorithm="direct"), x, p, dy)
+        always(m)
+        for training in (True, False):
+            fast = run(layer, x, p, dy) if training else (run(layer, x, p),)
+            for mine, expected in zip(fast, direct, strict=False):
+                if isinstance(mine, dict):
+                    mine, expected = mine["kernel"], expected["kernel"]
+                np.testing.assert_allclose(mine, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("m", TRANSFORMS)
+def test_blocks_of_tile_rows_add_up(m, always, monkeypatch):
+    monkeypatch.setattr("skcnn.functional.winograd.BLOCK", 1)  # a block for each row of tiles
+    layer, rng = Conv2D(16, use_bias=False), np.random.default_rng(1)
+    x, dy, p = rng.normal(size=(3, 17, 9, 16)), rng.normal(size=(3, 17, 9, 16)), draw_parameters(layer, (17, 9, 16))
+    direct = run(layer.replaced(algorithm="direct"), x, p, dy)
+    always(m)
+    y, dx, g = run(layer, x, p, dy)
+    for mine, expected in ((y, direct[0]), (dx, direct[1]), (g["kernel"], direct[2]["kernel"])):
+        np.testing.assert_allclose(mine, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_shards_equal_the_whole_batch(always):
+    always(4)
+    layer, rng = Conv2D(18, use_bias=False), np.random.default_rng(2)
+    x, dy, p = rng.normal(size=(7, 8, 6, 16)), rng.normal(size=(7, 8, 6, 18)), draw_parameters(layer, (8, 6, 16))
+    whole, parts = (run(layer, x, p, dy, shards=shards) for shards in (1, 3))
+    np.testing.assert_allclose(parts[0], whole[0], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(parts[1], whole[1], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(parts[2]["kernel"], whole[2]["kernel"], rtol=1e-11, atol=1e-11)
+
+
+def test_random_shapes_in_single_precision():
+    """As chosen in real use: odd sizes, one row, many rows; the error is a few times 1e-6 of the largest value."""
+    rng = np.random.default_rng(3)
+    chosen = 0
+    for _ in range(25):
+        h, w, n = (int(size) for size in rng.integers(1, [20, 20, 12]))
+        c, f = (int(size) for size in rng.integers(10, 40, size=2))
+        layer = Conv2D(f, use_bias=False)
+        x, dy = (rng.normal(size=(n, h, w, k)).astype(np.float32) for k in (c, f))
+        p = draw_parameters(layer, (h, w, c))
+        fast = run(layer, x, p, dy, dtype=np.float32)
+        exact = run(layer, x.astype(float), p, dy.astype(float))
+        for mine, expected in zip((*fast[:2], fast[2]["kernel"]), (*exact[:2], exact[2]["kernel"]), strict=True):
+            assert np.abs(mine - expected).max() < 2e-5 * np.abs(expected).max()
+        geometry = layer.geometry((h, w, c))
+        x_inside = np.empty((h, w, n, c), np.float32)
+        chosen += c >= 16 and convolution.choose_tiling(geometry, x_inside, np.empty((3, 3, c, f)), 1) is not None
+    assert chosen > 3
+
+
+@pytest.mark.parametrize("m", TRANSFORMS)
+def test_transforms_are_an_exact_algorithm_in_one_dimension(m):
+    at, g, bt = (np.array(matrix) for matrix in TRANSFORMS[m])
+    rng = np.random.default_rng(4)
+    d, weights = rng.normal(size=m + 2), rng.normal(size=3)
+    np.testing.assert_allclose(at @ ((g @ weights) * (bt @ d)), np.correlate(d, weights), rtol=1e-12)
+
+
+def chosen(layer, shape, rows=64, dtype=np.float32):
+    x = np.empty((*shape[:2], rows, shape[2]), dtype)
+    if shape[2] < 16:
+        x = np.empty((shape[2], *shape[:2], rows), dtype).transpose(1, 2, 3, 0)
+    kernel = np.empty((*layer.parameters(shape)["kernel"].shape,), dtype)
+    return convolution.choose_tiling(layer.geometry(shape), x, kernel, layer.groups)
+
+
+def test_it_is_chosen_where_it_wins():
+    assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(4, 16, 16)
+    assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "options"),
+    [
+        (Conv2D(32), (16, 16, 32), {"dtype": np.float64}),
+        (Conv2D(32), (4, 4, 32), {"rows": 1}),
+        (Conv2D(32), (16, 16, 3), {}),
+        (Conv2D(8), (16, 16, 32), {}),
+        (Conv2D(32), (1, 1, 32), {}),
+        (Conv2D(32, kernel_size=5), (16, 16, 32), {}),
+        (Conv2D(32, kernel_size=(1, 3)), (16, 16, 32), {}),
+        (Conv2D(32, strides=2), (16, 16, 32), {}),
+        (Conv2D(32, dilation=2), (16, 16, 32), {}),
+        (Conv2D(32, groups=2), (16, 16, 32), {}),
+    ],
+    ids=repr,
+)
+def test_it_is_not_chosen_elsewhere(layer, shape, options):
+    assert chosen(layer, shape, **options) is None
+
+
+def test_direct_keeps_it_out_of_single_precision():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(16, 16, 16, 16)).astype(np.float32)
+    p = {"kernel": rng.normal(size=(3, 3, 16, 16)) / 12}
+    exact = run(Conv2D(16, use_bias=False), x.astype(float), p)
+    errors = {}
+    for algorithm in ("direct", "auto"):
+        y = run(Conv2D(16, use_bias=False, algorithm=algorithm), x, p, dtype=np.float32)
+        errors[algorithm] = np.abs(y - exact).max() / np.abs(exact).max()
+    assert errors["direct"] < 1e-6 < 2e-5
+    assert errors["direct"] < errors["auto"] < 2e-5
+
+
+def test_cost_counts_the_multiplications_of_cut_off_tiles_too():
+    assert Tiling(4, 16, 16).cost == 36 / 16
+    assert Tiling(4, 14, 14).cost == pytest.approx(36 * 16 / 14**2)
+    assert best_tiling(14, 14).m == 4
+    assert best_tiling(6, 6).m == 2
+    assert windows((5, 5), (3, 3), (1, 1), "same").out == (5, 5)
