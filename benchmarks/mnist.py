@@ -102,32 +102,45 @@ def small(digits: Digits) -> Result:
         with stopwatch(seconds):
             classifier.fit(X, y)
         accuracies.append(classifier.score(X_test, y_test))
-    each = ", ".join(f"{accuracy:.3f}" for accuracy in accuracies)
-    return Result(float(np.mean(seconds)), float(np.mean(accuracies)), f"means over seeds: {each}")
+    return Result(float(np.mean(seconds)), float(np.mean(accuracies)), f"means over seeds: {listed(accuracies)}")
 
 
 def full(digits: Digits) -> Result:
-    """The small network on all images for 3 epochs."""
+    """The small network on all images for 3 epochs; means over three seeds."""
     seconds: list[float] = []
-    classifier = CNNClassifier(layers=list(LAYERS), max_iter=3, random_state=0)
-    with stopwatch(seconds):
-        classifier.fit(digits.X_train, digits.y_train)
-    return Result(sum(seconds), classifier.score(digits.X_test, digits.y_test), "3 epochs")
+    accuracies = []
+    for seed in SEEDS:
+        classifier = CNNClassifier(layers=list(LAYERS), max_iter=3, random_state=seed)
+        with stopwatch(seconds):
+            classifier.fit(digits.X_train, digits.y_train)
+        accuracies.append(classifier.score(digits.X_test, digits.y_test))
+    return Result(float(np.mean(seconds)), float(np.mean(accuracies)), f"means over seeds: {listed(accuracies)}")
 
 
 def default(digits: Digits) -> Result:
-    """The default classifier on all images, looked at after each epoch: partial_fit does what fit would do."""
-    classifier = CNNClassifier(max_iter=EPOCHS, random_state=0)
+    """The default classifier on all images: the best of five epochs, means over three seeds.
+
+    It is looked at after each epoch; partial_fit does what fit would do.
+    """
     seconds: list[float] = []
-    accuracies = []
-    for epoch in range(1, EPOCHS + 1):
-        with stopwatch(seconds):
-            classifier.partial_fit(digits.X_train, digits.y_train, classes=np.arange(10))
-        accuracies.append(classifier.score(digits.X_test, digits.y_test))
-        print(f"default, epoch {epoch}: {accuracies[-1]:.4f}", file=sys.stderr, flush=True)
-    best = int(np.argmax(accuracies))
-    note = f"highest, after epoch {best + 1} of {EPOCHS}; after the last {accuracies[-1]:.4f}"
-    return Result(sum(seconds), accuracies[best], note)
+    best, last = [], []
+    for seed in SEEDS:
+        classifier = CNNClassifier(max_iter=EPOCHS, random_state=seed)
+        accuracies = []
+        for _ in range(EPOCHS):
+            with stopwatch(seconds):
+                classifier.partial_fit(digits.X_train, digits.y_train, classes=np.arange(10))
+            accuracies.append(classifier.score(digits.X_test, digits.y_test))
+        print(f"default, seed {seed}, epochs 1 to {EPOCHS}: {listed(accuracies)}", file=sys.stderr, flush=True)
+        best.append(max(accuracies))
+        last.append(accuracies[-1])
+    note = f"means over seeds of the best epoch: {listed(best)}; after the last: {listed(last)}"
+    return Result(float(np.mean(seconds)) * EPOCHS, float(np.mean(best)), note)
+
+
+def listed(accuracies: list[float]) -> str:
+    """Accuracies in one line."""
+    return ", ".join(f"{accuracy:.4f}" for accuracy in accuracies)
 
 
 RUNS = {"small": (small, 0.95), "full": (full, 0.985), "default": (default, 0.990)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +15,11 @@ from .scaling import Scaling
 from .tape import Arena, Batch, Tape
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
+LEAST_ROWS = 32  # of a chunk, where fewer than two full chunks are asked for: then two threads have something to do
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
+LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
+SMALL_PRODUCT = 1 << 17  # multiplications; OpenBLAS takes a second thread from 1 << 18 on
 MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
 LARGEST = 1 << 22  # bytes of the largest array of a chunk
 TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked for last
@@ -39,26 +44,30 @@ class Predictor:
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
         self._pool: list[_Kit] = []
+        self._constants: dict[Any, Array] = {}
 
     def raw(self, images: Array, n_jobs: int | None = None, rows: Array | None = None) -> Array:
-        """images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs)."""
+        """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs)."""
         n = len(images) if rows is None else len(rows)
         out = np.empty((n, self.network.outputs), self.dtype)
-        chunks = [slice(start, start + self.rows) for start in range(0, n, self.rows)]
+        work = max(1, self.network.multiply_adds)
+        size = min(self.rows, max(LEAST_ROWS, -(-LEAST_WORK // work), -(-n // 2)))
+        chunks = [slice(start, start + size) for start in range(0, n, size)]
         # Read before BLAS is held: inside, it would always answer one.
-        threads = min(thread_count(n_jobs), len(chunks)) if len(chunks) > 1 else 1
-        with one_blas_thread, np.errstate(all="ignore"):
+        most = min(len(chunks), n * work // LEAST_WORK)
+        threads = min(thread_count(n_jobs), most) if most > 1 else 1
+        with np.errstate(all="ignore"):
             if threads == 1:
                 self._predict(images, rows, out, chunks)
             else:
-                with Team(threads) as team:
+                with one_blas_thread, Team(threads) as team:
                     shares = [chunks[thread::threads] for thread in range(threads)]
                     team.run([partial(self._predict, images, rows, out, share) for share in shares])
         return out
 
     def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, Array, Array]:
         """A tape for a number of rows, its input (rows, h, w, c) and its raw predictions (rows, outputs)."""
-        tape = Tape(self.dtype, Batch(rows), arena=arena, poison=self._poison)
+        tape = Tape(self.dtype, Batch(rows), arena=arena, constants=self._constants, poison=self._poison)
         x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, self.network.outputs))
         self.network.record_prediction(tape, x, self.steps, self.parameters, raw)
         return tape, x, raw
@@ -69,7 +78,7 @@ class Predictor:
         except IndexError:
             kit = _Kit(self)
         for chunk in chunks:
-            out[chunk] = kit.predict(images[chunk if rows is None else rows[chunk]])
+            kit.predict(images[chunk if rows is None else rows[chunk]], out[chunk])
         self._pool.append(kit)
 
 
@@ -79,19 +88,23 @@ class _Kit:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._arena = Arena()
-        self._tapes: dict[int, tuple[Tape, Array, Array]] = {}
+        self._tapes: dict[int, tuple[Tape, Array, Array, Any]] = {}
 
-    def predict(self, images: Array) -> Array:
-        """images (n, h, w, c) -> raw predictions, until the next call."""
+    def predict(self, images: Array, out: Array) -> None:
+        """Images (n, h, w, c) -> raw predictions (n, outputs)."""
         rows = len(images)
         if rows not in self._tapes:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
-            self._tapes[rows] = self._predictor.record(rows, self._arena)
-        tape, x, raw = self._tapes[rows]
+            tape, x, raw = self._predictor.record(rows, self._arena)
+            # No BLAS takes several threads for products as small as that, and holding it takes longer than they do.
+            held: Any = one_blas_thread if tape.largest_product > SMALL_PRODUCT else nullcontext()
+            self._tapes[rows] = tape, x, raw, held
+        tape, x, raw, held = self._tapes[rows]
         np.copyto(x, images, casting="unsafe")
-        tape.replay(0)
-        return raw
+        with held:
+            tape.replay(0)
+        np.copyto(out, raw)
 
 
 def _chunk_rows(network: Network, itemsize: int) -> int:

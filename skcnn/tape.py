@@ -87,6 +87,8 @@ class Tape:
         Of this shard, for dropout.
     arena : Arena, optional
         Where buffers come from: tapes that are never replayed at the same time may share one.
+    constants : dict, optional
+        What follows from the parameters alone, shared by the tapes of a predictor.
     poison : bool
         Fill every buffer with NaN at the moment it is handed out: finds steps that read what they have not written.
     """
@@ -100,6 +102,7 @@ class Tape:
         training: bool = False,
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
+        constants: dict[Any, Array] | None = None,
         poison: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
@@ -112,6 +115,7 @@ class Tape:
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
         self._arena.give_all()
+        self._constants = {} if constants is None else constants
         self._poison = poison
         self._scratch: list[Array] = []
         self._held: list[Array] = []
@@ -159,16 +163,31 @@ class Tape:
     def with_border(
         self, x: Array, rows: tuple[int, int], columns: tuple[int, int], value: float = 0.0, *, keep: bool = False
     ) -> Array:
-        """x (h, w, n, c) -> a copy with a border of ``value``: rows = (top, bottom), columns = (left, right)."""
+        """x (h, w, n, c) -> a copy with a border of ``value``: rows = (top, bottom), columns = (left, right).
+
+        What is to be kept gets memory of its own, so that its border is filled once and for all.
+        """
         (top, bottom), (left, right) = rows, columns
         h, w, n, c = x.shape
-        framed = (self.keep if keep else self.scratch)((top + h + bottom, left + w + right, n, c))
-        inner = slice(top, top + h)
-        for edge in (framed[:top], framed[top + h :], framed[inner, :left], framed[inner, left + w :]):
-            if edge.size:
-                self(fill, value, edge)
-        self(copy, x, framed[inner, left : left + w])
+        shape = (top + h + bottom, left + w + right, n, c)
+        inner = slice(top, top + h), slice(left, left + w)
+        if keep:
+            framed = self._in_order(np.full(math.prod(shape), value, self.dtype), shape)
+        else:
+            framed = self.scratch(shape)
+            beside = framed[inner[0], :left], framed[inner[0], left + w :]
+            for edge in (framed[:top], framed[top + h :], *beside):
+                if edge.size:
+                    self(fill, value, edge)
+        self(copy, x, framed[inner])
         return framed
+
+    def constant(self, key: Any, make: Callable[[], Array]) -> Array:
+        """What follows from the parameters alone, when predicting: made once for all tapes of a predictor."""
+        key = self.owner, key
+        if key not in self._constants:
+            self._constants[key] = make()
+        return self._constants[key]
 
     def zeros(self, x: Array) -> Array:
         """Zeros that broadcast against ``x`` in one long run: ufuncs are fast on two arrays, slow on a scalar."""
@@ -203,6 +222,12 @@ class Tape:
 
     # -- steps
 
+    @property
+    def largest_product(self) -> int:
+        """Multiplications of the largest product of two matrices on the tape."""
+        products = (a for calls in self.segments for f, a in calls if f is np.matmul)
+        return max((a.shape[-2] * a.shape[-1] * b.shape[-1] for a, b, _ in products), default=0)
+
     @contextmanager
     def step(self, owner: str) -> Iterator[list[Array]]:
         """Record on behalf of ``owner``; gives the list of what the step holds on to, and ends its scratch."""
@@ -225,14 +250,18 @@ class Tape:
         block = self._arena.take(size)
         shift = -block.ctypes.data % ALIGNMENT
         flat = block[shift : shift + size].view(kind)
-        if len(shape) == 4 and shape[-1] < NARROW:
-            h, w, n, c = shape
-            array = reshape(flat, (c, h, w, n)).transpose(1, 2, 3, 0)
-        else:
-            array = reshape(flat, tuple(shape))
+        array = self._in_order(flat, shape)
         if self._poison:
             self(fill, np.nan if kind.kind == "f" else True, array)
         return array
+
+    @staticmethod
+    def _in_order(flat: Array, shape: Sequence[int]) -> Array:
+        """A vector as an array, in the order in memory that suits its shape."""
+        if len(shape) == 4 and shape[-1] < NARROW:
+            h, w, n, c = shape
+            return reshape(flat, (c, h, w, n)).transpose(1, 2, 3, 0)
+        return reshape(flat, tuple(shape))
 
 
 def memory(array: Array) -> Array:

@@ -100,11 +100,13 @@ def test_prediction_and_fit_leave_blas_as_it_was():
 
 
 def test_small_problems_start_no_thread(monkeypatch):
-    started = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    def start(thread):
+        raise AssertionError(f"{thread} was started")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     X, y = np.random.default_rng(0).normal(size=(2 * SHARD_ROWS, 8, 8)), np.arange(2 * SHARD_ROWS) % 2
-    CNNClassifier((2,), hidden_layer_sizes=(), max_iter=2, n_jobs=4).fit(X, y).predict(X)
-    assert started == []
+    model = CNNClassifier((2,), hidden_layer_sizes=(), max_iter=2, n_jobs=4).fit(X, y)
+    assert model.predict(np.repeat(X, 10, axis=0)).shape == (20 * SHARD_ROWS,)
 
 
 def _predict(model, X, queue):

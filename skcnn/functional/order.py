@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .elementwise import Array, copy
 
 
@@ -17,10 +19,9 @@ def by_channel(tape: Any, vector: Array, x: Array) -> Array:
 
     Where channels lie innermost that is (n, c): the inner loop of a ufunc is then n * c long instead of c.
     """
-    if x.ndim == 4 and not channels_outermost(x):
-        rows = tape.scratch(x.shape[2:])
-    elif vector.dtype != x.dtype:
-        rows = tape.scratch(vector.shape)
-    else:
+    shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape
+    if not tape.training:
+        return np.broadcast_to(vector, shape).astype(x.dtype, order="C")  # the parameters will not change
+    if shape == vector.shape and vector.dtype == x.dtype:
         return vector
-    return tape(copy, vector, rows)
+    return tape(copy, vector, tape.scratch(shape))

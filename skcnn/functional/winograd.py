@@ -15,6 +15,7 @@ time, so that what a block's products read and write stays in the cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -109,13 +110,21 @@ class Winograd:
         self._tiling = tiling
         self._c, self._f = kernel.shape[2:]
         self._at, self._g, self._bt = (np.array(matrix, kernel.dtype) for matrix in TRANSFORMS[tiling.m])
-        r, size = tiling.r, self._c * self._f
-        half = tape.scratch((r, 3 * size))
-        tape(np.matmul, self._g, reshape(kernel, (3, 3 * size)), half)
-        self._u = tape.keep((r * r, self._c, self._f))  # G g Gt
-        tape(np.matmul, self._g, reshape(half, (r, 3, size)), reshape(self._u, (r, r, size)))
-        tape.release(half)
+        self._u = self._record_kernel(tape, kernel) if tape.training else tape.constant(tiling.m, self._kernel(kernel))
         self._v: list[tuple[slice, Array]] = []  # Bt d B of each block, for the backward pass
+
+    def _record_kernel(self, tape: Any, kernel: Array) -> Array:
+        """kernel (3, 3, c, f) -> G g Gt (r * r, c, f)."""
+        r, size = self._tiling.r, self._c * self._f
+        u = tape.keep((r * r, self._c, self._f))
+        half = tape(np.matmul, self._g, reshape(kernel, (3, 3 * size)), tape.scratch((r, 3 * size)))
+        tape(np.matmul, self._g, reshape(half, (r, 3, size)), reshape(u, (r, r, size)))
+        tape.release(half)
+        return u
+
+    def _kernel(self, kernel: Array) -> Callable[[], Array]:
+        """As `_record_kernel`, at once."""
+        return lambda: np.einsum("ri,sj,ijcf->rscf", self._g, self._g, kernel).reshape(-1, self._c, self._f)
 
     def border(self, before: tuple[int, int], h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """The border that an image (h, w) needs, if the convolution asks for ``before`` at the top and left."""
