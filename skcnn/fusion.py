@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .description import description
-from .functional.elementwise import Array, maximum, negate_where_negative
+from .functional.elementwise import Array, maximum
 from .functional.order import by_channel
 from .functional.pooling import record_max, record_max_gradient
 from .layers.activation import ReLU
@@ -64,8 +64,8 @@ class Rectified(Layer):
 class PooledBatchNorm(Layer):
     """Batch norm and the max pooling after it: moments of all numbers, but only the largest are normalized.
 
-    Normalizing commutes with taking a maximum where its scale is positive. Where it is negative, the numbers are
-    negated first, so that the largest is the one that will be.
+    Normalizing commutes with taking a maximum where its scale is positive. Where it is negative, what will be the
+    largest is the smallest.
     """
 
     norm: BatchNorm
@@ -85,26 +85,20 @@ class PooledBatchNorm(Layer):
         h, w, n, c = x.shape
         geometry = self.pool.geometry((h, w, c))
         moments = Moments(self.norm, tape, x, p)
-        sign = tape(np.copysign, 1, p.scale, tape.keep((c,)))
-        z = moments.centred
-        tape(negate_where_negative, by_channel(tape, sign, z), z)
-        largest = tape.keep((*geometry.out, n, c))
-        raised = record_max(tape, z, geometry, largest)
-        tape(np.multiply, moments.inverse, sign, moments.inverse)
-        tape(np.multiply, moments.factor, sign, moments.factor)  # positive: y = largest * |scale| / deviation + offset
-        y = tape(np.multiply, largest, by_channel(tape, moments.factor, largest), tape.output(largest.shape))
-        tape(np.add, y, by_channel(tape, p.offset, y), y)
+        chosen = tape.keep((*geometry.out, n, c))
+        raised = record_max(tape, x, geometry, chosen, negative=p.scale)
+        y = tape.output(chosen.shape)
+        moments.record_normalization(chosen, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            slope, constant = moments.record_gradients(dy, largest, g)
+            slope, constant = moments.record_gradients(dy, chosen, g)
             if not needs_dx:
                 return None
             dx = tape.output(x.shape)
-            tape(np.multiply, z, by_channel(tape, slope, z), dx)
+            tape(np.multiply, x, by_channel(tape, slope, x), dx)
             tape(np.add, dx, by_channel(tape, constant, dx), dx)
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
             record_max_gradient(tape, dy, raised, dx, geometry, add=True)
-            tape(negate_where_negative, by_channel(tape, sign, dx), dx)
             return dx
 
         return y, backward

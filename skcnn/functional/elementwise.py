@@ -24,12 +24,6 @@ def maximum(x: Array, y: Array, out: Array) -> None:
     np.maximum(x, y, out=out)
 
 
-def negate_where_negative(sign: Array, out: Array) -> None:
-    """out <- sign * out, for a sign of 1 or -1 that broadcasts; where all are 1, as most often, nothing is done."""
-    if (sign < 0).any():
-        np.multiply(out, sign, out)
-
-
 def row_max(x: Array, out: Array) -> None:
     """x (n, k) -> out (n, 1)."""
     np.maximum.reduce(x, 1, None, out=out, keepdims=True)

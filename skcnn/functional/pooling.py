@@ -35,8 +35,11 @@ def record_zeros(tape: Any, dx: Array, geometry: Windows) -> bool:
     return overlap
 
 
-def record_max(tape: Any, x: Array, geometry: Windows, y: Array) -> list[Array]:
-    """x (h, w, n, c) -> y (h', w', n, c); gives masks for `record_max_gradient`: which places raised the maximum."""
+def record_max(tape: Any, x: Array, geometry: Windows, y: Array, *, negative: Array | None = None) -> list[Array]:
+    """x (h, w, n, c) -> y (h', w', n, c); gives masks for `record_max_gradient`: which places raised the maximum.
+
+    In the channels in which ``negative`` (c,) is negative, it is the minimum.
+    """
     framed = tape.with_border(x, *geometry.borders, value=-np.inf) if geometry.has_border else x
     first, *others = taps(framed, geometry)
     raised = [tape.keep(y.shape, bool) for _ in others] if tape.training else []
@@ -47,7 +50,23 @@ def record_max(tape: Any, x: Array, geometry: Windows, y: Array) -> list[Array]:
         if tape.training:
             tape(np.greater, tap, best, raised[k])
         tape(maximum, best, tap, y)
+    if negative is not None and others:
+        tape(_minima, negative, framed, geometry, raised, y)
     return raised
+
+
+def _minima(sign: Array, x: Array, geometry: Windows, raised: list[Array], y: Array) -> None:
+    """Redo the channels of a negative sign: there are few of them, and most often none."""
+    channels = np.flatnonzero(sign < 0)
+    if not channels.size:
+        return
+    first, *others = (tap[..., channels] for tap in taps(x, geometry))
+    if geometry.has_border:
+        first, *others = (np.where(tap == -np.inf, np.inf, tap) for tap in (first, *others))
+    for tap, mask in zip(others, raised, strict=True):
+        mask[..., channels] = tap < first
+        first = np.minimum(first, tap)
+    y[..., channels] = first
 
 
 def record_max_gradient(

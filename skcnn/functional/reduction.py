@@ -22,13 +22,23 @@ def record_channel_sums(tape: Any, x: Array, out: Array) -> None:
         tape(_sum_columns, flat, ones, out)
 
 
-def record_channel_products(tape: Any, x: Array, y: Array, out: Array) -> None:
-    """x, y (h, w, n, c) or (n, c) -> out (c,), the sum of x * y over all other axes."""
+def record_channel_products(tape: Any, x: Array, y: Array | None, out: Array, *, mean: Array | None = None) -> None:
+    """x, y (h, w, n, c) or (n, c), mean (c,) -> out (c,), the sum of (x - mean) * y over all other axes.
+
+    Without ``y``, the sum of (x - mean) ** 2. A chunk at a time: x - mean as a whole would be one more array to write
+    and to read.
+    """
+    c = x.shape[-1]
+    mean = np.zeros(c) if mean is None else mean
     if x.ndim == 4 and channels_outermost(x):
-        rows = [reshape(a.transpose(3, 0, 1, 2), (a.shape[3], -1)) for a in (x, y)]
-        tape(_dot_rows, *rows, out)
+        a, b = (None if v is None else reshape(v.transpose(3, 0, 1, 2), (c, -1)) for v in (x, y))
+        assert a is not None
+        tape(_products_of_rows, a, b, mean, tape.scratch((c, min(CHUNK, a.shape[1]))), out)
     else:
-        tape(_dot_columns, reshape(x, (-1, x.shape[-1])), reshape(y, (-1, y.shape[-1])), out)
+        run = x.size // len(x) // x.shape[1] if x.ndim == 4 else c  # a pixel of all images
+        a, b = (None if v is None else reshape(v, (-1, run)) for v in (x, y))
+        assert a is not None
+        tape(_products_of_runs, a, b, mean, tape.scratch((max(1, min(len(a), CHUNK * c // run)), run)), out)
 
 
 def _sum_rows(x: Array, out: Array) -> None:
@@ -44,17 +54,23 @@ def _sum_columns(x: Array, ones: Array, out: Array) -> None:
         out += ones[: len(chunk)] @ chunk
 
 
-def _dot_rows(x: Array, y: Array, out: Array) -> None:
+def _products_of_rows(x: Array, y: Array | None, mean: Array, buffer: Array, out: Array) -> None:
     """x, y (c, k) -> out (c,)."""
     out.fill(0)
-    for start in range(0, x.shape[1], CHUNK):
-        part = slice(start, start + CHUNK)
-        out += np.einsum("ck,ck->c", x[:, part], y[:, part])
+    size = buffer.shape[1]
+    column = mean.astype(x.dtype)[:, None]
+    for start in range(0, x.shape[1], size):
+        part = slice(start, start + size)
+        centred = np.subtract(x[:, part], column, buffer[:, : x.shape[1] - start])
+        out += np.einsum("ck,ck->c", centred, centred if y is None else y[:, part])
 
 
-def _dot_columns(x: Array, y: Array, out: Array) -> None:
-    """x, y (k, c) -> out (c,)."""
+def _products_of_runs(x: Array, y: Array | None, mean: Array, buffer: Array, out: Array) -> None:
+    """x, y (k, n * c) -> out (c,)."""
     out.fill(0)
-    for start in range(0, len(x), CHUNK):
-        part = slice(start, start + CHUNK)
-        out += np.einsum("kc,kc->c", x[part], y[part])
+    c = len(mean)
+    row = np.tile(mean.astype(x.dtype), x.shape[1] // c)
+    for start in range(0, len(x), len(buffer)):
+        part = slice(start, start + len(buffer))
+        centred = np.subtract(x[part], row, buffer[: len(x) - start]).reshape(-1, c)
+        out += np.einsum("kc,kc->c", centred, centred if y is None else y[part].reshape(-1, c))

@@ -76,71 +76,76 @@ class BatchNorm(Layer):
             return tape(np.add, y, shift, y), None
 
         moments = Moments(self, tape, x, p)
-        y = tape(np.multiply, moments.centred, by_channel(tape, moments.factor, x), tape.output(x.shape))
-        tape(np.add, y, by_channel(tape, p.offset, y), y)
+        y = tape.output(x.shape)
+        moments.record_normalization(x, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            slope, constant = moments.record_gradients(dy, moments.centred, g)
+            slope, constant = moments.record_gradients(dy, x, g)
             if not needs_dx:
                 return None
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
-            tape(np.multiply, moments.centred, by_channel(tape, slope, dy), moments.centred)
-            tape(np.add, dy, moments.centred, dy)
+            tape(np.multiply, x, by_channel(tape, slope, dy), y)  # y has been read by all that wanted it
+            tape(np.add, dy, y, dy)
             return tape(np.add, dy, by_channel(tape, constant, dy), dy)
 
         return y, backward
 
 
 class Moments:
-    """The recorded mean and variance of a batch, which all of its gradients need too."""
+    """The recorded mean and variance of a batch, and what follows from them forward and backward."""
 
     def __init__(self, norm: BatchNorm, tape: Any, x: Array, p: Any) -> None:
         self._tape, self._p = tape, p
         self._size = x.shape[-1:]
         rows = len(x) if x.ndim == 2 else x.shape[2]
         self._count = tape.batch.rows * x.size // rows // x.shape[-1]  # numbers per channel, in all shards
-        self.centred = tape.keep(x.shape)
-        mean, variance = self._vector(), self._vector()
-        record_channel_sums(tape, x, mean)
-        self._record_mean(mean)
-        tape(np.subtract, x, by_channel(tape, mean, x), self.centred)
-        record_channel_products(tape, self.centred, self.centred, variance)
+        self._mean, variance = tape.keep(self._size, np.float64), tape.scratch(self._size, np.float64)
+        record_channel_sums(tape, x, self._mean)
+        self._record_mean(self._mean)
+        record_channel_products(tape, x, None, variance, mean=self._mean)
         self._record_mean(variance)
         if tape.shard == 0:
-            for batch, running in ((mean, p.running_mean), (variance, p.running_variance)):
+            for batch, running in ((self._mean, p.running_mean), (variance, p.running_variance)):
                 part = tape.scratch(self._size)
                 tape(np.multiply, batch, 1 - norm.momentum, part)
                 tape(np.multiply, running, norm.momentum, running)
                 tape(np.add, running, part, running)
-        self.inverse, self.factor = tape.keep(self._size), tape.keep(self._size)
+        self._inverse, self.factor = tape.keep(self._size, np.float64), tape.keep(self._size)
         tape(np.add, variance, norm.epsilon, variance)
         tape(np.sqrt, variance, variance)
-        tape(np.divide, 1, variance, self.inverse)
-        tape(np.multiply, self.inverse, p.scale, self.factor)
+        tape(np.divide, 1, variance, self._inverse)
+        tape(np.multiply, self._inverse, p.scale, self.factor)
 
-    def record_gradients(self, dy: Array, centred: Array, g: Any) -> tuple[Array, Array]:
-        """Gradients of scale and offset; and what the moments add to dx: slope * (x - mean) + constant.
+    def record_normalization(self, x: Array, y: Array) -> None:
+        """y <- scale * (x - mean) / deviation + offset, as factor * x + shift."""
+        tape = self._tape
+        shift = tape(np.multiply, self._mean, self.factor, tape.scratch(self._size, np.float64))
+        tape(np.subtract, self._p.offset, shift, shift)
+        tape(np.multiply, x, by_channel(tape, self.factor, x), y)
+        tape(np.add, y, by_channel(tape, shift, y), y)
 
-        ``centred`` are the numbers behind ``dy``: all of x - mean, or those that a pooling layer has let through.
+    def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array]:
+        """Gradients of scale and offset; and what the moments add to dx: slope * x + constant.
+
+        ``x`` are the numbers behind ``dy``: all of them, or those that a pooling layer has let through.
         """
         tape = self._tape
-        products, sums = self._vector(), self._vector()
-        record_channel_products(tape, dy, centred, products)
-        record_channel_sums(tape, dy, sums)
-        tape(np.multiply, products, self.inverse, g.scale)
-        tape(copy, sums, g.offset)
-        slope, constant = tape.total(products, sums)
+        slope, constant = (tape.scratch(self._size, np.float64) for _ in range(2))
+        record_channel_products(tape, x, dy, slope, mean=self._mean)
+        record_channel_sums(tape, dy, constant)
+        tape(np.multiply, slope, self._inverse, g.scale)
+        tape(copy, constant, g.offset)
+        slope, constant = tape.total(slope, constant)
         for vector in (slope, constant):
             tape(np.multiply, vector, self.factor, vector)
             tape(np.multiply, vector, -1 / self._count, vector)
         for _ in range(2):
-            tape(np.multiply, slope, self.inverse, slope)
+            tape(np.multiply, slope, self._inverse, slope)
+        product = tape(np.multiply, slope, self._mean, tape.scratch(self._size, np.float64))
+        tape(np.subtract, constant, product, constant)
         return slope, constant
 
     def _record_mean(self, vector: Array) -> None:
         """A sum over this shard becomes the mean over the batch."""
         (total,) = self._tape.total(vector)
         self._tape(np.multiply, total, 1 / self._count, vector)
-
-    def _vector(self) -> Array:
-        return self._tape.scratch(self._size, np.float64)
