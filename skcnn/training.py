@@ -131,7 +131,7 @@ def train(
     """
     last_finite = model.weights.copy(), model.state.copy()
     monitor = _Monitor(recipe, validated=validate is not None)
-    last = len(history.loss) + epochs
+    last = max(len(history.loss) + epochs, recipe.max_iter)  # partial_fit counts towards max_iter
     threads = thread_count(recipe.n_jobs)
     passes = Passes(model, data, recipe, progress)
     if validate is not None and history.loss:  # what a warm start begins with may be the best
