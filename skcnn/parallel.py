@@ -19,6 +19,9 @@ import joblib
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+MATRIX_PRODUCT = 1 << 17  # multiplications
+VECTOR_PRODUCT = 1 << 13
+
 
 @cache
 def _blas() -> list[Any]:
@@ -35,6 +38,14 @@ def _set_blas_threads(numbers: Iterable[int]) -> None:
         let_go()
         library.set_num_threads(number)
         let_go()
+
+
+def may_take_threads(m: int, k: int, n: int) -> bool:
+    """Whether BLAS may compute the product of (m, k) and (k, n) on several threads, and so to other last bits.
+
+    OpenBLAS does from 1 << 18 multiplications on, and for a vector from some 9,000.
+    """
+    return m * k * n > (VECTOR_PRODUCT if min(m, n) == 1 else MATRIX_PRODUCT)
 
 
 class _OneBlasThread:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .functional.elementwise import Array
 from .network import Network
-from .parallel import Team, one_blas_thread, thread_count
+from .parallel import Team, may_take_threads, one_blas_thread, thread_count
 from .scaling import Scaling
 from .tape import Arena, Batch, Tape
 
@@ -19,7 +19,6 @@ LEAST_ROWS = 32  # of a chunk, where fewer than two full chunks are asked for: t
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
 LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
-SMALL_PRODUCT = 1 << 17  # multiplications; OpenBLAS takes a second thread from 1 << 18 on
 MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
 LARGEST = 1 << 22  # bytes of the largest array of a chunk
 TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked for last
@@ -56,13 +55,10 @@ class Predictor:
         # Read before BLAS is held: inside, it would always answer one.
         most = min(len(chunks), n * work // LEAST_WORK)
         threads = min(thread_count(n_jobs), most) if most > 1 else 1
-        with np.errstate(all="ignore"):
-            if threads == 1:
-                self._predict(images, rows, out, chunks)
-            else:
-                with one_blas_thread, Team(threads) as team:
-                    shares = [chunks[thread::threads] for thread in range(threads)]
-                    team.run([partial(self._predict, images, rows, out, share) for share in shares])
+        # One chunk knows itself whether BLAS must be held; for several it is done once.
+        with one_blas_thread if len(chunks) > 1 else nullcontext(), np.errstate(all="ignore"), Team(threads) as team:
+            shares = [chunks[thread::threads] for thread in range(threads)]
+            team.run([partial(self._predict, images, rows, out, share) for share in shares])
         return out
 
     def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, Array, Array]:
@@ -97,9 +93,9 @@ class _Kit:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
             tape, x, raw = self._predictor.record(rows, self._arena)
-            # No BLAS takes several threads for products as small as that, and holding it takes longer than they do.
-            held: Any = one_blas_thread if tape.largest_product > SMALL_PRODUCT else nullcontext()
-            self._tapes[rows] = tape, x, raw, held
+            # To hold BLAS takes longer than all products of a small network.
+            hold = any(may_take_threads(*product) for product in tape.products())
+            self._tapes[rows] = tape, x, raw, one_blas_thread if hold else nullcontext()
         tape, x, raw, held = self._tapes[rows]
         np.copyto(x, images, casting="unsafe")
         with held:

@@ -132,10 +132,15 @@ class Tape:
         for f, arguments in self.segments[segment]:
             f(*arguments)
 
+    def products(self) -> set[tuple[int, int, int]]:
+        """The products of matrices (m, k) and (k, n) on the tape, as (m, k, n)."""
+        found = (arguments for calls in self.segments for f, arguments in calls if f is np.matmul)
+        return {(*a.shape[-2:], b.shape[-1]) for a, b, _ in found}
+
     # -- buffers
 
     def input(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """An array in C order that the caller fills before a replay; the only content that outlives one."""
+        """An array in C order that the caller fills before a replay, which its content outlives."""
         return np.zeros(shape, self.dtype if dtype is None else dtype)
 
     def scratch(self, shape: Sequence[int], dtype: Any = None) -> Array:
@@ -221,12 +226,6 @@ class Tape:
             self.owners.append([])
 
     # -- steps
-
-    @property
-    def largest_product(self) -> int:
-        """Multiplications of the largest product of two matrices on the tape."""
-        products = (a for calls in self.segments for f, a in calls if f is np.matmul)
-        return max((a.shape[-2] * a.shape[-1] * b.shape[-1] for a, b, _ in products), default=0)
 
     @contextmanager
     def step(self, owner: str) -> Iterator[list[Array]]:

@@ -11,6 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcnn import CNNClassifier
+from skcnn.layers import Flatten
 from skcnn.parallel import Team, one_blas_thread, thread_count
 from skcnn.training import SHARD_ROWS
 
@@ -107,6 +108,18 @@ def test_small_problems_start_no_thread(monkeypatch):
     X, y = np.random.default_rng(0).normal(size=(2 * SHARD_ROWS, 8, 8)), np.arange(2 * SHARD_ROWS) % 2
     model = CNNClassifier((2,), hidden_layer_sizes=(), max_iter=2, n_jobs=4).fit(X, y)
     assert model.predict(np.repeat(X, 10, axis=0)).shape == (20 * SHARD_ROWS,)
+
+
+@pytest.mark.parametrize("features", [5_000, 50_000, 100_000])
+def test_one_row_has_the_same_bits_however_many_threads_blas_may_use(features):
+    """Where BLAS is not held, because that takes longer than the prediction, it must not split a product."""
+    X, y = np.random.default_rng(0).normal(size=(6, 1, features)), np.arange(6) % 2
+    model = CNNClassifier(layers=[Flatten()], max_iter=1, random_state=0).fit(X, y)
+    answers = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            answers.append([model.decision_function(X[i : i + 1]) for i in range(6)])
+    np.testing.assert_array_equal(*answers)
 
 
 def _predict(model, X, queue):
