@@ -70,6 +70,7 @@ def skcnn_step(network: ReferenceNetwork, batch: int) -> Measurement:
 
 
 def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
+    from skcnn.functional.elementwise import ufunc_settings
     from skcnn.parallel import Team, one_blas_thread, thread_count
     from skcnn.training import Data, Passes, Progress
 
@@ -91,7 +92,7 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
 
     def measure(repetitions: int) -> list[float]:
         threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
-        with one_blas_thread, np.errstate(all="ignore"), Team(min(threads, passes.shards)) as team:
+        with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
             return timed(lambda: step(team), repetitions)
 
     return measure

@@ -46,6 +46,9 @@ class Rectified(Layer):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return self.layer.parameters(shape)
 
+    def takes_gaps(self) -> bool:
+        return True
+
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y, through = self.layer.record(tape, x, p, g)
         tape(maximum, y, tape.zeros(y), y)
@@ -53,7 +56,7 @@ class Rectified(Layer):
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             positive = tape.scratch(y.shape, bool)
             tape(np.greater, y, 0, positive)
-            tape(np.multiply, dy, positive, dy)
+            dy = tape(np.multiply, dy, positive, tape.without_gaps(dy))
             assert through is not None
             return through(dy, needs_dx)
 
@@ -87,7 +90,7 @@ class PooledBatchNorm(Layer):
         moments = Moments(self.norm, tape, x, p)
         chosen = tape.keep((*geometry.out, n, c))
         raised = record_max(tape, x, geometry, chosen, negative=p.scale)
-        y = tape.output(chosen.shape)
+        y = tape.output(chosen.shape, framed=True)
         moments.record_normalization(chosen, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .description import numbered, refuse_class, resolve
 from .functional.elementwise import Array, copy, reshape, sum_first
+from .functional.geometry import Borders
 from .fusion import Step, fold, fuse
 from .initializers import Initializer, Zeros
 from .layers.base import Layer, Shape, ShapeError
@@ -129,8 +130,10 @@ class Network:
         """
         steps = fuse(self.lowered)
         done = []
-        y = _arrange(tape, x, p["input"])
+        margins = self._margins(tape, steps, len(x))
+        y = _arrange(tape, x, p["input"], next(margins))
         for owner, layer in steps:
+            tape.margin = next(margins)
             with tape.step(owner) as held:
                 y, backward = layer.record(tape, y, p[owner], g[owner])
             done.append((owner, backward, held))
@@ -143,6 +146,7 @@ class Network:
         owns_parameters = [i for i, (owner, _) in enumerate(steps) if vars(g[owner])]
         for i in range(len(steps) - 1, owns_parameters[0] - 1, -1):
             owner, backward, held = done[i]
+            tape.gaps = i > 0 and steps[i - 1][1].takes_gaps()
             with tape.step(owner) as produced:
                 assert backward is not None
                 dx = backward(dy, needs_dx=i > owns_parameters[0])
@@ -151,14 +155,24 @@ class Network:
 
     def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any, raw: Array) -> None:
         """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions ``raw`` (n, outputs)."""
-        y = _arrange(tape, x, p["input"])
+        margins = self._margins(tape, steps, len(x))
+        y = _arrange(tape, x, p["input"], next(margins))
         for owner, layer in steps:
             before = y
+            tape.margin = next(margins)
             with tape.step(owner):
                 y, _ = layer.record(tape, before, p[owner], None)
             tape.end([before], but=y)
         with tape.step("output"):
             tape(copy, y, raw)
+
+    def _margins(self, tape: Tape, steps: list[Step], rows: int) -> Iterator[Borders | None]:
+        """The border that each step wants around its input, and None for what comes after the last."""
+        shape = self.input_shape
+        for _, layer in steps:
+            yield layer.margin(tape, shape, rows)
+            shape = layer.output_shape(shape)
+        yield None
 
     def prediction_steps(self, p: dict[str, Any]) -> tuple[list[Step], dict[str, Any]]:
         """The steps as prediction wants them, batch norm folded, and their parameters."""
@@ -171,14 +185,15 @@ def layer_names(layers: Sequence[Layer]) -> list[str]:
     return numbered(getattr(layer, "stem", "layer") for layer in layers)
 
 
-def _arrange(tape: Tape, x: Array, scaling: Any) -> Array:
+def _arrange(tape: Tape, x: Array, scaling: Any, margin: Borders | None) -> Array:
     """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory that the tape wants."""
     n, h, w, c = x.shape
+    tape.margin = margin
     with tape.step("input"):
         rows = reshape(x, (n * h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
         tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
         tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
-        return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c)))
+        return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
 
 def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:

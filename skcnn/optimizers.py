@@ -6,6 +6,7 @@ training owns. `tick` writes the numbers of a step into a small array, from whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -97,7 +98,8 @@ class Adam(Optimizer):
 
         w = w - learning_rate * (m / (1 - beta_1 ** t)) / (sqrt(v / (1 - beta_2 ** t)) + epsilon).
 
-    The corrections by t are folded into the step size and into epsilon, which saves two passes over the weights.
+    What is kept are the sums m / (1 - beta_1) and v / (1 - beta_2); these factors and the corrections by t are folded
+    into the step size and into epsilon, which saves four passes over the weights.
     D. Kingma and J. Ba, "Adam", arXiv:1412.6980, algorithm 1.
 
     Examples
@@ -122,18 +124,16 @@ class Adam(Optimizer):
         self._require("epsilon", is_real(self.epsilon, 0, open_low=True), "a number above 0")
 
     def tick(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        root = float(np.sqrt(1 - self.beta_2**step))
-        return learning_rate * root / (1 - self.beta_1**step), self.epsilon * root
+        root = math.sqrt((1 - self.beta_2**step) / (1 - self.beta_2))
+        return learning_rate * root * (1 - self.beta_1) / (1 - self.beta_1**step), self.epsilon * root
 
     def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         m, v = slots["mean"], slots["square"]
         s = tape.scratch(w.shape)
         tape(np.multiply, m, self.beta_1, m)
-        tape(np.multiply, g, 1 - self.beta_1, s)
-        tape(np.add, m, s, m)
+        tape(np.add, m, g, m)
         tape(np.multiply, v, self.beta_2, v)
         tape(np.multiply, g, g, g)
-        tape(np.multiply, g, 1 - self.beta_2, g)
         tape(np.add, v, g, v)
         tape(np.sqrt, v, s)
         tape(np.add, s, scalars["epsilon"], s)

@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import joblib
-import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from .functional.elementwise import ufunc_settings
 
 MATRIX_PRODUCT = 1 << 17  # multiplications
 VECTOR_PRODUCT = 1 << 13
@@ -148,7 +149,7 @@ class Team:
 
 def _work(inbox: SimpleQueue[Any], outbox: SimpleQueue[BaseException | None]) -> None:
     """The life of a thread: jobs, until None comes."""
-    with np.errstate(all="ignore"):  # NumPy keeps this setting per thread
+    with ufunc_settings():
         while (jobs := inbox.get()) is not None:
             failure = None
             try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .functional.elementwise import Array
+from .functional.elementwise import Array, ufunc_settings
 from .network import Network
 from .parallel import Team, may_take_threads, one_blas_thread, thread_count
 from .scaling import Scaling
@@ -56,7 +56,7 @@ class Predictor:
         most = min(len(chunks), n * work // LEAST_WORK)
         threads = min(thread_count(n_jobs), most) if most > 1 else 1
         # One chunk knows itself whether BLAS must be held; for several it is done once.
-        with one_blas_thread if len(chunks) > 1 else nullcontext(), np.errstate(all="ignore"), Team(threads) as team:
+        with one_blas_thread if len(chunks) > 1 else nullcontext(), ufunc_settings(), Team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
             team.run([partial(self._predict, images, rows, out, share) for share in shares])
         return out

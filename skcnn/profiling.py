@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .estimators import BaseCNN
-from .functional.elementwise import Array
+from .functional.elementwise import Array, ufunc_settings
 from .parallel import one_blas_thread
 from .table import Table
 from .tape import Tape
@@ -124,7 +124,7 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
     else:
         title, tapes, load = _training_step(estimator, images, np.asarray(y)[: len(images)])
     measured: dict[str, list[Any]] = {}
-    with one_blas_thread, np.errstate(all="ignore"):
+    with one_blas_thread, ufunc_settings():
         for repeat in range(repeats + 1):
             load()
             seconds = _replay(tapes)

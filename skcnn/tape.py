@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from .functional.elementwise import Array, copy, fill, reshape
+from .functional.geometry import Borders
+from .functional.order import NARROW, has_gaps
 
-NARROW = 16  # fewer channels than this are stored outermost: runs of c elements would be shorter than a cache line
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -111,6 +112,8 @@ class Tape:
         self.training = training
         self.rng = rng
         self.owner = ""
+        self.margin: Borders | None = None  # what the next step wants around its input
+        self.gaps = False  # whether the step whose backward pass comes next takes a dy with gaps between its rows
         self.segments: list[list[tuple[Callable[..., Any], tuple[Any, ...]]]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
@@ -119,6 +122,7 @@ class Tape:
         self._poison = poison
         self._scratch: list[Array] = []
         self._held: list[Array] = []
+        self._framed: list[tuple[Array, Array, Borders]] = []  # (image, image with its border, what border that is)
         self._sums = 0
 
     def __call__(self, f: Callable[..., Any], *arguments: Any) -> Any:
@@ -149,11 +153,21 @@ class Tape:
         self._scratch.append(array)
         return array
 
-    def output(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """A buffer for what the step returns."""
+    def output(self, shape: Sequence[int], dtype: Any = None, *, framed: bool = False) -> Array:
+        """A buffer for what the step returns.
+
+        ``framed``: it may be a view, with the border around it that the next step wants. Then there are gaps between
+        its rows of pixels, which ufuncs do not mind and `reshape` does.
+        """
+        if framed and self.margin is not None:
+            return self._frame(shape, self.margin, 0.0, self._held)
         array = self._take(shape, dtype)
         self._held.append(array)
         return array
+
+    def without_gaps(self, dy: Array) -> Array:
+        """Where a backward pass that takes gaps writes its first result: ``dy`` itself, or a buffer if it has gaps."""
+        return self.output(dy.shape) if has_gaps(dy) else dy
 
     def keep(self, shape: Sequence[int], dtype: Any = None) -> Array:
         """A buffer for what backward will read; scratch when predicting."""
@@ -168,24 +182,30 @@ class Tape:
     def with_border(
         self, x: Array, rows: tuple[int, int], columns: tuple[int, int], value: float = 0.0, *, keep: bool = False
     ) -> Array:
-        """x (h, w, n, c) -> a copy with a border of ``value``: rows = (top, bottom), columns = (left, right).
+        """x (h, w, n, c) with a border of ``value``: rows = (top, bottom), columns = (left, right).
 
-        What is to be kept gets memory of its own, so that its border is filled once and for all.
+        A copy, unless the step that made ``x`` has put the border there.
         """
-        (top, bottom), (left, right) = rows, columns
-        h, w, n, c = x.shape
-        shape = (top + h + bottom, left + w + right, n, c)
+        for image, framed, borders in self._framed:
+            if image is x and borders == (rows, columns) and value == 0:
+                return framed
+        inner = self._frame(x.shape, (rows, columns), value, self._held if keep and self.training else self._scratch)
+        self(copy, x, inner)
+        return self._framed.pop()[1]
+
+    def _frame(self, shape: Sequence[int], borders: Borders, value: float, owned: list[Array]) -> Array:
+        """A buffer (h, w, n, c) within a border of ``value``, which is filled at every replay."""
+        (top, bottom), (left, right) = borders
+        h, w, n, c = shape
+        framed = self._take((top + h + bottom, left + w + right, n, c), None)
+        owned.append(framed)
         inner = slice(top, top + h), slice(left, left + w)
-        if keep:
-            framed = self._in_order(np.full(math.prod(shape), value, self.dtype), shape)
-        else:
-            framed = self.scratch(shape)
-            beside = framed[inner[0], :left], framed[inner[0], left + w :]
-            for edge in (framed[:top], framed[top + h :], *beside):
-                if edge.size:
-                    self(fill, value, edge)
-        self(copy, x, framed[inner])
-        return framed
+        for edge in (framed[:top], framed[top + h :], framed[inner[0], :left], framed[inner[0], left + w :]):
+            if edge.size:
+                self(fill, value, edge)
+        image = framed[inner]
+        self._framed.append((image, framed, borders))
+        return image
 
     def constant(self, key: Any, make: Callable[[], Array]) -> Array:
         """What follows from the parameters alone, when predicting: made once for all tapes of a predictor."""

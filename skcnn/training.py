@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .functional.elementwise import Array, reshape
+from .functional.elementwise import Array, reshape, ufunc_settings
 from .losses import Loss
 from .network import Network
 from .optimizers import Optimizer
@@ -137,7 +137,7 @@ def train(
     if validate is not None and history.loss:  # what a warm start begins with may be the best
         monitor.note(model, *validate())
     try:
-        with one_blas_thread, np.errstate(all="ignore"), Team(min(threads, passes.shards)) as team:
+        with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
             for epoch in range(epochs):
                 start = time.perf_counter()
                 loss = passes.epoch(first_epoch + epoch, team)

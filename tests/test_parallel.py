@@ -11,6 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcnn import CNNClassifier
+from skcnn.functional.elementwise import ufunc_settings
 from skcnn.layers import Flatten
 from skcnn.parallel import Team, one_blas_thread, thread_count
 from skcnn.training import SHARD_ROWS
@@ -57,7 +58,7 @@ def test_error_of_any_job_is_raised_when_all_have_ended(place):
 
 
 def test_workers_do_not_warn_of_what_the_caller_does_not_warn_of():
-    with np.errstate(all="ignore"), Team(2) as team:
+    with ufunc_settings(), Team(2) as team:
         team.run([lambda: np.log(np.zeros(3))] * 2)
 
 

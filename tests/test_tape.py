@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skcnn.functional.elementwise import copy, in_memory_order, reshape
-from skcnn.tape import ALIGNMENT, NARROW, Arena, Batch, Tape, memory
+from skcnn.functional.order import NARROW
+from skcnn.tape import ALIGNMENT, Arena, Batch, Tape, memory
 
 
 @pytest.fixture

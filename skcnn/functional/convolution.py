@@ -3,55 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import depthwise, im2col
 from .elementwise import Array
-from .geometry import Windows
-from .order import channels_outermost
+from .geometry import Borders, Windows
+from .order import NARROW
 from .winograd import Tiling, Winograd, best_tiling
 
 GAIN = 6.0  # multiplications per output at which Winograd's transforms have eaten what it saves: 9 is no saving
 PRODUCT_ROWS = 48  # rows of its matrix products below which they are too thin
 
 
-def choose_tiling(geometry: Windows, x: Array, kernel: Array, groups: int) -> Tiling | None:
+@dataclass(frozen=True)
+class Choice:
+    """How a convolution is computed: by Winograd's algorithm with a tiling, or directly without; and its border."""
+
+    tiling: Tiling | None
+    borders: Borders | None
+
+
+def choose(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
+    """How n images with c channels are convolved with f filters."""
+    tiling = None if direct else choose_tiling(dtype, geometry, n, c, f, groups)
+    if tiling is not None:
+        return Choice(tiling, tiling.borders(geometry))
+    return Choice(None, geometry.borders if geometry.has_border else None)
+
+
+def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int) -> Tiling | None:
     """Winograd's tiling where it wins; None for the direct convolution.
 
     It wins for 3 x 3 windows of stride 1 in single precision, on arrays with their channels innermost. In double
     precision every result is that of the direct convolution.
     """
     plain = all((a.kernel, a.stride, a.dilation) == (3, 1, 1) for a in (geometry.rows, geometry.columns))
-    outermost = channels_outermost(x) or kernel.shape[3] < 16
-    if not plain or groups > 1 or outermost or x.dtype != np.float32:
+    if not plain or groups > 1 or min(c, f) < NARROW or dtype != np.float32:
         return None
     tiling = best_tiling(*geometry.out)
-    rows = tiling.rows * tiling.columns * x.shape[2]
-    return tiling if tiling.cost <= GAIN and rows >= PRODUCT_ROWS else None
+    return tiling if tiling.cost <= GAIN and tiling.rows * tiling.columns * n >= PRODUCT_ROWS else None
 
 
 def record_convolution(
-    tape: Any, x: Array, kernel: Array, geometry: Windows, groups: int, *, direct: bool
-) -> tuple[Array, Callable[[Array, Array, Array | None], None]]:
-    """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, dx or None)``."""
-    h, w, n, c = x.shape
-    y = tape.output((*geometry.out, n, kernel.shape[3]))
-    tiling = None if direct else choose_tiling(geometry, x, kernel, groups)
-    if tiling is not None:
-        before = geometry.rows.before, geometry.columns.before
-        winograd = Winograd(tape, tiling, kernel)
-        winograd.record_forward(tape, tape.with_border(x, *winograd.border(before, h, w)), y)
-        return y, lambda dy, dkernel, dx: winograd.record_backward(tape, dy, dkernel, dx, before)
+    tape: Any, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
+) -> tuple[Array, Callable[[Array, Array, bool], Array | None]]:
+    """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
+    _, _, n, c = x.shape
+    f = kernel.shape[3]
+    choice = choose(x.dtype, geometry, n, c, f, groups, direct)
+    y = tape.output((*geometry.out, n, f))
+    if choice.tiling is not None and choice.borders is not None:
+        winograd = Winograd(tape, choice.tiling, choice.borders, kernel)
+        winograd.record_forward(tape, tape.with_border(x, *choice.borders), y)
+        return y, lambda dy, dkernel, needs_dx: winograd.record_backward(tape, dy, dkernel, x if needs_dx else None)
 
-    algorithm = depthwise if groups == c == kernel.shape[3] > 1 else im2col
-    framed = tape.with_border(x, *geometry.borders, keep=True) if geometry.has_border else x
+    algorithm = depthwise if groups == c == f > 1 else im2col
+    framed = x if choice.borders is None else tape.with_border(x, *choice.borders, keep=True)
     algorithm.record_forward(tape, framed, kernel, y, geometry)
 
-    def backward(dy: Array, dkernel: Array, dx: Array | None) -> None:
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
         algorithm.record_kernel_gradient(tape, framed, dy, dkernel, geometry)
-        if dx is not None:
-            algorithm.record_input_gradient(tape, dy, kernel, dx, geometry)
+        if not needs_dx:
+            return None
+        dx = tape.output(x.shape)
+        algorithm.record_input_gradient(tape, dy, kernel, dx, geometry)
+        return dx
 
     return y, backward

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 Pair = tuple[int, int]
+Borders = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
 def pair(value: object) -> Pair:
@@ -76,7 +77,7 @@ class Windows:
         return self.rows.kernel, self.columns.kernel
 
     @property
-    def borders(self) -> tuple[Pair, Pair]:
+    def borders(self) -> Borders:
         """((top, bottom), (left, right))."""
         return (self.rows.before, self.rows.after), (self.columns.before, self.columns.after)
 

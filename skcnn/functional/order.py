@@ -8,10 +8,17 @@ import numpy as np
 
 from .elementwise import Array, copy
 
+NARROW = 16  # fewer channels than this are stored outermost: runs of c elements would be shorter than a cache line
+
 
 def channels_outermost(x: Array) -> bool:
     """Whether ``x (h, w, n, c)`` lies in memory as (c, h, w, n)."""
     return x.strides[2] < x.strides[3]
+
+
+def has_gaps(x: Array) -> bool:
+    """Whether there is memory between the rows of pixels of ``x``: it is a view into an image with a border."""
+    return x.ndim == 4 and len(x) > 1 and x.strides[0] != x.shape[1] * x.strides[1]
 
 
 def by_channel(tape: Any, vector: Array, x: Array) -> Array:

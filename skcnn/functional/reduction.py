@@ -1,7 +1,12 @@
-"""Sums over everything but the channels: gradients of biases and the moments of batch normalization."""
+"""Sums over everything but the channels: gradients of biases and the moments of batch normalization.
+
+They are taken a block at a time, small enough for the cache, in the arrays' own precision, and the sums of the blocks
+are added up in float64.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,68 +14,107 @@ import numpy as np
 from .elementwise import Array, reshape
 from .order import channels_outermost
 
-CHUNK = 4096  # pixels that are summed in the arrays' own precision before float64 takes over
+BLOCK = 1 << 17  # numbers of a block
+PIXELS = 128  # of a block, so that few numbers are added up in the arrays' own precision
+CANCELLED = 0.1  # share of the mean square that is variance: with less, the mean has to be subtracted first
 
 
 def record_channel_sums(tape: Any, x: Array, out: Array) -> None:
     """x (h, w, n, c) or (n, c) -> out (c,), the sum over all other axes."""
-    if x.ndim == 4 and channels_outermost(x):
-        tape(_sum_rows, reshape(x.transpose(3, 0, 1, 2), (x.shape[3], -1)), out)
+    x = _by_run(x)
+    if channels_outermost(x):
+        tape(_sum_rows, x, out)
     else:
-        flat = reshape(x, (-1, x.shape[-1]))
-        ones = np.ones(min(CHUNK, len(flat)), x.dtype)
-        tape(_sum_columns, flat, ones, out)
+        tape(_sum_runs, x, _ones(x), out)
 
 
-def record_channel_products(tape: Any, x: Array, y: Array | None, out: Array, *, mean: Array | None = None) -> None:
-    """x, y (h, w, n, c) or (n, c), mean (c,) -> out (c,), the sum of (x - mean) * y over all other axes.
+def record_channel_products(tape: Any, x: Array, y: Array, products: Array, sums: Array | None = None) -> None:
+    """x, y (h, w, n, c) or (n, c) -> products (c,), the sum of x * y, and sums (c,), that of y, over all other axes.
 
-    Without ``y``, the sum of (x - mean) ** 2. A chunk at a time: x - mean as a whole would be one more array to write
-    and to read.
+    Both in one reading of the arrays.
     """
-    c = x.shape[-1]
-    mean = np.zeros(c) if mean is None else mean
-    if x.ndim == 4 and channels_outermost(x):
-        a, b = (None if v is None else reshape(v.transpose(3, 0, 1, 2), (c, -1)) for v in (x, y))
-        assert a is not None
-        tape(_products_of_rows, a, b, mean, tape.scratch((c, min(CHUNK, a.shape[1]))), out)
+    sums = tape.scratch(products.shape, np.float64) if sums is None else sums
+    x, y = _by_run(x), _by_run(y)
+    if channels_outermost(x):
+        tape(_products_of_rows, x, y, products, sums)
     else:
-        run = x.size // len(x) // x.shape[1] if x.ndim == 4 else c  # a pixel of all images
-        a, b = (None if v is None else reshape(v, (-1, run)) for v in (x, y))
-        assert a is not None
-        tape(_products_of_runs, a, b, mean, tape.scratch((max(1, min(len(a), CHUNK * c // run)), run)), out)
+        tape(_products_of_runs, x, y, _ones(x), products, sums)
+
+
+def record_channel_moments(tape: Any, x: Array, sums: Array, squares: Array) -> None:
+    """x (h, w, n, c) or (n, c) -> sums (c,) and the sums of squares (c,), in float64.
+
+    The squares are as good as if x had been in float64, so that squares / count - mean ** 2 is the variance also
+    where the mean is much larger than the deviation.
+    """
+    record_channel_products(tape, x, x, squares, sums)
+    tape(_refine, x, sums, squares)
+
+
+def _refine(x: Array, sums: Array, squares: Array) -> None:
+    """Redo the channels whose variance would drown in the rounding errors of their squares: most often none."""
+    count = x.size // len(sums)
+    mean = sums / count
+    drowned = np.flatnonzero(squares / count - mean**2 < CANCELLED * mean**2)
+    for channel in drowned:
+        centred = x[..., channel].astype(np.float64) - mean[channel]
+        squares[channel] = np.sum(centred * centred) + count * mean[channel] ** 2
+
+
+def _by_run(x: Array) -> Array:
+    """x as (h, w, n, c), with one row of pixels where there are no gaps between the rows."""
+    if x.ndim == 2:
+        return x[None, :, None]
+    h, w, n, c = x.shape
+    try:
+        return reshape(x, (1, h * w, n, c))
+    except ValueError:
+        return x
+
+
+def _ones(x: Array) -> Array:
+    return np.ones(min(PIXELS, x.shape[1]), x.dtype)
+
+
+def _blocks(x: Array) -> Iterator[tuple[int, slice]]:
+    """Rows of x (h, w, n, c), and pieces of them."""
+    h, w, n, c = x.shape
+    size = max(1, min(PIXELS, BLOCK // (n * c)))
+    for row in range(h):
+        for start in range(0, w, size):
+            yield row, slice(start, min(start + size, w))
 
 
 def _sum_rows(x: Array, out: Array) -> None:
-    """x (c, k) -> out (c,): NumPy sums contiguous rows pairwise."""
-    np.add.reduce(x, 1, None, out=out)
+    """x (h, w, n, c), channels outermost -> out (c,): NumPy sums contiguous runs pairwise."""
+    np.add.reduce(x, (0, 1, 2), None, out=out)
 
 
-def _sum_columns(x: Array, ones: Array, out: Array) -> None:
-    """x (k, c) -> out (c,): a product with ones, in chunks that are added up in the precision of ``out``."""
-    out.fill(0)
-    for start in range(0, len(x), CHUNK):
-        chunk = x[start : start + CHUNK]
-        out += ones[: len(chunk)] @ chunk
+def _products_of_rows(x: Array, y: Array, products: Array, sums: Array) -> None:
+    """x, y (h, w, n, c), channels outermost -> products, sums (c,)."""
+    products.fill(0)
+    for row, part in _blocks(x):
+        products += np.einsum("wnc,wnc->c", x[row, part], y[row, part])
+    _sum_rows(y, sums)
 
 
-def _products_of_rows(x: Array, y: Array | None, mean: Array, buffer: Array, out: Array) -> None:
-    """x, y (c, k) -> out (c,)."""
-    out.fill(0)
-    size = buffer.shape[1]
-    column = mean.astype(x.dtype)[:, None]
-    for start in range(0, x.shape[1], size):
-        part = slice(start, start + size)
-        centred = np.subtract(x[:, part], column, buffer[:, : x.shape[1] - start])
-        out += np.einsum("ck,ck->c", centred, centred if y is None else y[:, part])
+def _sum_runs(x: Array, ones: Array, out: Array) -> None:
+    """x (h, w, n, c) -> out (c,): each block by a product with ones."""
+    _, _, n, c = x.shape
+    total = np.zeros(n * c)
+    for row, part in _blocks(x):
+        block = x[row, part].reshape(-1, n * c)
+        total += ones[: len(block)] @ block
+    np.add.reduce(total.reshape(n, c), 0, None, out=out)
 
 
-def _products_of_runs(x: Array, y: Array | None, mean: Array, buffer: Array, out: Array) -> None:
-    """x, y (k, n * c) -> out (c,)."""
-    out.fill(0)
-    c = len(mean)
-    row = np.tile(mean.astype(x.dtype), x.shape[1] // c)
-    for start in range(0, len(x), len(buffer)):
-        part = slice(start, start + len(buffer))
-        centred = np.subtract(x[part], row, buffer[: len(x) - start]).reshape(-1, c)
-        out += np.einsum("kc,kc->c", centred, centred if y is None else y[part].reshape(-1, c))
+def _products_of_runs(x: Array, y: Array, ones: Array, products: Array, sums: Array) -> None:
+    """x, y (h, w, n, c) -> products, sums (c,): pixels of all images are long runs, channels are short ones."""
+    _, _, n, c = x.shape
+    total = np.zeros((2, n * c))
+    for row, part in _blocks(x):
+        a, b = (v[row, part].reshape(-1, n * c) for v in (x, y))
+        total[0] += np.einsum("kr,kr->r", a, b)
+        total[1] += ones[: len(b)] @ b
+    for vector, out in zip(total, (products, sums), strict=True):
+        np.add.reduce(vector.reshape(n, c), 0, None, out=out)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .elementwise import Array, copy, reshape
+from .geometry import Borders, Windows
 
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 
@@ -89,6 +90,15 @@ class Tiling:
         """Multiplications per output, channel and filter; 9 in the direct convolution."""
         return self.r**2 * self.rows * self.columns / (self.h * self.w)
 
+    def borders(self, geometry: Windows) -> Borders:
+        """The border that an image needs: that of its windows, and what the last tiles read beyond them."""
+        rows, columns = geometry.rows, geometry.columns
+        height, width = self.padded
+        return (rows.before, height + 2 - rows.size - rows.before), (
+            columns.before,
+            width + 2 - columns.size - columns.before,
+        )
+
     def blocks(self, n: int, channels: int) -> list[slice]:
         """Blocks of tile rows."""
         row = self.r**2 * self.columns * n * channels * 4
@@ -106,8 +116,8 @@ def best_tiling(h: int, w: int) -> Tiling:
 class Winograd:
     """The recorded convolution of x (h, w, n, c) with a kernel (3, 3, c, f), forward and backward."""
 
-    def __init__(self, tape: Any, tiling: Tiling, kernel: Array) -> None:
-        self._tiling = tiling
+    def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array) -> None:
+        self._tiling, self._borders = tiling, borders
         self._c, self._f = kernel.shape[2:]
         self._at, self._g, self._bt = (np.array(matrix, kernel.dtype) for matrix in TRANSFORMS[tiling.m])
         self._u = self._record_kernel(tape, kernel) if tape.training else tape.constant(tiling.m, self._kernel(kernel))
@@ -125,11 +135,6 @@ class Winograd:
     def _kernel(self, kernel: Array) -> Callable[[], Array]:
         """As `_record_kernel`, at once."""
         return lambda: np.einsum("ri,sj,ijcf->rscf", self._g, self._g, kernel).reshape(-1, self._c, self._f)
-
-    def border(self, before: tuple[int, int], h: int, w: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The border that an image (h, w) needs, if the convolution asks for ``before`` at the top and left."""
-        height, width = self._tiling.padded
-        return (before[0], height + 2 - h - before[0]), (before[1], width + 2 - w - before[1])
 
     def record_forward(self, tape: Any, x: Array, y: Array) -> None:
         """x (rows * m + 2, columns * m + 2, n, c) with its border -> y (h, w, n, f)."""
@@ -162,14 +167,15 @@ class Winograd:
         if not whole:
             tape(copy, target[: t.h, : t.w], y)
 
-    def record_backward(self, tape: Any, dy: Array, dkernel: Array, dx: Array | None, before: tuple[int, int]) -> None:
-        """dy (h, w, n, f) -> dkernel (3, 3, c, f), and dx (h', w', n, c), which began ``before`` within its border."""
+    def record_backward(self, tape: Any, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
+        """dy (h, w, n, f) -> dkernel (3, 3, c, f), and dx, if ``x`` (h', w', n, c) is given."""
         t, (c, f), n = self._tiling, (self._c, self._f), dy.shape[2]
         r, m, (height, width) = t.r, t.m, t.padded
         if (height, width) != (t.h, t.w):
             dy = tape.with_border(dy, (0, height - t.h), (0, width - t.w))
         du, part = tape.scratch(self._u.shape), None
-        framed = None if dx is None else tape.scratch((height + 2, width + 2, n, c))
+        buffer = tape.output if tape.gaps else tape.scratch
+        framed = None if x is None else buffer((height + 2, width + 2, n, c))
         for block, v in reversed(self._v):  # the rows below a block are there when its tiles are added to them
             b = block.stop - block.start
             half = tape.scratch((b, r, width * n * f))
@@ -193,9 +199,11 @@ class Winograd:
         half = tape.scratch((3, r * c * f))
         tape(np.matmul, self._g.T, reshape(du, (r, r * c * f)), half)
         tape(np.matmul, self._g.T, reshape(half, (3, r, c * f)), reshape(dkernel, (3, 3, c * f)))
-        if framed is not None and dx is not None:
-            top, left = before
-            tape(copy, framed[top : top + dx.shape[0], left : left + dx.shape[1]], dx)
+        if framed is None or x is None:
+            return None
+        (top, _), (left, _) = self._borders
+        dx = framed[top : top + len(x), left : left + x.shape[1]]
+        return dx if tape.gaps else tape(copy, dx, tape.output(x.shape))
 
     def _record_overlaps(self, tape: Any, dv: Array, framed: Array, block: slice) -> None:
         """Add B dv Bt to the image: tiles of m x m are written, their 2 further rows and columns added."""

@@ -32,13 +32,16 @@ class ReLU(Activation):
     stem = "relu"
     kernel_initializer = "he"
 
+    def takes_gaps(self) -> bool:
+        return True
+
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        y = tape(maximum, x, tape.zeros(x), tape.output(x.shape))
+        y = tape(maximum, x, tape.zeros(x), tape.output(x.shape, framed=True))
 
         def backward(dy: Array, needs_dx: bool = True) -> Array:
             positive = tape.scratch(y.shape, bool)
             tape(np.greater, y, 0, positive)
-            return tape(np.multiply, dy, positive, dy)
+            return tape(np.multiply, dy, positive, tape.without_gaps(dy))
 
         return y, backward
 

@@ -37,7 +37,7 @@ class Bias(Layer):
         return {"bias": Parameter(shape[-1:])}
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        y = tape.output(x.shape)
+        y = tape.output(x.shape, framed=True)
         tape(np.add, x, by_channel(tape, p.bias, x), y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..description import Description, description, is_count, is_size
-from ..functional.convolution import record_convolution
+from ..functional.convolution import choose, record_convolution
 from ..functional.elementwise import Array
 from ..functional.geometry import Windows, pair, windows
 from ..parameters import Parameter
@@ -124,14 +124,18 @@ class Conv2D(Layer):
     def lowered(self) -> tuple[Layer, ...]:
         return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
 
+    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+        return choose(tape.dtype, self.geometry(shape), rows, shape[2], self.filters, self.groups, self._direct).borders
+
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         h, w, _, c = x.shape
-        direct = self.algorithm == "direct"
-        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), self.groups, direct=direct)
+        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), self.groups, self._direct)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            dx = tape.output(x.shape) if needs_dx else None
-            through(dy, g.kernel, dx)
-            return dx
+            return through(dy, g.kernel, needs_dx)
 
         return y, backward
+
+    @property
+    def _direct(self) -> bool:
+        return self.algorithm == "direct"

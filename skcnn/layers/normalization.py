@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..description import description, is_real
-from ..functional.elementwise import Array, copy
+from ..functional.elementwise import Array, copy, maximum
 from ..functional.order import by_channel
-from ..functional.reduction import record_channel_products, record_channel_sums
+from ..functional.reduction import record_channel_moments, record_channel_products
 from ..parameters import Parameter
 from .base import Backward, Layer, Shape
 
@@ -72,11 +72,11 @@ class BatchNorm(Layer):
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         if not tape.training:
             factor, shift = (by_channel(tape, vector, x) for vector in self.predicting(p))
-            y = tape(np.multiply, x, factor, tape.output(x.shape))
+            y = tape(np.multiply, x, factor, tape.output(x.shape, framed=True))
             return tape(np.add, y, shift, y), None
 
         moments = Moments(self, tape, x, p)
-        y = tape.output(x.shape)
+        y = tape.output(x.shape, framed=True)
         moments.record_normalization(x, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
@@ -100,10 +100,12 @@ class Moments:
         rows = len(x) if x.ndim == 2 else x.shape[2]
         self._count = tape.batch.rows * x.size // rows // x.shape[-1]  # numbers per channel, in all shards
         self._mean, variance = tape.keep(self._size, np.float64), tape.scratch(self._size, np.float64)
-        record_channel_sums(tape, x, self._mean)
-        self._record_mean(self._mean)
-        record_channel_products(tape, x, None, variance, mean=self._mean)
-        self._record_mean(variance)
+        record_channel_moments(tape, x, self._mean, variance)
+        for vector, total in zip((self._mean, variance), tape.total(self._mean, variance), strict=True):
+            tape(np.multiply, total, 1 / self._count, vector)
+        square = tape(np.multiply, self._mean, self._mean, tape.scratch(self._size, np.float64))
+        tape(np.subtract, variance, square, variance)
+        tape(maximum, variance, np.zeros(self._size), variance)
         if tape.shard == 0:
             for batch, running in ((self._mean, p.running_mean), (variance, p.running_variance)):
                 part = tape.scratch(self._size)
@@ -131,8 +133,9 @@ class Moments:
         """
         tape = self._tape
         slope, constant = (tape.scratch(self._size, np.float64) for _ in range(2))
-        record_channel_products(tape, x, dy, slope, mean=self._mean)
-        record_channel_sums(tape, dy, constant)
+        record_channel_products(tape, x, dy, slope, constant)
+        shift = tape(np.multiply, constant, self._mean, tape.scratch(self._size, np.float64))
+        tape(np.subtract, slope, shift, slope)  # the sum of dy * (x - mean)
         tape(np.multiply, slope, self._inverse, g.scale)
         tape(copy, constant, g.offset)
         slope, constant = tape.total(slope, constant)
@@ -144,8 +147,3 @@ class Moments:
         product = tape(np.multiply, slope, self._mean, tape.scratch(self._size, np.float64))
         tape(np.subtract, constant, product, constant)
         return slope, constant
-
-    def _record_mean(self, vector: Array) -> None:
-        """A sum over this shard becomes the mean over the batch."""
-        (total,) = self._tape.total(vector)
-        self._tape(np.multiply, total, 1 / self._count, vector)

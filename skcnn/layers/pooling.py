@@ -85,10 +85,13 @@ class MaxPool2D(_Pool2D):
 
     stem = "maxpool"
 
+    def takes_gaps(self) -> bool:
+        return True
+
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         geometry = self.geometry((h, w, c))
-        y = tape.output((*geometry.out, n, c))
+        y = tape.output((*geometry.out, n, c), framed=True)
         raised = record_max(tape, x, geometry, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
