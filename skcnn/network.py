@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,7 +90,7 @@ class Network:
             )
         return [*shapes, (self.outputs,)]
 
-    @property
+    @cached_property
     def multiply_adds(self) -> int:
         """Of one forward pass of one image."""
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
@@ -191,8 +192,10 @@ def _arrange(tape: Tape, x: Array, scaling: Any, margin: Borders | None) -> Arra
     tape.margin = margin
     with tape.step("input"):
         rows = reshape(x, (n * h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
-        tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
-        tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
+        if scaling.mean.any():
+            tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
+        if (scaling.scale != 1).any():
+            tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
         return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
 

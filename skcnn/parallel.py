@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,8 +21,9 @@ from threadpoolctl import ThreadpoolController
 
 from .functional.elementwise import ufunc_settings
 
-MATRIX_PRODUCT = 1 << 17  # multiplications
+MATRIX_PRODUCT = 1 << 18  # multiplications
 VECTOR_PRODUCT = 1 << 13
+IDLE_SECONDS = 5.0
 
 
 @cache
@@ -35,16 +37,20 @@ def _set_blas_threads(numbers: Iterable[int]) -> None:
     for library, number in zip(_blas(), numbers, strict=True):
         # Since 3.8, threadpoolctl lets only the thread that first set a limit change it, for as long as it lives.
         # Whoever enters first and leaves last here may be two threads, so nobody is to be left in control.
-        let_go = getattr(library, "clear_controlling_thread", lambda: None)
+        let_go = getattr(library, "clear_controlling_thread", _nothing)
         let_go()
         library.set_num_threads(number)
         let_go()
 
 
+def _nothing() -> None:
+    pass
+
+
 def may_take_threads(m: int, k: int, n: int) -> bool:
     """Whether BLAS may compute the product of (m, k) and (k, n) on several threads, and so to other last bits.
 
-    OpenBLAS does from 1 << 18 multiplications on, and for a vector from some 9,000.
+    OpenBLAS does for more than 1 << 18 multiplications, and for a vector from some 9,000.
     """
     return m * k * n > (VECTOR_PRODUCT if min(m, n) == 1 else MATRIX_PRODUCT)
 
@@ -104,18 +110,30 @@ class Team:
     """Threads that wait for jobs from the moment they are entered until they are left.
 
     The thread that calls `run` is one of them.
+
+    Parameters
+    ----------
+    size : int
+        How many, with the caller.
+    wait : float, optional
+        Seconds without a job after which ``give_up`` is asked whether the team may end. By default it waits forever.
+    give_up : callable, optional
+        Gets the team.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(
+        self, size: int, wait: float | None = None, give_up: Callable[[Team], bool] = lambda team: False
+    ) -> None:
+        self.size = size
+        self._wait, self._give_up = wait, give_up
         self._inboxes: list[SimpleQueue[Any]] = []
         self._outbox: SimpleQueue[BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for number in range(1, self._size):
+        for number in range(1, self.size):
             inbox: SimpleQueue[Any] = SimpleQueue()
-            thread = threading.Thread(target=_work, args=(inbox, self._outbox), name=f"skcnn-{number}", daemon=True)
+            thread = threading.Thread(target=self._work, args=(inbox,), name=f"skcnn-{number}", daemon=True)
             self._inboxes.append(inbox)
             self._threads.append(thread)
             thread.start()
@@ -124,8 +142,7 @@ class Team:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for inbox in self._inboxes:
-            inbox.put(None)
+        self._dismiss()
         for thread in self._threads:
             thread.join()
 
@@ -134,11 +151,11 @@ class Team:
         busy = 0
         try:
             for number, inbox in enumerate(self._inboxes, 1):
-                share = jobs[number :: self._size]
+                share = jobs[number :: self.size]
                 if share:
                     inbox.put(share)
                     busy += 1
-            for job in jobs[:: self._size]:
+            for job in jobs[:: self.size]:
                 job()
         finally:
             errors = [self._outbox.get() for _ in range(busy)]
@@ -146,15 +163,69 @@ class Team:
             if error is not None:
                 raise error
 
+    def _dismiss(self) -> None:
+        for inbox in self._inboxes:
+            inbox.put(None)
 
-def _work(inbox: SimpleQueue[Any], outbox: SimpleQueue[BaseException | None]) -> None:
-    """The life of a thread: jobs, until None comes."""
-    with ufunc_settings():
-        while (jobs := inbox.get()) is not None:
-            failure = None
-            try:
-                for job in jobs:
-                    job()
-            except BaseException as error:
-                failure = error
-            outbox.put(failure)
+    def _work(self, inbox: SimpleQueue[Any]) -> None:
+        """The life of a thread: jobs, until None comes."""
+        with ufunc_settings():
+            while True:
+                try:
+                    jobs = inbox.get(timeout=self._wait)
+                except Empty:
+                    if self._give_up(self):
+                        self._dismiss()
+                    continue
+                if jobs is None:
+                    return
+                failure = None
+                try:
+                    for job in jobs:
+                        job()
+                except BaseException as error:
+                    failure = error
+                self._outbox.put(failure)
+
+
+class _Idle:
+    """Teams that wait for the next prediction: to start a thread takes longer than to predict a few images with it.
+
+    A team that has nothing to do for some seconds ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._teams: list[Team] = []
+
+    @contextmanager
+    def team(self, size: int) -> Iterator[Team]:
+        """A team that nobody else uses meanwhile."""
+        with self._lock:
+            found = next((team for team in self._teams if team.size == size), None)
+            if found is not None:
+                self._teams.remove(found)
+        team = found or Team(size, IDLE_SECONDS, self._give_up).__enter__()
+        try:
+            yield team
+        except BaseException:
+            team.__exit__(None, None, None)  # an interruption may have left jobs behind
+            raise
+        with self._lock:
+            self._teams.append(team)
+
+    def after_fork(self) -> None:
+        """The threads of the parent do not exist in a forked child."""
+        self._lock, self._teams = threading.Lock(), []
+
+    def _give_up(self, team: Team) -> bool:
+        with self._lock:
+            if team in self._teams:
+                self._teams.remove(team)
+                return True
+            return False
+
+
+idle = _Idle()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=idle.after_fork)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .functional.elementwise import Array, ufunc_settings
 from .network import Network
-from .parallel import Team, may_take_threads, one_blas_thread, thread_count
+from .parallel import idle, may_take_threads, one_blas_thread, thread_count
 from .scaling import Scaling
 from .tape import Arena, Batch, Tape
 
@@ -51,12 +51,14 @@ class Predictor:
         out = np.empty((n, self.network.outputs), self.dtype)
         work = max(1, self.network.multiply_adds)
         size = min(self.rows, max(LEAST_ROWS, -(-LEAST_WORK // work), -(-n // 2)))
+        if n <= size:  # one chunk knows itself whether BLAS must be held; for several it is done once
+            with ufunc_settings():
+                self._predict(images, rows, out, [slice(0, n)])
+            return out
         chunks = [slice(start, start + size) for start in range(0, n, size)]
         # Read before BLAS is held: inside, it would always answer one.
-        most = min(len(chunks), n * work // LEAST_WORK)
-        threads = min(thread_count(n_jobs), most) if most > 1 else 1
-        # One chunk knows itself whether BLAS must be held; for several it is done once.
-        with one_blas_thread if len(chunks) > 1 else nullcontext(), ufunc_settings(), Team(threads) as team:
+        threads = max(1, min(thread_count(n_jobs), len(chunks), n * work // LEAST_WORK))
+        with one_blas_thread, ufunc_settings(), idle.team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
             team.run([partial(self._predict, images, rows, out, share) for share in shares])
         return out

@@ -21,7 +21,7 @@ import numpy as np
 
 from .functional.elementwise import Array, copy, fill, reshape
 from .functional.geometry import Borders
-from .functional.order import NARROW, has_gaps
+from .functional.order import NARROW, SMALL, has_gaps
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -194,15 +194,23 @@ class Tape:
         return self._framed.pop()[1]
 
     def _frame(self, shape: Sequence[int], borders: Borders, value: float, owned: list[Array]) -> Array:
-        """A buffer (h, w, n, c) within a border of ``value``, which is filled at every replay."""
+        """A buffer (h, w, n, c) within a border of ``value``.
+
+        The border is filled at every replay, for others use the same memory; where that would take longer than
+        everything else, the buffer has memory of its own.
+        """
         (top, bottom), (left, right) = borders
         h, w, n, c = shape
-        framed = self._take((top + h + bottom, left + w + right, n, c), None)
-        owned.append(framed)
+        size = top + h + bottom, left + w + right, n, c
         inner = slice(top, top + h), slice(left, left + w)
-        for edge in (framed[:top], framed[top + h :], framed[inner[0], :left], framed[inner[0], left + w :]):
-            if edge.size:
-                self(fill, value, edge)
+        if math.prod(size) <= SMALL:
+            framed = self._in_order(np.full(math.prod(size), value, self.dtype), size)
+        else:
+            framed = self._take(size, None)
+            owned.append(framed)
+            for edge in (framed[:top], framed[top + h :], framed[inner[0], :left], framed[inner[0], left + w :]):
+                if edge.size:
+                    self(fill, value, edge)
         image = framed[inner]
         self._framed.append((image, framed, borders))
         return image
@@ -216,6 +224,8 @@ class Tape:
 
     def zeros(self, x: Array) -> Array:
         """Zeros that broadcast against ``x`` in one long run: ufuncs are fast on two arrays, slow on a scalar."""
+        if x.size <= SMALL:
+            return np.zeros_like(x)
         if x.ndim < 4:
             return np.zeros((1, x.shape[-1]), self.dtype)
         _, w, n, c = x.shape

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,15 +13,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BUFFER = 1024
 
 
-@contextmanager
-def ufunc_settings() -> Iterator[None]:
-    """The settings under which tapes are replayed. NumPy keeps them per thread."""
-    with np.errstate(all="ignore"):
-        before = np.setbufsize(BUFFER)
-        try:
-            yield
-        finally:
-            np.setbufsize(before)
+class ufunc_settings(np.errstate):
+    """The settings under which tapes are replayed. NumPy keeps them per thread, and brings the old ones back."""
+
+    def __init__(self) -> None:
+        super().__init__(all="ignore")
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        np.setbufsize(BUFFER)
 
 
 def copy(x: Array, out: Array) -> None:

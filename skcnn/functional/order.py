@@ -8,6 +8,7 @@ import numpy as np
 
 from .elementwise import Array, copy
 
+SMALL = 1 << 14  # elements of arrays that NumPy computes in less time than it takes to call it a few times
 NARROW = 16  # fewer channels than this are stored outermost: runs of c elements would be shorter than a cache line
 
 
@@ -27,8 +28,10 @@ def by_channel(tape: Any, vector: Array, x: Array) -> Array:
     Where channels lie innermost that is (n, c): the inner loop of a ufunc is then n * c long instead of c.
     """
     shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape
-    if not tape.training:
-        return np.broadcast_to(vector, shape).astype(x.dtype, order="C")  # the parameters will not change
+    if not tape.training:  # the parameters will not change
+        full = np.empty_like(x if x.size <= SMALL else x[:1, :1] if x.ndim == 4 else x[:1])
+        full[...] = vector
+        return full
     if shape == vector.shape and vector.dtype == x.dtype:
         return vector
     return tape(copy, vector, tape.scratch(shape))
