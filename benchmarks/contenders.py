@@ -16,7 +16,15 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from networks import CLASSES, NETWORKS, ReferenceNetwork, torch_network
+from networks import (
+    CLASSES,
+    CONVOLUTIONS,
+    NETWORKS,
+    ReferenceConvolution,
+    ReferenceNetwork,
+    torch_convolution,
+    torch_network,
+)
 
 Measurement = Callable[[int], list[float]]  # repetitions -> seconds of each, or megabytes
 
@@ -94,6 +102,42 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
         threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
         with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
             return timed(lambda: step(team), repetitions)
+
+    return measure
+
+
+def skcnn_convolution(convolution: ReferenceConvolution, batch: int) -> Measurement:
+    """A convolution forward and backward, on two shards of a batch."""
+    from functools import partial
+    from types import SimpleNamespace
+
+    from skcnn.functional.elementwise import ufunc_settings
+    from skcnn.parallel import Team, one_blas_thread, thread_count
+    from skcnn.tape import Batch, Tape
+
+    layer, shape = convolution.layer, convolution.input_shape
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal(layer.parameters(shape)["kernel"].shape, dtype=np.float32)
+    jobs = []
+    for shard in range(2):
+        rows = batch // 2
+        tape = Tape(np.float32, Batch(batch, 2), shard, training=True)
+        h, w, c = shape
+        with tape.step("input"):
+            x = tape.output((h, w, rows, c))
+        with tape.step("convolution"):
+            p, g = SimpleNamespace(kernel=kernel), SimpleNamespace(kernel=np.empty_like(kernel))
+            y, backward = layer.record(tape, x, p, g)
+            dy = tape.output(y.shape)
+            backward(dy, needs_dx=not convolution.is_first)
+        for array in (x, dy):
+            array[...] = rng.standard_normal(array.shape, dtype=np.float32)
+        jobs.append(partial(tape.replay, 0))
+
+    def measure(repetitions: int) -> list[float]:
+        threads = thread_count(None)
+        with one_blas_thread, ufunc_settings(), Team(min(threads, 2)) as team:
+            return timed(lambda: team.run(jobs), repetitions)
 
     return measure
 
@@ -205,6 +249,24 @@ def _torch_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
     def step() -> float:
         used = next(rows)
         return update(_channels_last(x[used]), target[used])
+
+    return lambda repetitions: timed(step, repetitions)
+
+
+def torch_convolution_pass(convolution: ReferenceConvolution, batch: int) -> Measurement:
+    """A convolution forward and backward."""
+    import torch
+
+    layer = torch_convolution(convolution).to(memory_format=torch.channels_last)
+    rng = np.random.default_rng(0)
+    h, w, c = convolution.input_shape
+    x = _channels_last(torch.from_numpy(rng.standard_normal((batch, h, w, c), dtype=np.float32)))
+    x.requires_grad_(not convolution.is_first)
+    dy = torch.randn_like(layer(x))
+
+    def step() -> None:
+        layer.weight.grad = x.grad = None
+        layer(x).backward(dy)
 
     return lambda repetitions: timed(step, repetitions)
 
@@ -361,6 +423,8 @@ def _small_fit(classifier: Any, rows: int) -> Measurement:
 
 # -- the process
 
+CASES: dict[str, Any] = {**NETWORKS, **CONVOLUTIONS}
+
 VERSIONS: dict[str, Callable[[], dict[str, str]]] = {
     "skcnn": skcnn_versions,
     "torch": torch_versions,
@@ -372,6 +436,7 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "step": skcnn_step,
         "inference": skcnn_inference,
         "epoch": skcnn_epoch,
+        "convolution": skcnn_convolution,
         "memory": skcnn_memory,
         "one image": skcnn_one_image,
         "small fit": skcnn_small_fit,
@@ -380,6 +445,7 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "step": torch_step,
         "inference": torch_inference,
         "epoch": torch_epoch,
+        "convolution": torch_convolution_pass,
         "memory": torch_memory,
     },
     "skorch": {"one image": skorch_one_image},
@@ -411,8 +477,8 @@ def serve(library: str, threads: int) -> None:
             key = request["measure"], request["net"], request["size"]
             if prepared is None or prepared[0] != key:
                 prepared = None  # the old one's memory first
-                network = NETWORKS.get(request["net"])
-                prepared = key, MEASUREMENTS[library][request["measure"]](network, request["size"])
+                about = CASES.get(request["net"])
+                prepared = key, MEASUREMENTS[library][request["measure"]](about, request["size"])
             answer = prepared[1](request["repetitions"])
         print(json.dumps(answer), flush=True)
 

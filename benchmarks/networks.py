@@ -63,6 +63,41 @@ NETWORKS = {
 }
 
 
+@dataclass(frozen=True)
+class ReferenceConvolution:
+    """One convolution of images of a shape (h, w, c); the first of a network needs no gradient of its input."""
+
+    input_shape: tuple[int, int, int]
+    layer: Conv2D
+    is_first: bool = False
+
+
+def _convolution(
+    shape: tuple[int, int, int], filters: int, *, first: bool = False, **options: Any
+) -> ReferenceConvolution:
+    return ReferenceConvolution(shape, Conv2D(filters, use_bias=False, **options), first)
+
+
+CONVOLUTIONS = {
+    "3x3": _convolution((32, 32, 32), 32),
+    "3x3 odd size": _convolution((15, 15, 64), 64),
+    "3x3 valid": _convolution((30, 30, 32), 32, padding="valid"),
+    "pointwise": _convolution((32, 32, 64), 64, kernel_size=1),
+    "strided 3x3": _convolution((32, 32, 32), 64, strides=2, padding=1),
+    "strided pointwise": _convolution((32, 32, 32), 64, kernel_size=1, strides=2, padding=0),
+    "dilated 3x3": _convolution((32, 32, 32), 32, dilation=2),
+    "5x5": _convolution((32, 32, 32), 32, kernel_size=5),
+    "7x7": _convolution((32, 32, 32), 32, kernel_size=7),
+    "1x5": _convolution((1, 512, 32), 32, kernel_size=(1, 5)),
+    "depthwise": _convolution((32, 32, 64), 64, groups=64),
+    "groups=4": _convolution((32, 32, 64), 64, groups=4),
+    "few channels": _convolution((32, 32, 8), 8),
+    "first, 1 channel": _convolution((28, 28, 1), 32, first=True),
+    "first, 3 channels": _convolution((32, 32, 3), 32, first=True),
+    "first, 7x7 / 2": _convolution((112, 112, 3), 32, first=True, kernel_size=7, strides=2, padding=3),
+}
+
+
 def torch_network(network: ReferenceNetwork) -> Any:
     """The same network as a ``torch.nn.Sequential``, with its weights in the channels-last memory format."""
     import torch
@@ -75,6 +110,26 @@ def torch_network(network: ReferenceNetwork) -> Any:
         shape = layer.output_shape(shape)
     modules.append(nn.Linear(shape[0], CLASSES))
     return nn.Sequential(*modules).to(memory_format=torch.channels_last)
+
+
+def torch_convolution(convolution: ReferenceConvolution) -> Any:
+    """The same convolution as a ``torch.nn.Conv2d``."""
+    from torch import nn
+
+    layer = convolution.layer
+    borders = layer.geometry(convolution.input_shape).borders
+    if any(before != after for before, after in borders):
+        raise NotImplementedError(f"{layer!r} pads its two sides differently, which PyTorch's layer cannot.")
+    return nn.Conv2d(
+        convolution.input_shape[2],
+        layer.filters,
+        layer.kernel_size,
+        layer.strides,
+        padding=tuple(before for before, _ in borders),
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=False,
+    )
 
 
 def _torch_layer(layer: Layer, shape: tuple[int, ...]) -> Any:

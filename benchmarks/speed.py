@@ -31,8 +31,13 @@ from typing import Any, Self
 
 # The networks are not imported, nor anything large: on Linux a new process starts with the peak memory of its parent.
 NETS = ("N1", "N2", "N3", "N4")
-MEASURES = ("step", "inference", "epoch", "memory")
+MEASURES = ("step", "inference", "epoch", "memory", "convolution")
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_MMAP_THRESHOLD_": "10000000000"}
+CONVOLUTIONS = (
+    *("3x3", "3x3 odd size", "3x3 valid", "pointwise", "strided 3x3", "strided pointwise", "dilated 3x3", "5x5", "7x7"),
+    *("1x5", "depthwise", "groups=4", "few channels", "first, 1 channel", "first, 3 channels", "first, 7x7 / 2"),
+)
+CONVOLUTION_BATCH = 64
 MEMORY_BATCH = 64
 MEMORY_ROUNDS = 3
 EPOCH_ROWS = {"N3": 1280}  # its steps are long
@@ -179,6 +184,9 @@ class Comparison:
 
 def cases(arguments: argparse.Namespace) -> Iterator[Case]:
     """What the arguments ask for."""
+    if "convolution" in arguments.measure:
+        for name in CONVOLUTIONS:
+            yield Case("convolution", name, CONVOLUTION_BATCH)
     for net in arguments.nets:
         sizes = {
             "step": arguments.batches,
@@ -187,7 +195,7 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
             "memory": [MEMORY_BATCH],
         }
         for measure in arguments.measure:
-            for size in sizes[measure]:
+            for size in sizes.get(measure, []):
                 yield Case(measure, net, size)
     if arguments.estimator:
         for net in arguments.nets:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .functional.elementwise import Array, copy, fill, reshape
 from .functional.geometry import Borders
 from .functional.order import NARROW, SMALL, has_gaps
 
+DEFERRED = 1 << 16  # elements of a dense kernel's gradient from which on it is left to the optimizer
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -32,6 +34,7 @@ class Arena:
     def __init__(self) -> None:
         self._free: list[Array] = []
         self._taken: dict[int, Array] = {}
+        self._kept: set[int] = set()
 
     def take(self, size: int) -> Array:
         """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
@@ -47,19 +50,33 @@ class Arena:
 
     def give(self, array: Array) -> None:
         """Take back the block behind ``array``; anything that is not a block of this arena stays as it is."""
-        block = self._taken.pop(id(array.base), None)
-        if block is not None:
-            self._free.append(block)
+        if id(array.base) in self._taken and id(array.base) not in self._kept:
+            self._free.append(self._taken.pop(id(array.base)))
+
+    def keep(self, array: Array) -> None:
+        """Leave the block behind ``array`` alone until all are taken back."""
+        self._kept.add(id(array.base))
 
     def give_all(self) -> None:
         """Take back every block: no content outlives a replay, so the next tape may have them all."""
         self._free.extend(self._taken.values())
         self._taken.clear()
+        self._kept.clear()
 
     @property
     def size(self) -> int:
         """Bytes held."""
         return sum(block.size for block in [*self._free, *self._taken.values()])
+
+
+@dataclass(frozen=True)
+class OuterProduct:
+    """The gradient of a dense kernel that is not computed yet: out <- x.T @ dy."""
+
+    owner: str
+    x: Array  # (n, f)
+    dy: Array  # (n, k)
+    out: Array  # (f, k)
 
 
 class Batch:
@@ -88,6 +105,8 @@ class Tape:
         Of this shard, for dropout.
     arena : Arena, optional
         Where buffers come from: tapes that are never replayed at the same time may share one.
+    defer : bool
+        Whether large outer products are left to the optimizer, see `outer_product`.
     constants : dict, optional
         What follows from the parameters alone, shared by the tapes of a predictor.
     poison : bool
@@ -103,6 +122,7 @@ class Tape:
         training: bool = False,
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
+        defer: bool = False,
         constants: dict[Any, Array] | None = None,
         poison: bool = False,
     ) -> None:
@@ -114,11 +134,13 @@ class Tape:
         self.owner = ""
         self.margin: Borders | None = None  # what the next step wants around its input
         self.gaps = False  # whether the step whose backward pass comes next takes a dy with gaps between its rows
+        self.deferred: list[OuterProduct] = []
         self.segments: list[list[tuple[Callable[..., Any], tuple[Any, ...]]]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
         self._arena.give_all()
         self._constants = {} if constants is None else constants
+        self._defer = defer
         self._poison = poison
         self._scratch: list[Array] = []
         self._held: list[Array] = []
@@ -130,6 +152,19 @@ class Tape:
         self.segments[-1].append((f, arguments))
         self.owners[-1].append(self.owner)
         return arguments[-1]
+
+    def outer_product(self, x: Array, dy: Array, out: Array) -> None:
+        """out <- x.T @ dy, for x (n, f) and dy (n, k): the gradient of a dense kernel.
+
+        A large one is not written to memory and read again, but computed a chunk at a time where the optimizer wants
+        it. Until then ``x`` and ``dy`` must not change.
+        """
+        if self._defer and out.size > DEFERRED:
+            self._arena.keep(x)
+            self._arena.keep(dy)
+            self.deferred.append(OuterProduct(self.owner, x, dy, out))
+        else:
+            self(np.matmul, x.T, dy, out)
 
     def replay(self, segment: int) -> None:
         """Make the calls of one segment: the stretch between two barriers."""

@@ -21,10 +21,10 @@ from .parallel import Team, one_blas_thread, thread_count
 from .scaling import Scaling
 from .schedules import Schedule
 from .tape import Arena, Batch, Tape
+from .update import Update
 
 SHARD_ROWS = 32  # the least rows of a shard
 SHARD_WORK = 64e6  # the least floating-point operations of a shard's training step: less gains nothing from a thread
-CHUNK = 32_000  # weights that are updated at a time, so that they stay in the cache through the optimizer's calls
 INIT, SPLIT, SHUFFLE, DROPOUT = range(4)  # the random streams, each with its own seed
 
 
@@ -227,8 +227,6 @@ class Passes:
         sizes = [len(part) for part in np.array_split(np.arange(rows), max(1, rows // self._shard_rows))]
         batch = Batch(rows, len(sizes))
         p = network.bind(model.weights, model.state, model.scaling)
-        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
-        bounds = np.linspace(0, network.weights.size, len(sizes) + 1).astype(int)
         shards = []
         for number, size in enumerate(sizes):
             tape = Tape(
@@ -238,6 +236,7 @@ class Passes:
                 training=True,
                 rng=self._rngs[number],
                 arena=self._arenas[number],
+                defer=True,
             )
             shard = _Shard(
                 tape,
@@ -248,26 +247,13 @@ class Passes:
             )
             g = network.bind(self._gradients[number])
             network.record_training(tape, shard.x, shard.target, shard.weight, p, g, recipe.loss, shard.total)
-            tape.barrier()
-            for start in range(bounds[number], bounds[number + 1], CHUNK):
-                part = slice(start, min(start + CHUNK, bounds[number + 1]))
-                slots = dict(zip(recipe.optimizer.slots, progress.slots[:, part], strict=True))
-                with tape.step("optimizer"):
-                    gradient = self._record_gradient(tape, part, len(sizes))
-                    recipe.optimizer.record(tape, model.weights[part], gradient, slots, scalars)
             shards.append(shard)
+        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+        gradients = self._gradients[: len(shards)]
+        decayed = network.weights.decayed
+        update = Update(recipe.optimizer, recipe.alpha, decayed, model.weights, gradients, progress.slots, scalars)
+        update.record([shard.tape for shard in shards])
         return Pass(shards)
-
-    def _record_gradient(self, tape: Tape, part: slice, shards: int) -> Array:
-        """The gradient of a part of the weights: summed over the shards in their order, and the weight decay."""
-        first, *others = (self._gradients[shard, part] for shard in range(shards))
-        for other in others:
-            tape(np.add, first, other, first)
-        decayed = self._model.weights[part.start : min(part.stop, self._model.network.weights.decayed)]
-        if self._recipe.alpha and decayed.size:
-            pull = tape(np.multiply, decayed, self._recipe.alpha, tape.scratch(decayed.shape))
-            tape(np.add, first[: decayed.size], pull, first[: decayed.size])
-        return first
 
 
 @dataclass

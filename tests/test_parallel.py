@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skcnn import CNNClassifier
-from skcnn.functional.elementwise import ufunc_settings
+from skcnn import CNNClassifier, parallel
+from skcnn.functional.elementwise import BUFFER, ufunc_settings
 from skcnn.layers import Flatten
 from skcnn.parallel import Team, one_blas_thread, thread_count
 from skcnn.training import SHARD_ROWS
@@ -143,3 +143,36 @@ def test_workers_of_both_kinds_predict_the_same(method):
     answer = queue.get(timeout=60)
     process.join()
     np.testing.assert_array_equal(answer, expected)
+
+
+def test_a_team_waits_for_the_next_prediction_and_then_ends(monkeypatch):
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.05)
+    before = set(threading.enumerate())
+    with parallel.idle.team(3) as first:
+        first.run([time.sleep] * 0)
+        with parallel.idle.team(3) as second:
+            assert second is not first  # nobody else may use it meanwhile
+    with parallel.idle.team(3) as third:
+        assert third in (first, second)
+        done = []
+        third.run([partial(done.append, number) for number in range(3)])
+        assert sorted(done) == [0, 1, 2]
+    deadline = time.monotonic() + 5
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_team_that_was_interrupted_is_not_used_again():
+    with pytest.raises(KeyboardInterrupt), parallel.idle.team(2) as team:
+        raise KeyboardInterrupt
+    with parallel.idle.team(2) as other:
+        assert other is not team
+
+
+def test_ufunc_settings_are_brought_back():
+    before = np.getbufsize()
+    with ufunc_settings():
+        assert np.getbufsize() == BUFFER
+        np.divide(np.ones(1), np.zeros(1))
+    assert np.getbufsize() == before

@@ -23,7 +23,7 @@ RANKS = [
     ["functional"],
     ["description", "parameters", "tape", "table"],
     ["layers", "losses", "optimizers", "schedules", "initializers", "scaling"],
-    ["fusion", "architecture"],
+    ["fusion", "architecture", "update"],
     ["network"],
     ["parallel"],
     ["training", "predictor", "nesting", "validation"],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skcnn.functional.elementwise import copy, in_memory_order, reshape
-from skcnn.functional.order import NARROW
+from skcnn.functional.order import NARROW, has_gaps
 from skcnn.tape import ALIGNMENT, Arena, Batch, Tape, memory
 
 
@@ -143,3 +143,36 @@ def test_in_memory_order_is_a_view_of_any_dense_array():
     x = np.arange(120).reshape(2, 3, 4, 5).transpose(2, 0, 3, 1)
     np.testing.assert_array_equal(in_memory_order(x), np.arange(120))
     assert np.shares_memory(in_memory_order(x), x)
+
+
+@pytest.mark.parametrize("channels", [2, NARROW])
+@pytest.mark.parametrize("size", [3, 70], ids=["with memory of its own", "from the arena"])
+def test_output_may_have_the_border_that_the_next_step_wants(size, channels):
+    tape = Tape(np.float64, Batch(2), poison=True)
+    x = tape.input((size, size, 2, channels))
+    x[...] = np.arange(x.size).reshape(x.shape) + 1
+    borders = (1, 2), (0, 3)
+    tape.margin = borders
+    with tape.step("a"):
+        y = tape(copy, x, tape.output(x.shape, framed=True))
+    with tape.step("b"):
+        framed = tape.with_border(y, *borders)
+        other = tape.with_border(y, (1, 2), (1, 3))
+    assert memory(framed) is memory(y)
+    assert has_gaps(y)
+    tape.replay(0)
+    np.testing.assert_array_equal(framed, np.pad(x, (*borders, (0, 0), (0, 0))))
+    np.testing.assert_array_equal(other, np.pad(x, ((1, 2), (1, 3), (0, 0), (0, 0))))
+
+
+def test_what_an_outer_product_reads_is_left_alone_until_the_optimizer_has_read_it(monkeypatch):
+    monkeypatch.setattr("skcnn.tape.DEFERRED", 0)
+    tape = Tape(np.float64, Batch(2), defer=True)
+    with tape.step("a") as held:
+        x, dy = tape.output((2, 3)), tape.output((2, 4))
+        tape.outer_product(x, dy, np.empty((3, 4)))
+    tape.end(held, but=np.empty(1))
+    with tape.step("b"):
+        later = [tape.output(x.shape), tape.output(dy.shape)]
+    assert not any(np.shares_memory(old, new) for old in (x, dy) for new in later)
+    assert tape.segments == [[]]

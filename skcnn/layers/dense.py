@@ -73,7 +73,7 @@ class Dense(Layer):
         y = tape(np.matmul, x, p.kernel, tape.output((len(x), self.units)))
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            tape(np.matmul, x.T, dy, g.kernel)
+            tape.outer_product(x, dy, g.kernel)
             return tape(np.matmul, dy, p.kernel.T, tape.output(x.shape)) if needs_dx else None
 
         return y, backward

@@ -84,8 +84,8 @@ class BatchNorm(Layer):
             if not needs_dx:
                 return None
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
-            tape(np.multiply, x, by_channel(tape, slope, dy), y)  # y has been read by all that wanted it
-            tape(np.add, dy, y, dy)
+            pull = tape(np.multiply, x, by_channel(tape, slope, dy), tape.scratch(dy.shape))
+            tape(np.add, dy, pull, dy)
             return tape(np.add, dy, by_channel(tape, constant, dy), dy)
 
         return y, backward

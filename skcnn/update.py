@@ -1,0 +1,87 @@
+"""The end of a training step: gradients are summed over the shards in their order, and the weights follow them.
+
+It goes a chunk of weights at a time, so that they stay in the cache through the optimizer's calls; the chunks are
+split over the shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .functional.elementwise import Array, reshape
+from .optimizers import Optimizer
+from .tape import OuterProduct, Tape
+
+CHUNK = 64_000  # weights
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an optimizer does to weights, of which the first ``decayed`` are pulled to zero by ``alpha``."""
+
+    optimizer: Optimizer
+    alpha: float
+    decayed: int
+    weights: Array  # (size,)
+    gradients: Array  # (shards, size)
+    slots: Array  # (slots, size)
+    scalars: Mapping[str, Array]
+
+    def record(self, tapes: Sequence[Tape]) -> None:
+        """Record it behind a barrier, on the tapes of the shards that made the gradients."""
+        for tape in tapes:
+            tape.barrier()
+        for part, products in self._parts(tapes):
+            tape = tapes[part.start * len(tapes) // self.weights.size]
+            with tape.step(products[0].owner if products else "optimizer") as held:
+                gradient = self._record_product(tape, part, products) if products else self._record_sum(tape, part)
+            with tape.step("optimizer"):
+                decayed = self.weights[part.start : min(part.stop, self.decayed)]
+                if self.alpha and decayed.size:
+                    pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
+                    tape(np.add, gradient[: decayed.size], pull, gradient[: decayed.size])
+                slots = dict(zip(self.optimizer.slots, self.slots[:, part], strict=True))
+                self.optimizer.record(tape, self.weights[part], gradient, slots, self.scalars)
+            tape.end(held, but=self.weights)
+
+    def _parts(self, tapes: Sequence[Tape]) -> Iterator[tuple[slice, list[OuterProduct]]]:
+        """Chunks of the weights, and of those of a dense kernel whose gradient is still to be computed, its factors."""
+        position = 0
+        for products in sorted(zip(*(tape.deferred for tape in tapes), strict=True), key=lambda p: self._start(p[0])):
+            start = self._start(products[0])
+            yield from ((part, []) for part in _chunks(position, start))
+            features, units = products[0].out.shape
+            for rows in _chunks(0, features, max(1, CHUNK // units)):
+                factors = [OuterProduct(p.owner, p.x[:, rows], p.dy, p.out[rows]) for p in products]
+                yield slice(start + rows.start * units, start + rows.stop * units), factors
+            position = start + features * units
+        yield from ((part, []) for part in _chunks(position, self.weights.size))
+
+    def _start(self, product: OuterProduct) -> int:
+        """Where the gradient of the first shard lies in its vector."""
+        return (product.out.ctypes.data - self.gradients.ctypes.data) // self.gradients.itemsize
+
+    @staticmethod
+    def _record_product(tape: Tape, part: slice, products: list[OuterProduct]) -> Array:
+        first, *others = products
+        total = tape.output(first.out.shape)
+        tape(np.matmul, first.x.T, first.dy, total)
+        for other in others:
+            product = tape(np.matmul, other.x.T, other.dy, tape.scratch(total.shape))
+            tape(np.add, total, product, total)
+            tape.release(product)
+        return reshape(total, (-1,))
+
+    def _record_sum(self, tape: Tape, part: slice) -> Array:
+        first, *others = self.gradients[:, part]
+        for other in others:
+            tape(np.add, first, other, first)
+        return first
+
+
+def _chunks(start: int, stop: int, size: int = CHUNK) -> Iterator[slice]:
+    for first in range(start, stop, size):
+        yield slice(first, min(first + size, stop))
