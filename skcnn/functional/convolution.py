@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from .geometry import Borders, Windows
 from .order import NARROW
 from .winograd import Tiling, Winograd, best_tiling
 
-GAIN = 6.0  # multiplications per output at which Winograd's transforms have eaten what it saves: 9 is no saving
+GAIN = 3.0  # multiplications per output that Winograd's algorithm has to save, for its transforms eat some of it
 PRODUCT_ROWS = 48  # rows of its matrix products below which they are too thin
 
 
@@ -37,14 +38,16 @@ def choose(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, d
 def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int) -> Tiling | None:
     """Winograd's tiling where it wins; None for the direct convolution.
 
-    It wins for 3 x 3 windows of stride 1 in single precision, on arrays with their channels innermost. In double
-    precision every result is that of the direct convolution.
+    It wins for windows of stride 1 in single precision, on arrays with their channels innermost. In double precision
+    every result is that of the direct convolution.
     """
-    plain = all((a.kernel, a.stride, a.dilation) == (3, 1, 1) for a in (geometry.rows, geometry.columns))
+    plain = all((axis.stride, axis.dilation) == (1, 1) for axis in (geometry.rows, geometry.columns))
     if not plain or groups > 1 or min(c, f) < NARROW or dtype != np.float32:
         return None
-    tiling = best_tiling(*geometry.out)
-    return tiling if tiling.cost <= GAIN and tiling.rows * tiling.columns * n >= PRODUCT_ROWS else None
+    tiling = best_tiling(geometry)
+    if tiling is None or math.prod(geometry.kernel) - tiling.cost < GAIN:
+        return None
+    return tiling if tiling.rows.count * tiling.columns.count * n >= PRODUCT_ROWS else None
 
 
 def record_convolution(

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import Array, fill
+from .elementwise import Array, copy, fill
 from .geometry import Windows
 from .order import by_channel
-from .reduction import record_channel_sums
+from .reduction import record_channel_products
 
-BLOCK = 1 << 16  # elements of the output of one block
+BLOCK = 1 << 18  # elements of the output of one block
 
 
 def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
@@ -35,16 +35,10 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
 
 def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
     """x (h, w, n, c) with its border, dy (h', w', n, c) -> dkernel (kh, kw, 1, c)."""
-    part = tape.scratch(dkernel.shape[3:], np.float64)
-    tape(fill, 0, dkernel)
-    for rows in _blocks(dy):
-        product = tape.scratch(dy[rows].shape)
-        for i, j in geometry.offsets():
-            tap = x[geometry.rows.padded(i), geometry.columns.padded(j)][rows]
-            tape(np.multiply, tap, dy[rows], product)
-            record_channel_sums(tape, product, part)
-            tape(np.add, dkernel[i, j, 0], part, dkernel[i, j, 0])
-        tape.release(product)
+    product = tape.scratch(dkernel.shape[3:], np.float64)
+    for i, j in geometry.offsets():
+        record_channel_products(tape, x[geometry.rows.padded(i), geometry.columns.padded(j)], dy, product)
+        tape(copy, product, dkernel[i, j, 0])
 
 
 def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:

@@ -21,7 +21,7 @@ CANCELLED = 0.1  # share of the mean square that is variance: with less, the mea
 
 def record_channel_sums(tape: Any, x: Array, out: Array) -> None:
     """x (h, w, n, c) or (n, c) -> out (c,), the sum over all other axes."""
-    x = _by_run(x)
+    (x,) = _by_run(x)
     if channels_outermost(x):
         tape(_sum_rows, x, out)
     else:
@@ -33,8 +33,7 @@ def record_channel_products(tape: Any, x: Array, y: Array, products: Array, sums
 
     Both in one reading of the arrays.
     """
-    sums = tape.scratch(products.shape, np.float64) if sums is None else sums
-    x, y = _by_run(x), _by_run(y)
+    x, y = _by_run(x, y)
     if channels_outermost(x):
         tape(_products_of_rows, x, y, products, sums)
     else:
@@ -61,15 +60,15 @@ def _refine(x: Array, sums: Array, squares: Array) -> None:
         squares[channel] = np.sum(centred * centred) + count * mean[channel] ** 2
 
 
-def _by_run(x: Array) -> Array:
-    """x as (h, w, n, c), with one row of pixels where there are no gaps between the rows."""
-    if x.ndim == 2:
-        return x[None, :, None]
-    h, w, n, c = x.shape
+def _by_run(*arrays: Array) -> list[Array]:
+    """The arrays as (h, w, n, c), with a single row of pixels where none of them has gaps between its rows."""
+    if arrays[0].ndim == 2:
+        return [x[None, :, None] for x in arrays]
+    h, w, n, c = arrays[0].shape
     try:
-        return reshape(x, (1, h * w, n, c))
+        return [reshape(x, (1, h * w, n, c)) for x in arrays]
     except ValueError:
-        return x
+        return list(arrays)
 
 
 def _ones(x: Array) -> Array:
@@ -90,12 +89,13 @@ def _sum_rows(x: Array, out: Array) -> None:
     np.add.reduce(x, (0, 1, 2), None, out=out)
 
 
-def _products_of_rows(x: Array, y: Array, products: Array, sums: Array) -> None:
+def _products_of_rows(x: Array, y: Array, products: Array, sums: Array | None) -> None:
     """x, y (h, w, n, c), channels outermost -> products, sums (c,)."""
     products.fill(0)
     for row, part in _blocks(x):
         products += np.einsum("wnc,wnc->c", x[row, part], y[row, part])
-    _sum_rows(y, sums)
+    if sums is not None:
+        _sum_rows(y, sums)
 
 
 def _sum_runs(x: Array, ones: Array, out: Array) -> None:
@@ -108,13 +108,15 @@ def _sum_runs(x: Array, ones: Array, out: Array) -> None:
     np.add.reduce(total.reshape(n, c), 0, None, out=out)
 
 
-def _products_of_runs(x: Array, y: Array, ones: Array, products: Array, sums: Array) -> None:
+def _products_of_runs(x: Array, y: Array, ones: Array, products: Array, sums: Array | None) -> None:
     """x, y (h, w, n, c) -> products, sums (c,): pixels of all images are long runs, channels are short ones."""
     _, _, n, c = x.shape
     total = np.zeros((2, n * c))
     for row, part in _blocks(x):
         a, b = (v[row, part].reshape(-1, n * c) for v in (x, y))
         total[0] += np.einsum("kr,kr->r", a, b)
-        total[1] += ones[: len(b)] @ b
-    for vector, out in zip(total, (products, sums), strict=True):
-        np.add.reduce(vector.reshape(n, c), 0, None, out=out)
+        if sums is not None:
+            total[1] += ones[: len(b)] @ b
+    np.add.reduce(total[0].reshape(n, c), 0, None, out=products)
+    if sums is not None:
+        np.add.reduce(total[1].reshape(n, c), 0, None, out=sums)

@@ -39,9 +39,9 @@ class Conv2D(Layer):
     kernel_initializer : str or initializer, default="he"
         Draws the kernel.
     algorithm : {"auto", "direct"}, default="auto"
-        "auto" computes 3 x 3 windows of stride 1 by Winograd's algorithm where that is faster, in single precision
-        only. "direct" never does: rounding errors are ten times smaller, and each ReLU behind it is decided as the
-        direct convolution decides it.
+        "auto" computes windows of stride 1 and of sizes up to 7 by Winograd's algorithm where that is faster, in
+        single precision only. "direct" never does: rounding errors are ten times smaller, and each ReLU behind it is
+        decided as the direct convolution decides it.
 
     Raises
     ------
