@@ -20,6 +20,7 @@ from networks import (
     CLASSES,
     CONVOLUTIONS,
     NETWORKS,
+    SCALE,
     ReferenceConvolution,
     ReferenceNetwork,
     torch_convolution,
@@ -170,6 +171,11 @@ def skcnn_memory(network: ReferenceNetwork, batch: int) -> Measurement:
         return [peak_memory() - before]
 
     return measure
+
+
+def skcnn_flops(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Floating-point operations of a training step, per image: forward, and backward twice as many."""
+    return lambda repetitions: [6.0 * _skcnn_model(network).network.multiply_adds]
 
 
 def skcnn_one_image(network: ReferenceNetwork, rows: int) -> Measurement:
@@ -423,7 +429,7 @@ def _small_fit(classifier: Any, rows: int) -> Measurement:
 
 # -- the process
 
-CASES: dict[str, Any] = {**NETWORKS, **CONVOLUTIONS}
+CASES: dict[str, Any] = {**NETWORKS, **SCALE, **CONVOLUTIONS}
 
 VERSIONS: dict[str, Callable[[], dict[str, str]]] = {
     "skcnn": skcnn_versions,
@@ -437,6 +443,7 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "inference": skcnn_inference,
         "epoch": skcnn_epoch,
         "convolution": skcnn_convolution,
+        "flops": skcnn_flops,
         "memory": skcnn_memory,
         "one image": skcnn_one_image,
         "small fit": skcnn_small_fit,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, GlobalAvgPool2D, Layer, MaxPool2D, ReLU
 
 CLASSES = 10
 
@@ -60,6 +60,20 @@ NETWORKS = {
             *(Flatten(), Dense(64), ReLU()),
         ),
     ),
+}
+
+
+def _growing(side: int = 32, filters: int = 16, depth: int = 2) -> ReferenceNetwork:
+    """Convolutions of one size."""
+    convolutions = (layer for _ in range(depth) for layer in (Conv2D(filters), ReLU()))
+    return ReferenceNetwork((side, side, 3), (*convolutions, GlobalAvgPool2D()))
+
+
+# The families of scale.py: what grows, and how far.
+SCALE = {
+    **{f"filters {n}": _growing(filters=n) for n in (8, 16, 32, 64, 128)},
+    **{f"side {n}": _growing(side=n) for n in (8, 16, 32, 64, 128, 224)},
+    **{f"depth {n}": _growing(depth=n, filters=32) for n in (1, 2, 4, 8)},
 }
 
 
@@ -145,6 +159,8 @@ def _torch_layer(layer: Layer, shape: tuple[int, ...]) -> Any:
             return nn.ReLU()
         case MaxPool2D(pool_size=int(size)):
             return nn.MaxPool2d(size)
+        case GlobalAvgPool2D():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Flatten():
             return nn.Flatten()
         case Dense(units=units):

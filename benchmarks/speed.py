@@ -173,6 +173,10 @@ class Comparison:
                 samples[name] += [1000 * t for t in self._workers[name].ask(*request, repetitions)]
         return samples
 
+    def flops(self, net: str) -> float:
+        """Floating-point operations of a training step of a network, per image."""
+        return float(self._workers[SKCNN.name].ask("flops", net)[0])
+
     def _memory(self, name: str, case: Case) -> list[float]:
         """Peaks of fresh processes: what a process has once had, it may keep."""
         peaks = []

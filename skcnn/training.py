@@ -23,8 +23,8 @@ from .schedules import Schedule
 from .tape import Arena, Batch, Tape
 from .update import Update
 
-SHARD_ROWS = 32  # the least rows of a shard
-SHARD_WORK = 64e6  # the least floating-point operations of a shard's training step: less gains nothing from a thread
+SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
+LEAST = 8, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
 INIT, SPLIT, SHUFFLE, DROPOUT = range(4)  # the random streams, each with its own seed
 
 
@@ -170,15 +170,22 @@ class Passes:
 
     def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress) -> None:
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
-        work = 6 * model.network.multiply_adds  # a multiply-add is two operations, and backward is twice forward
-        self._shard_rows = max(SHARD_ROWS, math.ceil(SHARD_WORK / work))
         self._batch_size = min(recipe.batch_size, len(data.rows))
-        self.shards = max(1, self._batch_size // self._shard_rows)
+        self.shards = self._shards(self._batch_size)
         self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
         self._recorded: dict[int, Pass] = {}
+
+    def _shards(self, rows: int) -> int:
+        """How many a batch is cut into: it follows from the batch, never from the number of threads."""
+        # A multiply-add is two operations, and backward is twice forward.
+        batch = rows, 6 * self._model.network.multiply_adds * rows
+        wanted, possible = (
+            min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
+        )
+        return max(1, wanted, min(2, possible))
 
     def learning_rate(self, epoch: float) -> float:
         """The learning rate at a moment."""
@@ -224,7 +231,7 @@ class Passes:
     def _record(self, rows: int) -> Pass:
         """Record the step for a batch of ``rows``: a tape per shard, and the update split over them."""
         model, recipe, progress, network = self._model, self._recipe, self._progress, self._model.network
-        sizes = [len(part) for part in np.array_split(np.arange(rows), max(1, rows // self._shard_rows))]
+        sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
         batch = Batch(rows, len(sizes))
         p = network.bind(model.weights, model.state, model.scaling)
         shards = []

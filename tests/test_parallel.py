@@ -14,7 +14,7 @@ from skcnn import CNNClassifier, parallel
 from skcnn.functional.elementwise import BUFFER, ufunc_settings
 from skcnn.layers import Flatten
 from skcnn.parallel import Team, one_blas_thread, thread_count
-from skcnn.training import SHARD_ROWS
+from skcnn.training import SHARD
 
 
 def blas_threads():
@@ -106,9 +106,9 @@ def test_small_problems_start_no_thread(monkeypatch):
         raise AssertionError(f"{thread} was started")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    X, y = np.random.default_rng(0).normal(size=(2 * SHARD_ROWS, 8, 8)), np.arange(2 * SHARD_ROWS) % 2
+    X, y = np.random.default_rng(0).normal(size=(2 * SHARD[0], 8, 8)), np.arange(2 * SHARD[0]) % 2
     model = CNNClassifier((2,), hidden_layer_sizes=(), max_iter=2, n_jobs=4).fit(X, y)
-    assert model.predict(np.repeat(X, 10, axis=0)).shape == (20 * SHARD_ROWS,)
+    assert model.predict(np.repeat(X, 10, axis=0)).shape == (20 * SHARD[0],)
 
 
 @pytest.mark.parametrize("features", [5_000, 50_000, 100_000])

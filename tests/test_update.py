@@ -18,8 +18,8 @@ def data():
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 @pytest.mark.parametrize("rows", [20, 64], ids=["one shard", "many shards"])
 def test_a_gradient_is_the_same_wherever_it_is_computed(data, rows, alpha, monkeypatch):
-    monkeypatch.setattr("skcnn.training.SHARD_WORK", 0)
-    monkeypatch.setattr("skcnn.training.SHARD_ROWS", 20)
+    monkeypatch.setattr("skcnn.training.SHARD", (20, 1))
+    monkeypatch.setattr("skcnn.training.LEAST", (20, 1))
     hidden = [Dense(40), BatchNorm(), Dense(30), ReLU(), Dropout(0.3), Dense(20, use_bias=False), ReLU()]
     model = CNNClassifier(
         layers=[Flatten(), *hidden], batch_size=rows, max_iter=3, alpha=alpha, dtype="float64", random_state=0
