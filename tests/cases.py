@@ -8,6 +8,9 @@ import oracles
 
 from skcnn.initializers import Glorot, He, LeCun, Zeros
 from skcnn.layers import (
+    ELU,
+    GELU,
+    SELU,
     AvgPool2D,
     BatchNorm,
     Conv2D,
@@ -16,10 +19,17 @@ from skcnn.layers import (
     Flatten,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
+    HardSigmoid,
+    HardSwish,
     LeakyReLU,
     MaxPool2D,
+    Mish,
+    PReLU,
     ReLU,
     Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
     Tanh,
 )
 from skcnn.layers.bias import Bias
@@ -111,6 +121,28 @@ LAYERS = [
     _case(LeakyReLU(0.3), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else 0.3 * v)),
     _case(Tanh(), (3, 4, 2), oracles.elementwise(lambda layer, v: math.tanh(v))),
     _case(Sigmoid(), (3, 4, 18), oracles.elementwise(lambda layer, v: _sigmoid(v))),
+]
+
+LAYERS += [
+    _case(ELU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else math.exp(v) - 1)),
+    _case(ELU(1.7), (3, 2, 18), oracles.elementwise(lambda layer, v: v if v > 0 else 1.7 * (math.exp(v) - 1))),
+    _case(SELU(), (9,), oracles.elementwise(oracles.selu)),
+    _case(GELU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v / 2 * (1 + math.erf(v / math.sqrt(2))))),
+    _case(GELU(), (9,), oracles.elementwise(lambda layer, v: v / 2 * (1 + math.erf(v / math.sqrt(2))))),
+    _case(GELU(True), (3, 2, 18), oracles.elementwise(oracles.gelu_tanh)),
+    _case(SiLU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * _sigmoid(v))),
+    _case(SiLU(), (3, 2, 18), oracles.elementwise(lambda layer, v: v * _sigmoid(v))),
+    _case(HardSigmoid(), (9,), oracles.elementwise(lambda layer, v: min(max(v / 6 + 0.5, 0.0), 1.0))),
+    _case(HardSwish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * min(max(v / 6 + 0.5, 0.0), 1.0))),
+    _case(Softplus(), (3, 2, 18), oracles.elementwise(lambda layer, v: math.log(1 + math.exp(v)))),
+    _case(Mish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(Mish(), (9,), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(PReLU(), (3, 4, 2), oracles.prelu),
+    _case(PReLU(), (3, 2, 18), oracles.prelu),
+    _case(PReLU(0.1), (9,), oracles.prelu),
+    _case(Softmax(), (3, 4, 5), oracles.softmax),
+    _case(Softmax(), (3, 2, 18), oracles.softmax),
+    _case(Softmax(), (9,), oracles.softmax),
 ]
 
 LOSSES = [LogLoss()]
