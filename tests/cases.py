@@ -6,7 +6,8 @@ from typing import Any
 
 import oracles
 
-from skcnn.initializers import Glorot, He, LeCun, Zeros
+from skcnn.initializers import Constant as ConstantKernel
+from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import (
     ELU,
     GELU,
@@ -158,3 +159,11 @@ OPTIMIZERS = [
 SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
 
 INITIALIZERS = [Zeros(), He(), He("uniform"), Glorot(), Glorot("uniform"), LeCun(), LeCun("uniform")]
+INITIALIZERS += [
+    ConstantKernel(),
+    ConstantKernel(0.5),
+    TruncatedNormal(),
+    TruncatedNormal(0.2),
+    Orthogonal(),
+    Orthogonal(2.0),
+]
