@@ -34,7 +34,17 @@ from skcnn.layers import (
     Tanh,
 )
 from skcnn.layers.bias import Bias
-from skcnn.losses import LogLoss
+from skcnn.losses import (
+    AbsoluteError,
+    Focal,
+    Hinge,
+    Huber,
+    LogLoss,
+    Poisson,
+    Quantile,
+    SquaredError,
+    SquaredHinge,
+)
 from skcnn.optimizers import SGD, Adam
 from skcnn.schedules import Constant, Cosine, Step
 
@@ -146,7 +156,22 @@ LAYERS += [
     _case(Softmax(), (9,), oracles.softmax),
 ]
 
-LOSSES = [LogLoss()]
+LOSSES = [
+    LogLoss(),
+    LogLoss(label_smoothing=0.1),
+    Focal(),
+    Focal(gamma=0.5, alpha=0.25),
+    Focal(alpha=[0.5, 1.0, 2.0, 0.1]),
+    Hinge(),
+    SquaredHinge(),
+    SquaredError(),
+    AbsoluteError(),
+    Huber(),
+    Huber(delta=0.3),
+    Quantile(),
+    Quantile(0.9),
+    Poisson(),
+]
 
 OPTIMIZERS = [
     SGD(),
