@@ -6,8 +6,12 @@ from typing import Any
 
 import oracles
 
-from skcnn.initializers import Glorot, He, LeCun, Zeros
+from skcnn.initializers import Constant as ConstantKernel
+from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import (
+    ELU,
+    GELU,
+    SELU,
     AvgPool2D,
     BatchNorm,
     Conv2D,
@@ -16,14 +20,31 @@ from skcnn.layers import (
     Flatten,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
+    HardSigmoid,
+    HardSwish,
     LeakyReLU,
     MaxPool2D,
+    Mish,
+    PReLU,
     ReLU,
     Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
     Tanh,
 )
 from skcnn.layers.bias import Bias
-from skcnn.losses import LogLoss
+from skcnn.losses import (
+    AbsoluteError,
+    Focal,
+    Hinge,
+    Huber,
+    LogLoss,
+    Poisson,
+    Quantile,
+    SquaredError,
+    SquaredHinge,
+)
 from skcnn.optimizers import SGD, Adam
 from skcnn.schedules import Constant, Cosine, Step
 
@@ -113,7 +134,44 @@ LAYERS = [
     _case(Sigmoid(), (3, 4, 18), oracles.elementwise(lambda layer, v: _sigmoid(v))),
 ]
 
-LOSSES = [LogLoss()]
+LAYERS += [
+    _case(ELU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else math.exp(v) - 1)),
+    _case(ELU(1.7), (3, 2, 18), oracles.elementwise(lambda layer, v: v if v > 0 else 1.7 * (math.exp(v) - 1))),
+    _case(SELU(), (9,), oracles.elementwise(oracles.selu)),
+    _case(GELU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v / 2 * (1 + math.erf(v / math.sqrt(2))))),
+    _case(GELU(), (9,), oracles.elementwise(lambda layer, v: v / 2 * (1 + math.erf(v / math.sqrt(2))))),
+    _case(GELU(True), (3, 2, 18), oracles.elementwise(oracles.gelu_tanh)),
+    _case(SiLU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * _sigmoid(v))),
+    _case(SiLU(), (3, 2, 18), oracles.elementwise(lambda layer, v: v * _sigmoid(v))),
+    _case(HardSigmoid(), (9,), oracles.elementwise(lambda layer, v: min(max(v / 6 + 0.5, 0.0), 1.0))),
+    _case(HardSwish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * min(max(v / 6 + 0.5, 0.0), 1.0))),
+    _case(Softplus(), (3, 2, 18), oracles.elementwise(lambda layer, v: math.log(1 + math.exp(v)))),
+    _case(Mish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(Mish(), (9,), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(PReLU(), (3, 4, 2), oracles.prelu),
+    _case(PReLU(), (3, 2, 18), oracles.prelu),
+    _case(PReLU(0.1), (9,), oracles.prelu),
+    _case(Softmax(), (3, 4, 5), oracles.softmax),
+    _case(Softmax(), (3, 2, 18), oracles.softmax),
+    _case(Softmax(), (9,), oracles.softmax),
+]
+
+LOSSES = [
+    LogLoss(),
+    LogLoss(label_smoothing=0.1),
+    Focal(),
+    Focal(gamma=0.5, alpha=0.25),
+    Focal(alpha=[0.5, 1.0, 2.0, 0.1]),
+    Hinge(),
+    SquaredHinge(),
+    SquaredError(),
+    AbsoluteError(),
+    Huber(),
+    Huber(delta=0.3),
+    Quantile(),
+    Quantile(0.9),
+    Poisson(),
+]
 
 OPTIMIZERS = [
     SGD(),
@@ -126,3 +184,11 @@ OPTIMIZERS = [
 SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
 
 INITIALIZERS = [Zeros(), He(), He("uniform"), Glorot(), Glorot("uniform"), LeCun(), LeCun("uniform")]
+INITIALIZERS += [
+    ConstantKernel(),
+    ConstantKernel(0.5),
+    TruncatedNormal(),
+    TruncatedNormal(0.2),
+    Orthogonal(),
+    Orthogonal(2.0),
+]

@@ -119,3 +119,28 @@ def elementwise(f):
 
 def identity(layer, x, p):
     return x
+
+
+def selu(layer, v):
+    """With the constants as they are printed in the paper."""
+    return 1.0507009873554804934 * (v if v > 0 else 1.6732632423543772848 * (math.exp(v) - 1))
+
+
+def gelu_tanh(layer, v):
+    return v / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+
+
+def prelu(layer, x, p):
+    y = np.array(x)
+    for c in range(x.shape[-1]):
+        slope = p["slope"][c]
+        y[..., c] = np.vectorize(lambda v, slope=slope: v if v > 0 else slope * v, otypes=[float])(x[..., c])
+    return y
+
+
+def softmax(layer, x, p):
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape[:-1]):
+        powers = [math.exp(v) for v in x[index]]
+        y[index] = [power / sum(powers) for power in powers]
+    return y

@@ -23,7 +23,7 @@ from skcnn.scaling import no_scaling
 from skcnn.tape import Arena
 
 cases = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
-trained = {"kernel", "bias", "scale", "offset"}
+trained = {"kernel", "bias", "scale", "offset", "slope"}
 FLATTENING = (Flatten, GlobalAvgPool2D, GlobalMaxPool2D)
 
 

@@ -7,16 +7,25 @@ import pytest
 
 from skcnn import CNNClassifier
 from skcnn.layers import (
+    ELU,
+    GELU,
+    SELU,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
     Flatten,
     GlobalAvgPool2D,
+    HardSwish,
     LeakyReLU,
     MaxPool2D,
+    Mish,
+    PReLU,
     ReLU,
     Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
     Tanh,
 )
 from skcnn.optimizers import SGD
@@ -34,6 +43,9 @@ ARCHITECTURES = {
     "overlapping": [Conv2D(4), MaxPool2D(3, strides=2), ReLU(), AvgPool2D(3, strides=1), Tanh(), Flatten()],
     "batch norm": [Conv2D(4, use_bias=False), BatchNorm(), ReLU(), MaxPool2D(), Conv2D(17), BatchNorm(), ReLU(),
                    Flatten(), Dense(6), BatchNorm(), Tanh()],
+    "gates": [Conv2D(4), SiLU(), Conv2D(17), GELU(), Conv2D(3), Mish(), MaxPool2D(), Conv2D(5), HardSwish(), Flatten()],
+    "activations": [Conv2D(4), PReLU(), Conv2D(17), Softplus(), Conv2D(18), PReLU(0.1), Conv2D(3), ELU(), Conv2D(17),
+                    SELU(), Conv2D(16), Softmax(), Conv2D(4), Flatten(), Dense(6), PReLU(), Dense(5)],
     "wide": [Conv2D(20), BatchNorm(), ReLU(), Conv2D(16, kernel_size=1), ReLU(), GlobalAvgPool2D()],
 }  # fmt: skip
 SHAPE, ROWS, CLASSES = (9, 8, 3), 10, 4
@@ -71,10 +83,18 @@ def twin(layer, shape):
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Flatten():
             return ChannelsLast()
+        case PReLU():
+            return nn.PReLU(shape[-1])
+        case Softplus():
+            return nn.Softplus(threshold=1000)
+        case Softmax():
+            return nn.Softmax(dim=1)
         case LeakyReLU():
             return nn.LeakyReLU(layer.negative_slope)
         case _:
-            return {ReLU: nn.ReLU, Tanh: nn.Tanh, Sigmoid: nn.Sigmoid}[type(layer)]()
+            twins = {ReLU: nn.ReLU, Tanh: nn.Tanh, Sigmoid: nn.Sigmoid, SiLU: nn.SiLU, GELU: nn.GELU, Mish: nn.Mish,
+                     HardSwish: nn.Hardswish, SELU: nn.SELU, ELU: nn.ELU}  # fmt: skip
+            return twins[type(layer)]()
 
 
 def build(model):
@@ -83,7 +103,7 @@ def build(model):
     modules = [twin(layer, shape) for layer, shape in zip(network.layers, network.shapes, strict=False)]
     named = {}
     for name, module in zip(network.names, modules, strict=True):
-        ours = {"kernel": "weight", "scale": "weight", "bias": "bias", "offset": "bias"}
+        ours = {"kernel": "weight", "scale": "weight", "bias": "bias", "offset": "bias", "slope": "weight"}
         for key, theirs in ours.items():
             if f"{name}.{key}" in model.parameters_:
                 named[f"{name}.{key}"] = getattr(module, theirs)
