@@ -278,9 +278,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the speed of skcnn with PyTorch's.")
     parser.add_argument("--measure", nargs="+", choices=MEASURES, help="default: all, or none with --estimator")
     parser.add_argument("--estimator", action="store_true", help="compare with skorch and MLPClassifier")
-    parser.add_argument(
-        "--techniques", action="store_true", help="steps with one technique left out at a time"
-    )
+    parser.add_argument("--techniques", action="store_true", help="steps with one technique left out at a time")
     parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
     parser.add_argument("--batches", nargs="+", type=int, default=[64], help="rows of the training steps")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 64, 1024], help="rows of the inference")

@@ -80,6 +80,10 @@ class BaseCNN(NestedParameters):
         """Sample weights, with those that follow from the targets."""
         return weights
 
+    def _strata(self, targets: Array) -> Array | None:
+        """What a validation split is stratified by."""
+        return None
+
     # -- fitting
 
     def _train(
@@ -95,7 +99,7 @@ class BaseCNN(NestedParameters):
             raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
         recipe.loss.check_target(targets[rows])
         if validation is None and self.early_stopping:
-            rows, aside = split(rows, targets, self.validation_fraction, stream(seed, SPLIT))
+            rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
             validation = Data(images, aside, targets[aside], weights[aside])
         data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
 
@@ -128,6 +132,22 @@ class BaseCNN(NestedParameters):
         self._keep(model, progress, history, best)
         self._goes_on = partial or self.warm_start
         return self
+
+    def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
+        """The validation set that was given, if one was."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val was given without X_val and y_val.")
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together.")
+        try:
+            images, y = check_images_and_targets(self, X, y, reset=False, input_shape=input_shape, name="X_val")
+            weights = check_weights(sample_weight, images)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"In the validation set (X_val, y_val, sample_weight_val): {error}") from None
+        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights)
 
     def _recipe(self) -> Recipe:
         """The parameters that training reads, resolved."""
@@ -694,28 +714,15 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     def _outputs(self, targets: Array) -> int:
         return targets.shape[1] if targets.ndim == 2 else len(self.classes_)
 
+    def _strata(self, targets: Array) -> Array | None:
+        return None if self._labels else targets
+
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         truth = targets[:, 0] if self._is_binary() else targets
         return float(accuracy_score(truth.astype(int), self._decide(raw), sample_weight=weights))
 
     def _target_weights(self, weights: Array, y: Array) -> Array:
         return with_class_weights(weights, self.class_weight, y, self.classes_)
-
-    def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
-        """The validation set that was given, if one was."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val was given without X_val and y_val.")
-            return None
-        if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together.")
-        try:
-            images, y = check_images_and_targets(self, X, y, reset=False, input_shape=input_shape, name="X_val")
-            weights = check_weights(sample_weight, images)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"In the validation set (X_val, y_val, sample_weight_val): {error}") from None
-        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -175,9 +175,10 @@ class Network:
             shape = layer.output_shape(shape)
         yield None
 
-    def prediction_steps(self, p: dict[str, Any]) -> tuple[list[Step], dict[str, Any]]:
-        """The steps as prediction wants them, batch norm folded, and their parameters."""
-        steps, parameters = fold(self.lowered, p)
+    def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
+        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
+        last = max(i for i, (owner, _) in enumerate(self.lowered) if owner == layer)
+        steps, parameters = fold(self.lowered[: last + 1], p)
         return fuse(steps), parameters
 
 
