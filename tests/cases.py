@@ -12,6 +12,7 @@ from skcnn.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAvgPool2D,
@@ -19,6 +20,7 @@ from skcnn.layers import (
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    SeparableConv2D,
     Sigmoid,
     Tanh,
 )
@@ -111,6 +113,14 @@ LAYERS = [
     _case(LeakyReLU(0.3), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else 0.3 * v)),
     _case(Tanh(), (3, 4, 2), oracles.elementwise(lambda layer, v: math.tanh(v))),
     _case(Sigmoid(), (3, 4, 18), oracles.elementwise(lambda layer, v: _sigmoid(v))),
+    _case(DepthwiseConv2D(), (5, 4, 3), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D((1, 3), strides=2, padding="valid"), (5, 6, 18), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D(2, depth_multiplier=2, dilation=2, use_bias=False), (5, 4, 3), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D(3, padding=(0, 1), depth_multiplier=3), (4, 4, 17), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D(depth_multiplier=4), (4, 5, 1), oracles.depthwise_conv2d),
+    _case(SeparableConv2D(4), (5, 4, 3), oracles.separable_conv2d),
+    _case(SeparableConv2D(18, strides=2, padding=1, use_bias=False), (5, 4, 17), oracles.separable_conv2d),
+    _case(SeparableConv2D(3, kernel_size=(1, 5), depth_multiplier=6), (1, 7, 3), oracles.separable_conv2d),
 ]
 
 LOSSES = [LogLoss()]

@@ -53,6 +53,31 @@ def conv2d(layer, x, p):
     return y + p.get("bias", 0.0)
 
 
+def depthwise_conv2d(layer, x, p):
+    return _depthwise(layer, x, p["kernel"]) + p.get("bias", 0.0)
+
+
+def _depthwise(layer, x, windows):
+    kernel, strides, dilation = map(_pair, (layer.kernel_size, layer.strides, layer.dilation))
+    geometry = _geometry(x, kernel, strides, layer.padding, dilation)
+    y = np.zeros((len(x), geometry[0][2], geometry[1][2], x.shape[3] * layer.depth_multiplier))
+    for row in range(y.shape[1]):
+        for column in range(y.shape[2]):
+            for (i, j), values in _window(x, row, column, kernel, strides, geometry, dilation):
+                for k in range(y.shape[3]):
+                    y[:, row, column, k] += values[:, k // layer.depth_multiplier] * windows[i, j, 0, k]
+    return y
+
+
+def separable_conv2d(layer, x, p):
+    between = _depthwise(layer, x, p["depthwise_kernel"])
+    y = np.zeros((*between.shape[:3], layer.filters))
+    for k in range(layer.filters):
+        for c in range(between.shape[3]):
+            y[..., k] += between[..., c] * p["pointwise_kernel"][0, 0, c, k]
+    return y + p.get("bias", 0.0)
+
+
 def _pool(layer, x, reduce):
     kernel = _pair(layer.pool_size)
     strides = kernel if layer.strides is None else _pair(layer.strides)

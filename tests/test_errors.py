@@ -15,12 +15,14 @@ from skcnn.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAvgPool2D,
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    SeparableConv2D,
 )
 from skcnn.losses import LogLoss
 from skcnn.optimizers import SGD, Adam
@@ -58,6 +60,9 @@ SHAPES = [
     ([Flatten(), Conv2D(3)], ["layers[1] = Conv2D(3)", "(64,)", "needs images", "before"]),
     ([GlobalAvgPool2D(), Flatten()], ["layers[1] = Flatten()", "(1,)", "needs images"]),
     ([Conv2D(4, groups=3)], ["layers[0] = Conv2D(4, groups=3)", "groups=3 must divide", "1 channels", "4 filters"]),
+    ([DepthwiseConv2D(9, padding="valid")], ["layers[0] = DepthwiseConv2D(9", "(8, 8, 1)", "spans 9 x 9", "8 x 8"]),
+    ([SeparableConv2D(4, 9, padding=0)], ["layers[0] = SeparableConv2D(4", "(8, 8, 1)", "spans 9 x 9", "8 x 8"]),
+    ([Flatten(), SeparableConv2D(4)], ["layers[1] = SeparableConv2D(4)", "(64,)", "needs images"]),
     ([Conv2D(4), ReLU()], ["end with a flat output", "(8, 8, 4)", "Flatten()", "GlobalAvgPool2D()"]),
     ([], ["end with a flat output", "(8, 8, 1)", "Flatten()"]),
 ]  # fmt: skip
@@ -94,6 +99,11 @@ FIELDS = [
     (AvgPool2D(strides=0), ["strides", "None", "1 or more", "got 0"]),
     (BatchNorm(momentum=1.5), ["momentum", "less than 1", "got 1.5"]),
     (BatchNorm(epsilon=0), ["epsilon", "above 0", "got 0"]),
+    (DepthwiseConv2D(0), ["kernel_size", "1 or more", "got 0"]),
+    (DepthwiseConv2D(depth_multiplier=0), ["depth_multiplier", "int of 1 or more", "got 0"]),
+    (SeparableConv2D(0), ["filters", "int of 1 or more", "got 0"]),
+    (SeparableConv2D(4, depth_multiplier=1.5), ["depth_multiplier", "int of 1 or more", "got 1.5"]),
+    (SeparableConv2D(4, padding="full"), ["padding", "'same', 'valid'", "got 'full'"]),
     (LeakyReLU(-1), ["negative_slope", "from 0 to 1", "got -1"]),
 ]
 

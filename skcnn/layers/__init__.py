@@ -4,6 +4,7 @@ from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Activation, Layer, ShapeError
 from .conv import Conv2D
 from .dense import Dense
+from .depthwise import DepthwiseConv2D, SeparableConv2D
 from .dropout import Dropout
 from .normalization import BatchNorm
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
@@ -15,6 +16,7 @@ __all__ = [
     "BatchNorm",
     "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2D",
@@ -23,6 +25,7 @@ __all__ = [
     "LeakyReLU",
     "MaxPool2D",
     "ReLU",
+    "SeparableConv2D",
     "ShapeError",
     "Sigmoid",
     "Tanh",
