@@ -19,6 +19,7 @@ from .functional.pooling import record_max, record_max_gradient
 from .layers.activation import ReLU
 from .layers.base import Backward, Layer, Shape
 from .layers.bias import Bias
+from .layers.layer_norm import OwnNorm
 from .layers.normalization import BatchNorm, Moments
 from .layers.pooling import GlobalMaxPool2D, MaxPool2D
 from .parameters import Parameter
@@ -139,6 +140,7 @@ RULES: tuple[Rule, ...] = (
     _pooled,
     _join(BatchNorm),
     _join(PooledBatchNorm),
+    _join(OwnNorm),
     _join(Bias),
 )
 

@@ -19,10 +19,15 @@ from skcnn.layers import (
     Dropout,
     Flatten,
     GlobalAvgPool2D,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     MaxPool2D,
     ReLU,
     SeparableConv2D,
+    SpatialDropout2D,
+    UpSample2D,
+    ZeroPad2D,
 )
 from skcnn.losses import LogLoss
 from skcnn.optimizers import SGD, Adam
@@ -63,6 +68,13 @@ SHAPES = [
     ([DepthwiseConv2D(9, padding="valid")], ["layers[0] = DepthwiseConv2D(9", "(8, 8, 1)", "spans 9 x 9", "8 x 8"]),
     ([SeparableConv2D(4, 9, padding=0)], ["layers[0] = SeparableConv2D(4", "(8, 8, 1)", "spans 9 x 9", "8 x 8"]),
     ([Flatten(), SeparableConv2D(4)], ["layers[1] = SeparableConv2D(4)", "(64,)", "needs images"]),
+    ([Flatten(), ZeroPad2D()], ["layers[1] = ZeroPad2D()", "(64,)", "needs images", "before Flatten()"]),
+    ([Flatten(), UpSample2D()], ["layers[1] = UpSample2D()", "(64,)", "needs images", "before Flatten()"]),
+    ([Flatten(), SpatialDropout2D()], ["layers[1] = SpatialDropout2D()", "(64,)", "needs images"]),
+    ([Conv2D(20), GroupNorm()], ["layers[1] = GroupNorm()", "(8, 8, 20)", "groups=32 must divide its 20", "groups=20"]),
+    ([Conv2D(12), GroupNorm(9)], ["layers[1] = GroupNorm(9)", "groups=9 must divide its 12 channels", "groups=6 does"]),
+    ([Flatten(), GroupNorm(64)], ["layers[1] = GroupNorm(64)", "(64,)", "single number", "fewer groups"]),
+    ([LayerNorm()], ["layers[0] = LayerNorm()", "(8, 8, 1)", "single channel", "GroupNorm(1)"]),
     ([Conv2D(4), ReLU()], ["end with a flat output", "(8, 8, 4)", "Flatten()", "GlobalAvgPool2D()"]),
     ([], ["end with a flat output", "(8, 8, 1)", "Flatten()"]),
 ]  # fmt: skip
@@ -104,6 +116,17 @@ FIELDS = [
     (SeparableConv2D(0), ["filters", "int of 1 or more", "got 0"]),
     (SeparableConv2D(4, depth_multiplier=1.5), ["depth_multiplier", "int of 1 or more", "got 1.5"]),
     (SeparableConv2D(4, padding="full"), ["padding", "'same', 'valid'", "got 'full'"]),
+    (SpatialDropout2D(1), ["rate", "less than 1", "got 1"]),
+    (ZeroPad2D(-1), ["padding", "0 or more", "((top, bottom), (left, right))", "got -1"]),
+    (ZeroPad2D("same"), ["padding", "0 or more", "got 'same'"]),
+    (ZeroPad2D(((1, 2), 3)), ["padding", "((top, bottom), (left, right))", "got ((1, 2), 3)"]),
+    (ZeroPad2D(((1, 2), (3, -4))), ["padding", "0 or more", "got ((1, 2), (3, -4))"]),
+    (UpSample2D(0), ["size", "1 or more", "got 0"]),
+    (UpSample2D(1.5), ["size", "int of 1 or more", "got 1.5"]),
+    (UpSample2D(interpolation="cubic"), ["interpolation", "'nearest' or 'bilinear'", "got 'cubic'"]),
+    (LayerNorm(0), ["epsilon", "above 0", "got 0"]),
+    (GroupNorm(0), ["groups", "int of 1 or more", "got 0"]),
+    (GroupNorm(1, epsilon=-1), ["epsilon", "above 0", "got -1"]),
     (LeakyReLU(-1), ["negative_slope", "from 0 to 1", "got -1"]),
 ]
 

@@ -5,10 +5,12 @@ from .base import Activation, Layer, ShapeError
 from .conv import Conv2D
 from .dense import Dense
 from .depthwise import DepthwiseConv2D, SeparableConv2D
-from .dropout import Dropout
+from .dropout import Dropout, SpatialDropout2D
+from .layer_norm import GroupNorm, LayerNorm
 from .normalization import BatchNorm
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from .reshape import Flatten
+from .resize import UpSample2D, ZeroPad2D
 
 __all__ = [
     "Activation",
@@ -21,12 +23,17 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "MaxPool2D",
     "ReLU",
     "SeparableConv2D",
     "ShapeError",
     "Sigmoid",
+    "SpatialDropout2D",
     "Tanh",
+    "UpSample2D",
+    "ZeroPad2D",
 ]
