@@ -71,7 +71,7 @@ SHAPES = [
     ([Flatten(), ZeroPad2D()], ["layers[1] = ZeroPad2D()", "(64,)", "needs images", "before Flatten()"]),
     ([Flatten(), UpSample2D()], ["layers[1] = UpSample2D()", "(64,)", "needs images", "before Flatten()"]),
     ([Flatten(), SpatialDropout2D()], ["layers[1] = SpatialDropout2D()", "(64,)", "needs images"]),
-    ([Conv2D(20), GroupNorm()], ["layers[1] = GroupNorm()", "(8, 8, 20)", "groups=32 must divide its 20", "groups=20"]),
+    ([Conv2D(20), GroupNorm()], ["layers[1] = GroupNorm()", "(8, 8, 20)", "groups=32 must divide its 20", "groups=10"]),
     ([Conv2D(12), GroupNorm(9)], ["layers[1] = GroupNorm(9)", "groups=9 must divide its 12 channels", "groups=6 does"]),
     ([Flatten(), GroupNorm(64)], ["layers[1] = GroupNorm(64)", "(64,)", "single number", "fewer groups"]),
     ([LayerNorm()], ["layers[0] = LayerNorm()", "(8, 8, 1)", "single channel", "GroupNorm(1)"]),

@@ -160,7 +160,7 @@ class GroupNorm(OwnNorm):
     def output_shape(self, shape: Shape) -> Shape:
         c = shape[-1]
         if c % self.groups:
-            fitting = max(k for k in range(1, self.groups) if c % k == 0)
+            fitting = max(k for k in range(1, self.groups) if c % k == 0 and (k < c or c == 1))
             raise ShapeError(f"groups={self.groups} must divide its {c} channels; groups={fitting} does")
         if math.prod(shape) == self.groups:
             raise ShapeError("each group is a single number, of which nothing is left by normalizing; use fewer groups")
