@@ -203,5 +203,7 @@ def _arrange(tape: Tape, x: Array, scaling: Any, margin: Borders | None) -> Arra
 def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:
     if isinstance(parameter.initial, float):
         return parameter.initial
-    initializer = resolve(Initializer, parameter.initial, f"{name.rsplit('.', 1)[0]}'s kernel_initializer")
+    owner, key = name.rsplit(".", 1)
+    field = f"{key.removesuffix('_kernel')}_initializer"  # of kernel or, for example, of depthwise_kernel
+    initializer = resolve(Initializer, parameter.initial, f"{owner}'s {field}")
     return initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)

@@ -14,9 +14,12 @@ from skcnn.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Flatten,
     GlobalAvgPool2D,
+    GroupNorm,
     HardSwish,
+    LayerNorm,
     LeakyReLU,
     MaxPool2D,
     Mish,
@@ -27,6 +30,8 @@ from skcnn.layers import (
     Softmax,
     Softplus,
     Tanh,
+    UpSample2D,
+    ZeroPad2D,
 )
 from skcnn.optimizers import SGD
 
@@ -47,6 +52,10 @@ ARCHITECTURES = {
     "activations": [Conv2D(4), PReLU(), Conv2D(17), Softplus(), Conv2D(18), PReLU(0.1), Conv2D(3), ELU(), Conv2D(17),
                     SELU(), Conv2D(16), Softmax(), Conv2D(4), Flatten(), Dense(6), PReLU(), Dense(5)],
     "wide": [Conv2D(20), BatchNorm(), ReLU(), Conv2D(16, kernel_size=1), ReLU(), GlobalAvgPool2D()],
+    "depthwise": [DepthwiseConv2D(depth_multiplier=2), BatchNorm(), ReLU(), Conv2D(18, kernel_size=1), GroupNorm(6),
+                  ReLU(), DepthwiseConv2D(5), LayerNorm(), ReLU(), GlobalAvgPool2D()],
+    "larger": [Conv2D(4), ZeroPad2D(((0, 1), (2, 0))), Conv2D(17), UpSample2D((1, 2)), Conv2D(3), Tanh(),
+               MaxPool2D(), UpSample2D(2, interpolation="bilinear"), ZeroPad2D(), MaxPool2D(), Flatten(), LayerNorm()],
 }  # fmt: skip
 SHAPE, ROWS, CLASSES = (9, 8, 3), 10, 4
 
@@ -56,6 +65,17 @@ class ChannelsLast(nn.Module):
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class OfPixels(nn.Module):
+    """A normalization of the last axis, over the channels of (n, c, h, w)."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm, self.weight, self.bias = norm, norm.weight, norm.bias
+
+    def forward(self, x):
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _pair(value):
@@ -75,6 +95,19 @@ def twin(layer, shape):
         case BatchNorm():
             norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             return norm(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        case DepthwiseConv2D():
+            padding, multiplier = tuple(k // 2 for k in _pair(layer.kernel_size)), layer.depth_multiplier
+            return nn.Conv2d(shape[2], shape[2] * multiplier, layer.kernel_size, padding=padding, groups=shape[2])
+        case GroupNorm():
+            return nn.GroupNorm(layer.groups, shape[-1], eps=layer.epsilon)
+        case LayerNorm():
+            norm = nn.LayerNorm(shape[-1], eps=layer.epsilon)
+            return OfPixels(norm) if len(shape) == 3 else norm
+        case ZeroPad2D():
+            (top, bottom), (left, right) = layer.borders
+            return nn.ZeroPad2d((left, right, top, bottom))
+        case UpSample2D():
+            return nn.Upsample(scale_factor=_pair(layer.size), mode=layer.interpolation)
         case MaxPool2D():
             return nn.MaxPool2d(_pair(layer.pool_size), layer.strides)
         case AvgPool2D():

@@ -74,6 +74,11 @@ def sum_first(x: Array, out: Array) -> None:
     np.add.reduce(x, 0, None, out=out)
 
 
+def sum_over(x: Array, axis: int, out: Array) -> None:
+    """x (..., k, ...) -> out (..., 1, ...), the sum over one axis."""
+    np.add.reduce(x, axis, None, out=out, keepdims=True)
+
+
 def max_first(x: Array, out: Array) -> None:
     """x (k, ...) -> out (...), the maximum over the first axis."""
     np.maximum.reduce(x, 0, None, out=out)
