@@ -43,6 +43,8 @@ class Update:
                 if self.alpha and decayed.size:
                     pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
                     tape(np.add, gradient[: decayed.size], pull, gradient[: decayed.size])
+                if decayed.size:
+                    self.optimizer.record_decay(tape, decayed, self.scalars)
                 slots = dict(zip(self.optimizer.slots, self.slots[:, part], strict=True))
                 self.optimizer.record(tape, self.weights[part], gradient, slots, self.scalars)
             tape.end(held, but=self.weights)

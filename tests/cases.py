@@ -24,7 +24,7 @@ from skcnn.layers import (
 )
 from skcnn.layers.bias import Bias
 from skcnn.losses import LogLoss
-from skcnn.optimizers import SGD, Adam
+from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
 from skcnn.schedules import Constant, Cosine, Step
 
 
@@ -121,6 +121,21 @@ OPTIMIZERS = [
     SGD(momentum=0.8, nesterov=False),
     Adam(),
     Adam(beta_1=0.7, beta_2=0.95, epsilon=1e-3),
+    Adam(beta_2=0.5, amsgrad=True),
+    AdamW(),
+    AdamW(weight_decay=3.0, amsgrad=True, beta_2=0.5),
+    Nadam(),
+    Nadam(beta_1=0.7, beta_2=0.95, epsilon=1e-3, momentum_decay=1.0),
+    RMSprop(),
+    RMSprop(decay=0.8, epsilon=1e-3, momentum=0.7),
+    RMSprop(centered=True),
+    RMSprop(centered=True, momentum=0.5),
+    AdaGrad(),
+    AdaGrad(epsilon=0.1),
+    AdaDelta(),
+    AdaDelta(rho=0.5, epsilon=1e-3),
+    Lion(),
+    Lion(beta_1=0.5, beta_2=0.8, weight_decay=2.0),
 ]
 
 SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
