@@ -25,7 +25,18 @@ from skcnn.layers import (
 from skcnn.layers.bias import Bias
 from skcnn.losses import LogLoss
 from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
-from skcnn.schedules import Constant, Cosine, Step
+from skcnn.schedules import (
+    Adaptive,
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    Polynomial,
+    Step,
+    Warmup,
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,28 @@ OPTIMIZERS = [
     Lion(beta_1=0.5, beta_2=0.8, weight_decay=2.0),
 ]
 
-SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
+SCHEDULES = [
+    Constant(),
+    Step(),
+    Step(step_size=2, gamma=0.5),
+    Exponential(),
+    Exponential(gamma=0.5),
+    Polynomial(),
+    Polynomial(power=2.5, minimum=0.1),
+    InverseScaling(),
+    InverseScaling(power=1),
+    Cosine(),
+    Cosine(minimum=0.1),
+    CosineRestarts(),
+    CosineRestarts(period=3, growth=1.5, minimum=0.1),
+    OneCycle(),
+    OneCycle(fraction=0.5, start=0.0, minimum=0.1),
+    Warmup(),
+    Warmup("cosine", fraction=0.25),
+    Warmup(Step(step_size=3), fraction=0.0),
+    Warmup(OneCycle(), start=0.5),
+    Adaptive(),
+    Adaptive(gamma=0.5, patience=0, tol=0.1, minimum=0.01),
+]
 
 INITIALIZERS = [Zeros(), He(), He("uniform"), Glorot(), Glorot("uniform"), LeCun(), LeCun("uniform")]
