@@ -10,12 +10,24 @@ from .description import Description, description, is_count, is_real, resolve
 
 @dataclass(frozen=True)
 class Trend:
-    """What a schedule that follows the training remembers of it from epoch to epoch."""
+    """What a schedule that follows the training remembers of it from epoch to epoch.
 
-    factor: float = 1.0  # of the learning rate, besides that of the moment
+    Parameters
+    ----------
+    factor : float
+        What the learning rate is multiplied by, besides the factor of the moment.
+    best : float
+        The lowest value so far.
+    unchanged : int
+        Epochs without an improvement.
+    measure : str
+        What `best` is the best of: "loss" or "score".
+    """
+
+    factor: float = 1.0
     best: float = math.inf
-    unchanged: int = 0  # epochs without an improvement
-    measure: str = ""  # what ``best`` is the best of
+    unchanged: int = 0
+    measure: str = ""
 
 
 class Schedule(Description):

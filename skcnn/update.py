@@ -139,6 +139,7 @@ def _clipping_factor(square: Array, clip_norm: float, out: Array) -> None:
     out[...] = min(1.0, clip_norm / (math.sqrt(square[0]) + 1e-6))
 
 
-def _chunks(start: int, stop: int, size: int = CHUNK) -> Iterator[slice]:
+def _chunks(start: int, stop: int, size: int | None = None) -> Iterator[slice]:
+    size = CHUNK if size is None else size
     for first in range(start, stop, size):
         yield slice(first, min(first + size, stop))

@@ -1,5 +1,7 @@
 """Optimizers: trajectories against the published formulas, and the two functions that everyone tries."""
 
+import pickle
+
 import numpy as np
 import pytest
 from cases import OPTIMIZERS
@@ -281,6 +283,17 @@ def test_digits_are_learnt(optimizer, digits):
         random_state=0,
     )
     assert model.fit(*digits).score(*digits) > 0.9
+
+
+@pytest.mark.parametrize("other", [AdaDelta(), RMSprop(momentum=0.5), RMSprop(centered=True), Nadam()], ids=repr)
+def test_an_optimizer_does_not_take_over_what_another_one_remembers(digits, other):
+    """Though it keeps as many vectors: it begins as in a pickle of a model that was only fitted."""
+    model = CNNClassifier((2,), hidden_layer_sizes=(), max_iter=2, random_state=0).fit(*digits)
+    reloaded = pickle.loads(pickle.dumps(model))
+    for each in (model, reloaded):
+        each.set_params(optimizer=other, learning_rate=0.01).partial_fit(*digits)
+    for name, value in model.parameters_.items():
+        np.testing.assert_array_equal(value, reloaded.parameters_[name])
 
 
 @optimizers
