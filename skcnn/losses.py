@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -95,6 +95,30 @@ class LogLoss(Loss):
     def probabilities(self, raw: Array, exclusive: bool) -> Array:
         z = raw.astype(np.float64)
         return softmax(z, axis=1) if exclusive else expit(z)
+
+
+class MixedClasses(NamedTuple):
+    """Two class numbers for each row, and how much the first one counts."""
+
+    first: Array  # (n,)
+    second: Array  # (n,)
+    share: Array  # (n,), from 0 to 1
+
+
+def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedClasses) -> tuple[Array, Array]:
+    """As `Loss.record`; for mixed classes, share * loss(first) + (1 - share) * loss(second).
+
+    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target.
+    """
+    if not isinstance(target, MixedClasses):
+        return loss.record(tape, raw, target)
+    recorded, others = (loss.record(tape, raw, classes) for classes in (target.first, target.second))
+    for mixed, other in zip(recorded, others, strict=True):
+        share = target.share if mixed.ndim == 1 else target.share[:, None]
+        tape(np.subtract, mixed, other, mixed)
+        tape(np.multiply, mixed, share, mixed)
+        tape(np.add, mixed, other, mixed)
+    return recorded
 
 
 def mean_loss(loss: Loss, raw: Array, target: Array, weights: Array) -> float:
