@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from cases import LOSSES
-from gradients import directional
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 
 import skcnn.losses
 from skcnn.losses import LogLoss, mean_loss
 from skcnn.tape import Batch, Tape
+from skcnn.testing import directional
 
 losses = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 TARGETS = {

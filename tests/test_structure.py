@@ -29,7 +29,7 @@ RANKS = [
     ["parallel"],
     ["training", "predictor", "nesting", "validation"],
     ["estimators"],
-    ["summary", "profiling"],
+    ["summary", "profiling", "testing"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
