@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .architecture import build_layers
+from .augmentation import refuse_classes, resolve_augmentations
 from .description import refuse_class, resolve
 from .functional.elementwise import Array
 from .losses import Loss, mean_loss, resolve_loss
@@ -157,7 +158,8 @@ class BaseCNN(NestedParameters):
         # As Python's numbers: np.float32 would compute in its own precision.
         plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha", "average")}
         plain["clip_norm"] = None if self.clip_norm is None else float(self.clip_norm)
-        return Recipe(**described, **plain, n_jobs=thread_count(self.n_jobs))  # type: ignore[arg-type]
+        augmentations = resolve_augmentations(self.augmentation)
+        return Recipe(**described, **plain, n_jobs=thread_count(self.n_jobs), augmentation=augmentations)  # type: ignore[arg-type]
 
     def _loss(self) -> Loss:
         return resolve_loss(self.loss, self._task)
@@ -210,6 +212,7 @@ class BaseCNN(NestedParameters):
     def _validate_params(self) -> None:
         for parameter in KINDS:
             refuse_class(getattr(self, parameter), parameter)
+        refuse_classes(self.augmentation)
         super()._validate_params()
 
     @contextmanager
@@ -357,8 +360,11 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Passes over the data. Reaching it is the normal end.
     shuffle : bool, default=True
         Whether each pass has an order of its own.
-    augmentation : None
-        Reserved: images are used as they are.
+    augmentation : str, Augmentation or list of them, default=None
+        How images are changed at random while training, each time that they are used: "random_flip", "random_crop",
+        "random_shift", "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout",
+        "mixup", "cutmix", an object of `skcnn.augmentation`, or a list of these to apply in order. Validation and
+        prediction use images as they are.
     standardize : bool, default=True
         Whether the mean and the standard deviation of each channel are learnt from the training images and applied
         to all images, so that raw 8-bit pixels just work.
@@ -377,8 +383,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     warm_start : bool, default=False
         Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
     random_state : int, RandomState instance or None, default=None
-        Decides the initial weights, the validation split, the order of the rows and dropout. With an int, every fit
-        on the same data gives the same bits.
+        Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
+        int, every fit on the same data gives the same bits.
     dtype : {"auto", "float32", "float64"}, default="auto"
         What is computed in. "auto" computes float64 input in float64 and everything else in float32. Networks of less
         than 32,768 multiply-adds per image predict in float64 at any rate.
@@ -486,7 +492,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         batch_size: int = 64,
         max_iter: int = 30,
         shuffle: bool = True,
-        augmentation: None = None,
+        augmentation: Any = None,
         standardize: bool = True,
         class_weight: Any = None,
         early_stopping: bool = False,

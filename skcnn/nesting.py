@@ -6,10 +6,12 @@ they are replaced.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
+from .augmentation import Augmentation, augmentation_names
 from .description import Description, resolve
 from .layers import Activation
 from .losses import Loss
@@ -19,10 +21,12 @@ from .schedules import Schedule
 
 KINDS: dict[str, type[Description]] = {
     "activation": Activation,
+    "augmentation": Augmentation,
     "loss": Loss,
     "optimizer": Optimizer,
     "schedule": Schedule,
 }
+LISTS: dict[str, Callable[[Any], list[str]]] = {"layers": layer_names, "augmentation": augmentation_names}
 
 
 class NestedParameters(BaseEstimator):
@@ -42,10 +46,12 @@ class NestedParameters(BaseEstimator):
             Name -> value.
         """
         params = super().get_params(deep=deep)
-        if deep and isinstance(params["layers"], (list, tuple)):
-            for name, layer in zip(layer_names(params["layers"]), params["layers"], strict=True):
-                if isinstance(layer, Description):
-                    params |= {f"layers__{name}__{field}": value for field, value in layer.get_params().items()}
+        for parameter, names_of in LISTS.items() if deep else ():
+            held = params[parameter]
+            if isinstance(held, (list, tuple)):
+                for name, member in zip(names_of(held), held, strict=True):
+                    if isinstance(member, Description):
+                        params |= {f"{parameter}__{name}__{field}": v for field, v in member.get_params().items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -74,6 +80,8 @@ class NestedParameters(BaseEstimator):
             parameter, _, path = key.partition("__")
             if parameter == "layers":
                 self.layers = self._with_layer(path, value)
+            elif parameter in LISTS and isinstance(getattr(self, parameter), (list, tuple)):
+                setattr(self, parameter, self._with_member(parameter, path, value))
             elif parameter in KINDS:
                 held = resolve(KINDS[parameter], getattr(self, parameter), parameter)
                 setattr(self, parameter, _replaced(held, path, value))
@@ -88,13 +96,22 @@ class NestedParameters(BaseEstimator):
                 f"'layers__{path}' cannot be set: layers is None, so the network is built from conv_filters,"
                 " kernel_size and the other knobs. Set those, or give layers."
             )
+        return self._with_member("layers", path, value)
+
+    def _with_member(self, parameter: str, path: str, value: Any) -> Any:
+        """A list with one of its members replaced, or one field of it set."""
+        members = getattr(self, parameter)
         name, _, field = path.partition("__")
-        names = layer_names(self.layers)
+        names = LISTS[parameter](members)
         if name not in names:
-            raise ValueError(f"layers has no layer {name!r}. Its names are: {', '.join(names)}.")
+            what = "layer" if parameter == "layers" else parameter
+            raise ValueError(f"{parameter} has no {what} {name!r}. Its names are: {', '.join(names)}.")
         position = names.index(name)
-        layer = _replaced(self.layers[position], field, value) if field else value
-        return type(self.layers)([*self.layers[:position], layer, *self.layers[position + 1 :]])
+        if field:
+            held = members[position]
+            held = resolve(KINDS[parameter], held, name) if parameter in KINDS else held
+            value = _replaced(held, field, value)
+        return type(members)([*members[:position], value, *members[position + 1 :]])
 
 
 def _replaced(held: Description, path: str, value: Any) -> Description:

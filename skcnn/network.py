@@ -16,7 +16,7 @@ from .fusion import Step, fold, fuse
 from .initializers import Initializer, Zeros
 from .layers.base import Layer, Shape, ShapeError
 from .layers.dense import Dense
-from .losses import Loss
+from .losses import Loss, MixedClasses, record_loss
 from .parameters import Layout, Parameter
 from .scaling import Scaling
 from .tape import Tape
@@ -117,7 +117,7 @@ class Network:
         self,
         tape: Tape,
         x: Array,
-        target: Array,
+        target: Array | MixedClasses,
         row_weights: Array,
         p: Any,
         g: Any,
@@ -139,7 +139,7 @@ class Network:
                 y, backward = layer.record(tape, y, p[owner], g[owner])
             done.append((owner, backward, held))
         with tape.step("loss"):
-            values, slope = loss.record(tape, y, target)
+            values, slope = record_loss(loss, tape, y, target)
             tape(np.multiply, values, row_weights, values)
             tape(sum_first, values[:, None], total)
             tape(np.multiply, slope, row_weights[:, None], slope)

@@ -73,8 +73,11 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         Passes over the data. Reaching it is the normal end.
     shuffle : bool, default=True
         Whether each pass has an order of its own.
-    augmentation : None
-        Reserved: images are used as they are.
+    augmentation : str, Augmentation or list of them, default=None
+        How images are changed at random while training, each time that they are used: "random_flip", "random_crop",
+        "random_shift", "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout",
+        "mixup", "cutmix", an object of `skcnn.augmentation`, or a list of these to apply in order. Validation and
+        prediction use images as they are.
     standardize : bool, default=True
         Whether the mean and the standard deviation of each channel are learnt from the training images and applied
         to all images, so that raw 8-bit pixels just work.
@@ -91,8 +94,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     warm_start : bool, default=False
         Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
     random_state : int, RandomState instance or None, default=None
-        Decides the initial weights, the validation split, the order of the rows and dropout. With an int, every fit
-        on the same data gives the same bits.
+        Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
+        int, every fit on the same data gives the same bits.
     dtype : {"auto", "float32", "float64"}, default="auto"
         What is computed in. "auto" computes float64 input in float64 and everything else in float32. Networks of less
         than 32,768 multiply-adds per image predict in float64 at any rate.
@@ -196,7 +199,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         batch_size: int = 64,
         max_iter: int = 30,
         shuffle: bool = True,
-        augmentation: None = None,
+        augmentation: Any = None,
         standardize: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from .augmentation import Augmentation, Mixing, augmented
 from .functional.elementwise import Array, reshape, ufunc_settings
-from .losses import Loss
+from .losses import Loss, MixedClasses
 from .network import Network
 from .optimizers import Optimizer
 from .parallel import Team, one_blas_thread, thread_count
@@ -25,7 +26,7 @@ from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
 LEAST = 8, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
-INIT, SPLIT, SHUFFLE, DROPOUT = range(4)  # the random streams, each with its own seed
+INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)  # the random streams, each with its own seed
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Recipe:
     early_stopping: bool
     verbose: int
     n_jobs: int | None
+    augmentation: tuple[Augmentation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,11 @@ class Passes:
         for batch in self._batches(order):
             rate = self.learning_rate(epoch + batch.start / len(order))
             recorded = self.of(batch.stop - batch.start)
-            recorded.load(self._data, order[batch])
+            if recipe.augmentation:
+                rngs = [stream(progress.seed, AUGMENT, progress.epochs, batch.start, i) for i in range(self.shards)]
+                recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, team)
+            else:
+                recorded.load(self._data, order[batch])
             penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
             self.tick(rate)
             loss = recorded.run(team)
@@ -326,8 +332,12 @@ class Passes:
                 tape.input((size,), np.float64),
                 tape.input((1,), np.float64),
             )
+            if shard.target.ndim == 1 and any(isinstance(a, Mixing) for a in recipe.augmentation):
+                second, share = tape.input((size,), shard.target.dtype), tape.input((size,), np.float64)
+                shard.mixed = MixedClasses(shard.target, second, share)
+            target = shard.mixed or shard.target
             g = network.bind(self._gradients[number])
-            network.record_training(tape, shard.x, shard.target, shard.weight, p, g, recipe.loss, shard.total)
+            network.record_training(tape, shard.x, target, shard.weight, p, g, recipe.loss, shard.total)
             shards.append(shard)
         scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
         gradients = self._gradients[: len(shards)]
@@ -356,6 +366,24 @@ class _Shard:
     target: Array
     weight: Array
     total: Array
+    mixed: MixedClasses | None = None  # the targets, where classes are mixed
+
+    def load_augmented(
+        self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
+    ) -> None:
+        """Copy rows in, augmented; mixed ones have the mean weight of the two, and the targets that mean as much."""
+        images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
+        np.copyto(self.x, images, casting="unsafe")
+        targets, weights = data.targets[used], data.weights[used]
+        if mixture is not None:
+            own, others = mixture.share * weights, (1 - mixture.share) * weights[mixture.partner]
+            weights = own + others
+            share, other = own / weights, targets[mixture.partner]
+            if self.mixed is not None:
+                self.mixed.second[...], self.mixed.share[...] = other, share
+            else:
+                targets = share[:, None] * targets + (1 - share)[:, None] * other
+        self.target[...], self.weight[...] = targets, weights
 
 
 class Pass:
@@ -376,6 +404,19 @@ class Pass:
             np.take(data.targets, part, 0, shard.target, "clip")
             np.take(data.weights, part, 0, shard.weight, "clip")
             start += len(part)
+
+    def load_augmented(
+        self,
+        data: Data,
+        used: Array,
+        augmentations: tuple[Augmentation, ...],
+        rngs: Sequence[np.random.Generator],
+        team: Team,
+    ) -> None:
+        """Copy a batch in, augmented on the threads that will train on it."""
+        parts = np.split(used, np.cumsum([len(shard.x) for shard in self._shards])[:-1])
+        members = zip(self._shards, parts, rngs, strict=False)
+        team.run([partial(shard.load_augmented, data, part, augmentations, rng) for shard, part, rng in members])
 
     def run(self, team: Team) -> float:
         """Replay; the weighted sum of the losses of the rows."""

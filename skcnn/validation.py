@@ -24,6 +24,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
+from .augmentation import Augmentation
 from .description import is_count
 from .functional.elementwise import Array
 from .layers import Activation
@@ -60,7 +61,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "batch_size": [_POSITIVE],
     "max_iter": [_POSITIVE],
     "shuffle": ["boolean"],
-    "augmentation": [None],
+    "augmentation": [str, list, tuple, Augmentation, None],
     "standardize": ["boolean"],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

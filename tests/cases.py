@@ -6,6 +6,19 @@ from typing import Any
 
 import oracles
 
+from skcnn.augmentation import (
+    ColorJitter,
+    CutMix,
+    Cutout,
+    GaussianNoise,
+    MixUp,
+    RandomAffine,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
+    RandomZoom,
+)
 from skcnn.initializers import Constant as ConstantKernel
 from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import (
@@ -275,4 +288,27 @@ INITIALIZERS += [
     TruncatedNormal(0.2),
     Orthogonal(),
     Orthogonal(2.0),
+]
+
+AUGMENTATIONS = [
+    RandomFlip(),
+    RandomFlip(horizontal=False, vertical=True),
+    RandomFlip(vertical=True),
+    RandomCrop(),
+    RandomCrop((1, 2), fill="reflect"),
+    RandomShift(),
+    RandomShift((0.0, 0.5), fill="nearest"),
+    RandomAffine(),
+    RandomAffine(30.0, shift=(0.2, 0.1), zoom=0.3, shear=20.0, fill="reflect"),
+    RandomRotation(),
+    RandomRotation(180.0, fill="nearest"),
+    RandomZoom(),
+    RandomZoom(0.5, fill=3),
+    GaussianNoise(),
+    ColorJitter(),
+    ColorJitter(0.0, contrast=0.5, saturation=1.5, hue=0.3),
+    Cutout(),
+    Cutout((0.5, 0.25), fill=0),
+    MixUp(),
+    CutMix(),
 ]

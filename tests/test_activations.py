@@ -5,7 +5,6 @@ import warnings
 
 import numpy as np
 import pytest
-from harness import LayerRun, run
 from scipy.special import erf, expit, log1p, softmax
 
 from skcnn import CNNClassifier
@@ -30,6 +29,7 @@ from skcnn.layers import (
     Softplus,
     Tanh,
 )
+from skcnn.testing import LayerRun, run
 
 
 def softplus(x):
@@ -188,7 +188,8 @@ def test_every_name_trains_a_network(name, digits):
 def test_initializers_of_the_layer_in_front():
     found = {}
     for name, cls in registered(Activation).items():
-        found.setdefault(cls.kernel_initializer, set()).add(name)
+        if cls.__module__.startswith("skcnn."):  # other tests have activations of their own
+            found.setdefault(cls.kernel_initializer, set()).add(name)
     assert found == {
         "he": {"relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "hard_swish", "mish", "softplus"},
         "lecun": {"selu"},

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from harness import draw_parameters, run
 
 from skcnn import CNNClassifier
 from skcnn.layers import Conv2D, DepthwiseConv2D, Flatten, SeparableConv2D
+from skcnn.testing import draw_parameters, run
 
 SHAPE = (9, 8, 5)
 X = np.random.default_rng(0).normal(size=(6, *SHAPE))

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from harness import LayerRun, run
 
 from skcnn import CNNClassifier
 from skcnn.layers import Conv2D, Dropout, Flatten, ReLU, SpatialDropout2D
+from skcnn.testing import LayerRun, run
 
 X = np.random.default_rng(0).uniform(1, 2, (40, 5, 4, 30))
 DY = np.random.default_rng(1).uniform(1, 2, X.shape)

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn import CNNClassifier
+from skcnn.augmentation import RandomShift
 from skcnn.layers import (
     AvgPool2D,
     BatchNorm,
@@ -243,7 +244,11 @@ KNOBS = [
     ({"batch_size": 0}, ["batch_size", "[1, inf)", "Got 0"]),
     ({"max_iter": 0}, ["max_iter", "[1, inf)", "Got 0"]),
     ({"tol": -1}, ["tol", "[0.0, inf)", "Got -1"]),
-    ({"augmentation": "flip"}, ["augmentation", "must be None", "Got 'flip'"]),
+    ({"augmentation": "flip"}, ["augmentation='flip'", "not a known name", "'random_flip'"]),
+    ({"augmentation": 3}, ["augmentation", "Got 3"]),
+    ({"augmentation": ["random_flip", "mix_up"]}, ["augmentation[1]='mix_up'", "Did you mean 'mixup'?"]),
+    ({"augmentation": ["mixup", "cutmix"]}, ["MixUp()", "CutMix()", "once", "Leave one"]),
+    ({"augmentation": RandomShift(2.0)}, ["RandomShift(2.0)", "shift", "from 0 to 1"]),
     ({"dtype": "float16"}, ["dtype", "'float32'", "'float64'", "Got 'float16'"]),
     ({"n_jobs": 0}, ["n_jobs"]),
     ({"validation_fraction": 1.0}, ["validation_fraction", "(0.0, 1.0)", "Got 1.0"]),

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from harness import draw_parameters, run
 
 from skcnn.layers import BatchNorm, GroupNorm, LayerNorm
+from skcnn.testing import draw_parameters, run
 
 SHAPE = (4, 5, 6)
 X = np.random.default_rng(0).normal(2, 3, size=(3, *SHAPE))

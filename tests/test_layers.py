@@ -8,8 +8,6 @@ import joblib
 import numpy as np
 import pytest
 from cases import LAYERS
-from gradients import directional, inner
-from harness import LayerRun, draw_parameters, run
 from sklearn.base import clone
 
 import skcnn.layers
@@ -21,6 +19,7 @@ from skcnn.parallel import one_blas_thread
 from skcnn.predictor import Predictor
 from skcnn.scaling import no_scaling
 from skcnn.tape import Arena
+from skcnn.testing import LayerRun, directional, draw_parameters, inner, run
 
 cases = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
 FLATTENING = (Flatten, GlobalAvgPool2D, GlobalMaxPool2D)

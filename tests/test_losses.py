@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from cases import LOSSES
-from gradients import directional
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.calibration import CalibratedClassifierCV
@@ -39,6 +38,7 @@ from skcnn.losses import (
     resolve_loss,
 )
 from skcnn.tape import Batch, Tape
+from skcnn.testing import directional
 from skcnn.validation import check_images_and_targets
 
 losses = pytest.mark.parametrize("loss", LOSSES, ids=repr)

@@ -10,6 +10,7 @@ import cases
 import pytest
 
 import skcnn
+import skcnn.augmentation
 import skcnn.fusion
 import skcnn.initializers
 import skcnn.layers
@@ -22,7 +23,7 @@ PACKAGE = Path(skcnn.__file__).parent
 RANKS = [
     ["functional"],
     ["description", "parameters", "tape", "table"],
-    ["layers", "losses", "optimizers", "schedules", "initializers", "scaling"],
+    ["layers", "losses", "optimizers", "schedules", "initializers", "scaling", "augmentation"],
     ["fusion", "architecture", "update"],
     ["network"],
     ["parallel"],
@@ -30,7 +31,7 @@ RANKS = [
     ["estimators"],
     ["regressor"],
     ["features"],
-    ["summary", "profiling", "display"],
+    ["summary", "profiling", "testing", "display"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
@@ -41,6 +42,7 @@ KINDS = {
     "optimizers": (skcnn.optimizers.Optimizer, cases.OPTIMIZERS),
     "schedules": (skcnn.schedules.Schedule, cases.SCHEDULES),
     "initializers": (skcnn.initializers.Initializer, cases.INITIALIZERS),
+    "augmentation": (skcnn.augmentation.Augmentation, cases.AUGMENTATIONS),
 }
 
 

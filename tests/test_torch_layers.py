@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from harness import draw_parameters, run
 
 from skcnn.layers import DepthwiseConv2D, GroupNorm, LayerNorm, SeparableConv2D, UpSample2D, ZeroPad2D
+from skcnn.testing import draw_parameters, run
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from harness import draw_parameters, run
 
 import skcnn.functional.convolution as convolution
 from skcnn.functional.geometry import windows
 from skcnn.functional.winograd import TILES, Tiles, Tiling, best_tiling, transforms
 from skcnn.layers import Conv2D
+from skcnn.testing import draw_parameters, run
 
 SHAPES = [
     (4, 4, 16, 16), (8, 8, 16, 20), (6, 6, 17, 16), (7, 9, 16, 16), (5, 13, 18, 17), (1, 8, 16, 16), (2, 2, 16, 16),

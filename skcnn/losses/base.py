@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -64,6 +64,30 @@ def resolve_loss(value: object, task: str) -> Loss:
         known = ", ".join(map(repr, names))
         raise ValueError(f"loss={value!r} is a loss for {loss.task}, not for {task}. Those for {task}: {known}.")
     return loss
+
+
+class MixedClasses(NamedTuple):
+    """Two class numbers for each row, and how much the first one counts."""
+
+    first: Array  # (n,)
+    second: Array  # (n,)
+    share: Array  # (n,), from 0 to 1
+
+
+def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedClasses) -> tuple[Array, Array]:
+    """As `Loss.record`; for mixed classes, share * loss(first) + (1 - share) * loss(second).
+
+    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target.
+    """
+    if not isinstance(target, MixedClasses):
+        return loss.record(tape, raw, target)
+    recorded, others = (loss.record(tape, raw, classes) for classes in (target.first, target.second))
+    for mixed, other in zip(recorded, others, strict=True):
+        share = target.share if mixed.ndim == 1 else target.share[:, None]
+        tape(np.subtract, mixed, other, mixed)
+        tape(np.multiply, mixed, share, mixed)
+        tape(np.add, mixed, other, mixed)
+    return recorded
 
 
 def mean_loss(loss: Loss, raw: Array, target: Array, weights: Array) -> float:

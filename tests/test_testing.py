@@ -1,0 +1,124 @@
+"""The gradient checker passes what is right, and tells where what is wrong is wrong."""
+
+import re
+
+import numpy as np
+import pytest
+from cases import LAYERS
+
+from skcnn.description import description
+from skcnn.layers import Conv2D, Dense, Dropout, Layer
+from skcnn.losses import LogLoss
+from skcnn.parameters import Parameter
+from skcnn.testing import check_gradients
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
+def test_layers_of_the_package_pass(case):
+    assert check_gradients(case.layer, case.shape, rows=2) is None
+
+
+@description
+class Quadratic(Layer):
+    """y = a x^2 + b, with a mistake to choose."""
+
+    mistake: str = ""
+
+    def output_shape(self, shape):
+        return (*shape[:-1], 9) if self.mistake == "shape" else shape
+
+    def parameters(self, shape):
+        return {"a": Parameter(shape[-1:], 1.0), "b": Parameter(shape[-1:], 0.0)}
+
+    def record(self, tape, x, p, g):
+        y = tape(np.multiply, x, x, tape.output(x.shape))
+        tape(np.multiply, y, p.a, y)
+        tape(np.add, y, p.b, y)
+
+        def backward(dy, needs_dx=True):
+            product = tape(np.multiply, dy, x, tape.scratch(x.shape))
+            if self.mistake != "unwritten":
+                tape(lambda v, out: np.sum(v, 0, out=out), dy, g.b)
+            square = tape(np.multiply, product, x, tape.scratch(x.shape))
+            tape(lambda v, out: np.sum(v, 0, out=out), square, g.a)
+            if self.mistake == "one number":
+                tape(np.add, g.a[2:3], 0.25, g.a[2:3])
+            dx = tape(np.multiply, product, p.a, tape.output(x.shape))
+            return tape(np.multiply, dx, 2.5 if self.mistake == "factor" else 2, dx)
+
+        return y, backward
+
+
+def test_what_is_right_passes():
+    assert check_gradients(Quadratic(), (5,)) is None
+
+
+NUMBER = r"(-?[\d.]+(?:e-?\d+)?|nan)"
+
+
+def message_of(mistake):
+    with pytest.raises(AssertionError) as caught:
+        check_gradients(Quadratic(mistake), (5,))
+    return str(caught.value)
+
+
+def values_in(line):
+    found = re.search(rf"gives {NUMBER}, the central difference is {NUMBER} \((\d+) of (\d+)", line)
+    return [float(value) for value in found.groups()]
+
+
+def test_one_wrong_number_is_named_with_its_place_and_the_two_values():
+    message = message_of("one number")
+    head, line = message.splitlines()
+    assert head == "Quadratic('one number') on (5,) has wrong gradients:"
+    assert line.startswith("a[2]: backward gives ")
+    given, expected, wrong, size = values_in(line)
+    assert given - expected == pytest.approx(0.25, abs=1e-6)
+    assert (wrong, size) == (1, 5)
+
+
+def test_the_input_is_named_where_its_gradient_is_wrong():
+    _, line = message_of("factor").splitlines()
+    assert re.match(r"input\[\d, \d\]: ", line)
+    given, expected, wrong, size = values_in(line)
+    assert given / expected == pytest.approx(1.25, rel=1e-6)
+    assert (wrong, size) == (15, 15)
+
+
+def test_a_gradient_that_is_not_written_is_found():
+    _, line = message_of("unwritten").splitlines()
+    assert line.startswith("b[0]: backward gives nan")
+    assert values_in(line)[2:] == [5, 5]
+
+
+def test_a_shape_that_is_not_the_promised_one_is_found():
+    assert "returns an output of shape (5,), and its output_shape says (9,)" in message_of("shape")
+
+
+@description
+class Stale(Layer):
+    """Reads a buffer before it is written."""
+
+    def record(self, tape, x, p, g):
+        y = tape(np.add, x, tape.scratch(x.shape), tape.output(x.shape))
+        return y, lambda dy, needs_dx=True: dy
+
+
+def test_a_layer_that_reads_what_it_has_not_written_is_found():
+    with pytest.raises(AssertionError, match=r"input\[.*central difference is nan"):
+        check_gradients(Stale(), (2, 3, 1))
+
+
+def test_a_random_layer_gets_the_same_numbers_each_time():
+    check_gradients(Dropout(0.5), (4, 4, 2), seed=3)
+
+
+def test_what_is_no_layer_is_told_so():
+    with pytest.raises(TypeError, match=r"Dense is a class: pass an object"):
+        check_gradients(Dense, (3,))
+    with pytest.raises(TypeError, match=r"layer must be a layer, got LogLoss\(\)"):
+        check_gradients(LogLoss(), (3,))
+    with pytest.raises(ValueError, match="filters must be"):
+        check_gradients(Conv2D(0), (3, 3, 1))
+    with pytest.raises(ValueError, match="needs a flat input"):
+        check_gradients(Dense(3), (3, 3, 1))
