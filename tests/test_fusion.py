@@ -10,12 +10,16 @@ from skcnn.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalMaxPool2D,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    SeparableConv2D,
 )
 from skcnn.losses import LogLoss
 from skcnn.network import Network
@@ -72,6 +76,8 @@ def gradients(network, steps, monkeypatch):
         [Conv2D(6), BatchNorm(), MaxPool2D(3, strides=2), Conv2D(20), BatchNorm(), ReLU(), MaxPool2D(), Flatten()],
         [BatchNorm(), MaxPool2D(strides=1), ReLU(), Conv2D(18), BatchNorm(), ReLU(), GlobalMaxPool2D()],
         [Conv2D(4, padding="valid"), LeakyReLU(), MaxPool2D(), Flatten(), Dense(5), BatchNorm(), ReLU()],
+        [SeparableConv2D(4), BatchNorm(), ReLU(), DepthwiseConv2D(depth_multiplier=2), ReLU(), MaxPool2D(), Flatten()],
+        [Conv2D(4), GroupNorm(2), ReLU(), Conv2D(18, padding=1), LayerNorm(), ReLU(), MaxPool2D(), Flatten()],
         [Conv2D(4), MaxPool2D(), ReLU(), Dropout(0.3), MaxPool2D(), ReLU(), Flatten()],
     ],
     ids=repr,
@@ -85,7 +91,7 @@ def test_fused_training_equals_the_plain_one(layers, monkeypatch):
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
-@pytest.mark.parametrize("front", [Conv2D(5), Dense(5)])
+@pytest.mark.parametrize("front", [Conv2D(5), Dense(5), DepthwiseConv2D(depth_multiplier=2), SeparableConv2D(5)])
 def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_bias):
     flat = isinstance(front, Dense)
     layers = [*([Flatten()] if flat else []), front.replaced(use_bias=use_bias), BatchNorm()]
@@ -97,8 +103,11 @@ def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_b
     p = network.bind(weights, state)
     steps, folded = fold(network.lowered, p)
     name = network.names[1 if flat else 0]
+    key = "pointwise_kernel" if isinstance(front, SeparableConv2D) else "kernel"
     scale = p["batchnorm1"].scale / np.sqrt(p["batchnorm1"].running_variance + 1e-5)
-    np.testing.assert_allclose(folded[name].kernel, p[name].kernel * scale)
+    np.testing.assert_allclose(vars(folded[name])[key], vars(p[name])[key] * scale)
+    for other in set(front.parameters((4, 4, 2))) - {key, "bias"}:
+        assert vars(folded[name])[other] is vars(p[name])[other]
     bias = getattr(p[name], "bias", 0) - p["batchnorm1"].running_mean
     np.testing.assert_allclose(folded[name].bias, bias * scale + p["batchnorm1"].offset)
     assert folded["output"] is p["output"]

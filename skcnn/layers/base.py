@@ -42,6 +42,10 @@ class Layer(Description):
         """The layers that compute this one, each a step of its own that fusion can move."""
         return (self,)
 
+    def scalable(self) -> str | None:
+        """The parameter, output channels last, that scales the output before its bias: batch norm folds into it."""
+        return None
+
     def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
         """The border of zeros that it wants around ``rows`` images, ((top, bottom), (left, right)); None for none."""
         return None
