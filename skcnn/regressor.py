@@ -154,7 +154,12 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     `sklearn.compose.TransformedTargetRegressor`, if theirs is very different.
 
     A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
-    after `partial_fit` and with `warm_start`.
+    after `partial_fit` and with `warm_start`; so are the weights behind an `average`.
+
+    With `average`, the mean of the first t steps weighs the weights of step s by ``average ** (t - s)``, divided by the
+    sum of these numbers: initial weights are not in it. It is what `parameters_` holds, what is validated and what
+    predicts; the running statistics of batch normalization are those of the training, and training losses are measured
+    on the weights themselves.
 
     Examples
     --------

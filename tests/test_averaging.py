@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 import skcnn.update
-from skcnn import CNNClassifier
+from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import description
 from skcnn.optimizers import SGD
-from skcnn.schedules import Schedule
+from skcnn.schedules import Adaptive, Schedule
 
 DECAY = 0.7
 
@@ -156,3 +156,15 @@ def test_a_decay_from_a_grid_of_numpy_is_a_decay(digits):
             warnings.simplefilter("error")
             fitted = small(average=average, clip_norm=np.float32(1.0), max_iter=1).fit(*digits)
         assert fitted.parameters_["conv1.kernel"].dtype == np.float64
+
+
+def test_a_regressor_averages_clips_and_adapts_too(digits):
+    X, target = digits[0], digits[0].mean(axis=(1, 2))
+    params = {"average": DECAY, "clip_norm": 0.5, "schedule": Adaptive(patience=0, tol=0.1), "optimizer": "adamw"}
+    whole, parts = (CNNRegressor((4,), hidden_layer_sizes=(8,), random_state=0, **params) for _ in range(2))
+    whole.set_params(max_iter=4).fit(X, target)
+    for _ in range(4):
+        parts = pickle.loads(pickle.dumps(parts.partial_fit(X, target)))
+    assert_array_equal(vector(parts), vector(whole))
+    assert parts.history_["learning_rate"] == whole.history_["learning_rate"]
+    assert not np.array_equal(vector(whole), vector(whole.set_params(average=False).fit(X, target)))
