@@ -17,6 +17,7 @@ from skcnn.layers import (
     Activation,
     Conv2D,
     Dense,
+    Flatten,
     HardSigmoid,
     HardSwish,
     LeakyReLU,
@@ -29,6 +30,7 @@ from skcnn.layers import (
     Softplus,
     Tanh,
 )
+from skcnn.optimizers import SGD
 from skcnn.testing import LayerRun, run
 
 
@@ -238,3 +240,34 @@ def test_equals_pytorch(layer):
     np.testing.assert_allclose(dx, theirs.grad.numpy().transpose(0, 2, 3, 1), rtol=rtol, atol=1e-12)
     if g:
         np.testing.assert_allclose(g["slope"], module.weight.grad.numpy(), rtol=1e-10)
+
+
+def moved(layer, channels, dtype, steps=3):
+    """All weights after some steps of a network in which the layer stands between convolutions, and before them."""
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(20, 9, 8, 3)), np.arange(20) % 3
+    layers = [Conv2D(channels), layer, Conv2D(channels), layer, Conv2D(2), layer, Flatten()]
+    options = {"optimizer": SGD(momentum=0.0, nesterov=False), "alpha": 0.0, "batch_size": 20, "shuffle": False}
+    model = CNNClassifier(layers=layers, learning_rate=0.05, warm_start=True, random_state=0, dtype=dtype, **options)
+    found = []
+    for epochs, rate in ((2, 0.05), (steps, 0.05), (1, 1e-6), (1, 1e-6)):
+        model.set_params(max_iter=epochs, learning_rate=rate).fit(X, y)
+        found.append((np.concatenate([value.ravel() for value in model.parameters_.values()]), model.loss_))
+    return found
+
+
+@every
+@pytest.mark.parametrize("channels", [4, 17])
+def test_gradients_between_convolutions_equal_what_a_small_step_gains(layer, channels):
+    _, (before, _), (after, start), (_, end) = moved(layer, channels, "float64")
+    gradient = (before - after) / 1e-6
+    assert (start - end) / 1e-6 == pytest.approx(gradient @ gradient, rel=1e-3)
+
+
+@every
+def test_between_convolutions_by_winograd_it_reads_and_writes_images_with_borders(layer):
+    """See `Tape.output` and `Tape.without_gaps`: in single precision only, and so compared with double precision."""
+    single, double = (moved(layer, 17, dtype)[:2] for dtype in ("float32", "float64"))
+    step = double[1][0] - double[0][0]
+    # Where a number is next to 0, single precision may decide otherwise on which side of a corner it is.
+    np.testing.assert_allclose(single[1][0] - single[0][0], step, atol=1e-2 * np.abs(step).max())

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skcnn import CNNClassifier
+from skcnn import CNNClassifier, CNNRegressor
 
 # It compares float64 results at a relative 1e-7, which is the precision of one float32 number.
 FLOAT32_REASONS = {
@@ -24,6 +24,11 @@ FLOAT32_REASONS = {
 
 @parametrize_with_checks([CNNClassifier()])
 def test_every_check_passes(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([CNNClassifier(loss="hinge"), CNNRegressor(loss="quantile")])
+def test_every_check_passes_without_probabilities_and_without_a_mean(estimator, check):
     check(estimator)
 
 

@@ -19,9 +19,8 @@ from sklearn.metrics import (
 )
 
 import skcnn.losses
-from skcnn import CNNClassifier
+from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import registered
-from skcnn.estimators import BaseCNN
 from skcnn.layers import Flatten
 from skcnn.losses import (
     AbsoluteError,
@@ -39,7 +38,6 @@ from skcnn.losses import (
 )
 from skcnn.tape import Batch, Tape
 from skcnn.testing import directional
-from skcnn.validation import check_images_and_targets
 
 losses = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 TARGETS = {
@@ -297,6 +295,19 @@ def test_base_scores_are_the_textbook_ones():
     assert Hinge().base_score(np.array([0, 1, 2]), weights) == 0
 
 
+def test_quantiles_do_not_hang_on_the_scale_of_the_weights():
+    """Where the share is reached exactly, rounding must not decide between two neighbours."""
+    rng = np.random.default_rng(16)
+    for _ in range(200):
+        n = int(rng.integers(2, 12))
+        y, w = rng.normal(size=(n, 1)), rng.integers(1, 4, n).astype(float)
+        expected = np.quantile(np.repeat(y, w.astype(int), axis=0), 0.5, axis=0, method="inverted_cdf")
+        for scale in (1.0, 1 / 3, 1 / w.mean(), 0.1):
+            np.testing.assert_array_equal(AbsoluteError().base_score(y, w * scale), expected)
+    aside = np.array([[-9.0], [1.0], [2.0], [9.0]])
+    assert AbsoluteError().base_score(aside, np.array([0.0, 1.0, 1.0, 0.0])) == 1
+
+
 def test_poisson_needs_counts():
     Poisson().check_target(np.array([[0.0], [2.0]]))
     with pytest.raises(ValueError, match=r"loss=Poisson\(\) needs targets of 0 or more, but y has -1.0"):
@@ -364,6 +375,8 @@ def test_a_loss_for_the_other_task_is_refused(digits):
     words = "loss='huber' is a loss for regression, not for classification. Those for classification: 'focal', 'hinge',"
     with pytest.raises(ValueError, match=words):
         CNNClassifier(loss="huber").fit(*digits)
+    with pytest.raises(ValueError, match="loss='log_loss' is a loss for classification, not for regression"):
+        CNNRegressor(loss="log_loss").fit(*digits)
 
 
 # -- in an estimator
@@ -413,46 +426,46 @@ def test_focal_loss_and_weights_of_classes_raise_the_recall_of_the_rare_one(digi
     assert found[0] < found[1]
 
 
-class Regressor(BaseCNN):
-    """As little as an estimator for regression needs."""
-
-    _task = "regression"
-    __init__ = CNNClassifier.__init__
-    get_params, _validate_params = CNNClassifier.get_params, BaseCNN._validate_params
-
-    def fit(self, X, y, sample_weight=None):
-        images, y = check_images_and_targets(self, X, y, reset=True)
-        return self._train(images, y, np.ones(len(y)), None, resume=False, partial=False)
-
-    def predict(self, X):
-        return self._loss().predict(self._raw(X))
-
-    def _encode(self, y, name="y"):
-        return y.astype(np.float64).reshape(len(y), -1)
-
-    def _outputs(self, targets):
-        return targets.shape[1]
-
-
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", Huber(0.5), "quantile", "poisson"], ids=repr)
 def test_every_loss_learns_numbers(loss):
     rng = np.random.default_rng(12)
     X = rng.uniform(size=(200, 6, 6))
     y = 100 + 10 * np.column_stack([X[:, :3].sum(axis=(1, 2)), X[:, 3:].sum(axis=(1, 2))])
     options = {"conv_filters": (), "hidden_layer_sizes": (), "batch_size": 20, "random_state": 0}
-    unlearnt = Regressor(loss=loss, max_iter=1, learning_rate=0.0, **options).fit(X, y)
+    unlearnt = CNNRegressor(loss=loss, max_iter=1, learning_rate=0.0, **options).fit(X, y)
     start = resolve_loss(loss, "regression").base_score(y, np.ones(200))
     np.testing.assert_allclose(unlearnt._raw(X), np.tile(start, (200, 1)), rtol=1e-12)
     rate = 2e-3 if loss == "poisson" else 0.5
-    fitted = Regressor(loss=loss, max_iter=60, learning_rate=rate, **options).fit(X, y)
+    fitted = CNNRegressor(loss=loss, max_iter=60, learning_rate=rate, **options).fit(X, y)
     assert r2_score(y, fitted.predict(X)) > 0.9
     assert fitted.loss_ < unlearnt.loss_
+    assert fitted.predict(X).dtype == np.float64
+
+
+def test_a_share_of_the_targets_lies_below_a_quantile():
+    rng = np.random.default_rng(14)
+    X = rng.uniform(size=(400, 4, 4))
+    y = X.sum(axis=(1, 2)) + rng.exponential(2.0, 400)
+    options = {"conv_filters": (), "hidden_layer_sizes": (), "max_iter": 60, "learning_rate": 0.02, "random_state": 0}
+    for share in (0.1, 0.5, 0.9):
+        fitted = CNNRegressor(loss=Quantile(share), **options).fit(X, y)
+        assert np.mean(y < fitted.predict(X)) == pytest.approx(share, abs=0.04)
+
+
+def test_sample_weights_are_repetitions():
+    rng = np.random.default_rng(15)
+    X, y, w = rng.uniform(size=(20, 4, 4)), rng.uniform(1, 5, (20, 2)), rng.integers(1, 4, 20)
+    options = {"conv_filters": (), "hidden_layer_sizes": (3,), "max_iter": 5, "batch_size": 100, "random_state": 0}
+    for name in ("squared_error", "absolute_error", "huber", "quantile", "poisson"):
+        weighted = CNNRegressor(loss=name, **options).fit(X, y, sample_weight=w)
+        repeated = CNNRegressor(loss=name, **options).fit(np.repeat(X, w, axis=0), np.repeat(y, w, axis=0))
+        np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-9)
 
 
 def test_poisson_regression_refuses_negative_numbers(digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"loss='?Poisson\(\)'? needs targets of 0 or more, but y has -3"):
-        Regressor(loss="poisson", layers=[Flatten()]).fit(X, y - 3.0)
+        CNNRegressor(loss="poisson", layers=[Flatten()]).fit(X, y - 3.0)
 
 
 # -- PyTorch
