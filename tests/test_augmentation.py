@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ from skcnn.functional.warp import affine, as_dtype, translate
 from skcnn.layers import Conv2D, Dropout, Flatten, ReLU
 
 augmentations = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=repr)
+DOCS = Path(__file__).parents[1] / "docs"
 DTYPES = ["u1", "?", "i2", ">i4", "i8", "f2", "f4", ">f4", "f8"]
 FILLS = [0.0, 7.0, "nearest", "reflect"]
 SCIPY = {"nearest": "nearest", "reflect": "reflect"}  # numbers: "grid-constant", which interpolates to the outside
@@ -595,3 +598,17 @@ def test_nested_names_reach_one_augmentation_and_those_of_a_list():
 def test_a_class_in_place_of_an_object_is_told_so(digits, augmentation):
     with pytest.raises(TypeError, match=r"RandomFlip is a class: pass an object, RandomFlip\(...\)"):
         small(augmentation=augmentation).fit(*digits)
+
+
+# -- the documentation
+
+
+def test_the_page_and_its_picture_show_every_augmentation():
+    pytest.importorskip("matplotlib")
+    figures = runpy.run_path(DOCS / "figures_augmentation.py")
+    drawn = {type(member) for members in figures["PHOTOS"] for member in members}
+    page = (DOCS / "augmentation.md").read_text(encoding="utf-8")
+    for cls in {type(augmentation) for augmentation in AUGMENTATIONS}:
+        assert cls in drawn
+        fields = ", ".join(f"{field}={value!r}" for field, value in cls().get_params().items())
+        assert f'| `{cls.__name__}({fields})` | `"{cls.name}"` |'.replace("'mean'", '"mean"') in page
