@@ -196,6 +196,13 @@ def test_whole_shifts_of_the_plane_are_those_by_pixels():
     assert_array_equal(moved, translate(images, np.full(6, 2), np.full(6, -3), 5.0))
 
 
+def test_a_batch_is_bent_in_parts_as_in_one(monkeypatch):
+    images, augmentation = photos(n=11), RandomAffine(30, shear=20)
+    whole = augmentation.augment(images, rng())
+    monkeypatch.setattr("skcnn.functional.warp.PIXELS", 4 * 9 * 7)
+    assert_array_equal(augmentation.augment(images, rng()), whole)
+
+
 def test_zoom_enlarges():
     images = np.zeros((1, 9, 9, 1))
     images[0, 4, 2:7] = 1.0  # a line of 5 pixels

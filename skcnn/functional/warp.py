@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .elementwise import Array
 
+PIXELS = 1 << 16  # that are bent at a time: for each there are some 100 bytes of positions and weights
 PADDING = {"nearest": "edge", "reflect": "symmetric"}  # names of scipy.ndimage -> those of np.pad
 
 
@@ -51,6 +52,15 @@ def affine(images: Array, maps: Array, fill: float | str) -> Array:
     ``maps`` (n, 2, 3) say where the pixel of the result at (row, column) comes from, both measured from the centre:
     maps[i] @ (row, column, 1). Numbers outside the image are ``fill``, as for `pad`.
     """
+    n, h, w, _ = images.shape
+    rows = max(1, PIXELS // (h * w))
+    if n <= rows:
+        return _affine(images, maps, fill)
+    parts = [slice(start, start + rows) for start in range(0, n, rows)]
+    return np.concatenate([_affine(images[part], maps[part], fill) for part in parts])
+
+
+def _affine(images: Array, maps: Array, fill: float | str) -> Array:
     n, h, w, c = images.shape
     kind = working_dtype(images.dtype)
     framed = images if isinstance(fill, str) else pad(images, 1, 1, fill)

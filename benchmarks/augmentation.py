@@ -1,0 +1,86 @@
+"""What augmenting a batch costs beside training on it: the network N2, 64 images of 32 x 32 x 3.
+
+    python benchmarks/augmentation.py [--threads 2] [--rounds 10]
+
+Each augmentation loads batches with the engine, on the threads that would train on them; the cost of loading them as
+they are is in all figures. Training and the augmentations take turns, and the medians are printed. The machine must be
+otherwise idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from itertools import cycle
+from statistics import median
+from typing import Any
+
+import numpy as np
+from contenders import STEP_IMAGES, _skcnn_classifier, _skcnn_model, batches, random_images, skcnn_step, timed
+from networks import NETWORKS
+from threadpoolctl import threadpool_limits
+
+from skcnn.augmentation import Augmentation, ColorJitter, Cutout, RandomCrop, RandomFlip
+from skcnn.description import registered
+from skcnn.functional.elementwise import ufunc_settings
+from skcnn.parallel import Team, one_blas_thread, thread_count
+from skcnn.training import Data, Passes, Progress
+
+NET, BATCH = "N2", 64
+TURN = 5  # repetitions of each contender in a round
+USUAL = (RandomCrop(), RandomFlip(), ColorJitter(), Cutout(0.5))  # what colour images are often trained with
+
+
+def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[[int], list[float]]:
+    """Loads batches of images, augmented."""
+    network = NETWORKS[NET]
+    model = _skcnn_model(network)
+    recipe = _skcnn_classifier(network).set_params(augmentation=list(members) or None)._recipe()
+    slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
+    data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
+    passes = Passes(model, data, recipe, Progress(0, slots))
+    recorded, rows = passes.of(BATCH), batches(BATCH)
+    rngs = cycle([[np.random.default_rng([i, shard]) for shard in range(passes.shards)] for i in range(8)])
+
+    def measure(repetitions: int) -> list[float]:
+        threads = thread_count(None)
+        with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
+            if not members:
+                return timed(lambda: recorded.load(data, next(rows)), repetitions)
+            return timed(
+                lambda: recorded.load_augmented(data, next(rows), recipe.augmentation, next(rngs), team), repetitions
+            )
+
+    return measure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=10)
+    arguments = parser.parse_args()
+
+    images, y = random_images(NETWORKS[NET], STEP_IMAGES)
+    pixels = np.clip(images * 60 + 128, 0, 255).astype(np.uint8)
+    inside = {name: cls() for name, cls in registered(Augmentation).items() if cls.__module__ == "skcnn.augmentation"}
+    lists = {"none": (), **{name: (member,) for name, member in inside.items()}, "crop, flip, jitter, cutout": USUAL}
+    with threadpool_limits(arguments.threads):
+        step = skcnn_step(NETWORKS[NET], BATCH)
+        contenders = {name: [loading(members, x, y) for x in (pixels, images)] for name, members in lists.items()}
+        seconds: dict[str, list[list[float]]] = {name: [[], []] for name in contenders}
+        steps: list[float] = []
+        for _ in range(arguments.rounds):
+            steps += step(TURN)
+            for name, kinds in contenders.items():
+                for found, measure in zip(seconds[name], kinds, strict=True):
+                    found += measure(TURN)
+    training = median(steps) * 1000
+    print(f"a training step of {NET} on {BATCH} images: {training:.2f} ms, {arguments.threads} threads")
+    print(f"{'augmentation, ms (share of the step)':40} {'uint8':>16} {'float32':>16}")
+    for name, found in seconds.items():
+        cells = [f"{median(kind) * 1000:.2f} ({median(kind) * 1000 / training:4.0%})" for kind in found]
+        print(f"{name:40} {cells[0]:>16} {cells[1]:>16}")
+
+
+if __name__ == "__main__":
+    main()
