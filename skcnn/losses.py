@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -18,6 +18,8 @@ class Loss(Description):
     A target is a vector of class numbers (n,), of which exactly one is right in each row, or a matrix (n, k) of zeros
     and ones, one for each label.
     """
+
+    task: ClassVar[str] = "classification"  # or "regression"
 
     def record(self, tape: Any, raw: Array, target: Array) -> tuple[Array, Array]:
         """Record the loss of raw predictions (n, k).
@@ -97,22 +99,23 @@ class LogLoss(Loss):
         return softmax(z, axis=1) if exclusive else expit(z)
 
 
-class MixedClasses(NamedTuple):
-    """Two class numbers for each row, and how much the first one counts."""
+class MixedTargets(NamedTuple):
+    """Two targets for each row, and how much the first one counts."""
 
-    first: Array  # (n,)
-    second: Array  # (n,)
+    first: Array  # (n,) or (n, k)
+    second: Array  # alike
     share: Array  # (n,), from 0 to 1
 
 
-def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedClasses) -> tuple[Array, Array]:
-    """As `Loss.record`; for mixed classes, share * loss(first) + (1 - share) * loss(second).
+def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedTargets) -> tuple[Array, Array]:
+    """As `Loss.record`; for mixed targets, share * loss(first) + (1 - share) * loss(second).
 
-    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target.
+    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target; others, as those of
+    margins, would make nonsense of half a class.
     """
-    if not isinstance(target, MixedClasses):
+    if not isinstance(target, MixedTargets):
         return loss.record(tape, raw, target)
-    recorded, others = (loss.record(tape, raw, classes) for classes in (target.first, target.second))
+    recorded, others = (loss.record(tape, raw, one) for one in (target.first, target.second))
     for mixed, other in zip(recorded, others, strict=True):
         share = target.share if mixed.ndim == 1 else target.share[:, None]
         tape(np.subtract, mixed, other, mixed)
