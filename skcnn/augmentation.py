@@ -594,9 +594,9 @@ class MixUp(Mixing):
     Notes
     -----
     y = s x1 + (1 - s) x2, with the target s t1 + (1 - s) t2. H. Zhang, M. Cisse, Y. Dauphin and D. Lopez-Paz, "mixup:
-    beyond empirical risk minimization", ICLR 2018. Here each image has a share of its own. For classes the loss is
-    s times that of the first class plus 1 - s times that of the second, which for `LogLoss` is the same; rows weigh
-    s w1 + (1 - s) w2.
+    beyond empirical risk minimization", ICLR 2018. Here each image has a share of its own. For classification the
+    loss is s times that for the first target plus 1 - s times that for the second, which for `LogLoss` is the same;
+    rows weigh s w1 + (1 - s) w2.
 
     Examples
     --------

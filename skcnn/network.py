@@ -16,7 +16,7 @@ from .fusion import Step, fold, fuse
 from .initializers import Initializer, Zeros
 from .layers.base import Layer, Shape, ShapeError
 from .layers.dense import Dense
-from .losses import Loss, MixedClasses, record_loss
+from .losses import Loss, MixedTargets, record_loss
 from .parameters import Layout, Parameter
 from .scaling import Scaling
 from .tape import Tape
@@ -117,7 +117,7 @@ class Network:
         self,
         tape: Tape,
         x: Array,
-        target: Array | MixedClasses,
+        target: Array | MixedTargets,
         row_weights: Array,
         p: Any,
         g: Any,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .augmentation import Augmentation, Mixing, augmented
 from .functional.elementwise import Array, reshape, ufunc_settings
-from .losses import Loss, MixedClasses
+from .losses import Loss, MixedTargets
 from .network import Network
 from .optimizers import Optimizer
 from .parallel import Team, one_blas_thread, thread_count
@@ -332,9 +332,9 @@ class Passes:
                 tape.input((size,), np.float64),
                 tape.input((1,), np.float64),
             )
-            if shard.target.ndim == 1 and any(isinstance(a, Mixing) for a in recipe.augmentation):
-                second, share = tape.input((size,), shard.target.dtype), tape.input((size,), np.float64)
-                shard.mixed = MixedClasses(shard.target, second, share)
+            if recipe.loss.task == "classification" and any(isinstance(a, Mixing) for a in recipe.augmentation):
+                second = tape.input(shard.target.shape, shard.target.dtype)
+                shard.mixed = MixedTargets(shard.target, second, tape.input((size,), np.float64))
             target = shard.mixed or shard.target
             g = network.bind(self._gradients[number])
             network.record_training(tape, shard.x, target, shard.weight, p, g, recipe.loss, shard.total)
@@ -366,7 +366,7 @@ class _Shard:
     target: Array
     weight: Array
     total: Array
-    mixed: MixedClasses | None = None  # the targets, where classes are mixed
+    mixed: MixedTargets | None = None  # the targets, where classes are mixed: numbers are, by themselves
 
     def load_augmented(
         self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
@@ -410,7 +410,7 @@ class Pass:
         data: Data,
         used: Array,
         augmentations: tuple[Augmentation, ...],
-        rngs: Sequence[np.random.Generator],
+        rngs: list[np.random.Generator],
         team: Team,
     ) -> None:
         """Copy a batch in, augmented on the threads that will train on it."""

@@ -37,6 +37,8 @@ from skcnn.augmentation import (
 from skcnn.description import description, registered
 from skcnn.functional.warp import affine, as_dtype, translate
 from skcnn.layers import Conv2D, Dropout, Flatten, ReLU
+from skcnn.losses import Loss
+from skcnn.training import Data, _Shard
 
 augmentations = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=repr)
 DOCS = Path(__file__).parents[1] / "docs"
@@ -572,6 +574,48 @@ def test_training_on_mixed_images_lowers_their_loss(digits, kind):
         model = small(augmentation=augmentation, max_iter=15, learning_rate=0.01, batch_size=40).fit(X, y)
         assert model.loss_ < 0.8 * model.loss_curve_[0]
         assert model.score(X, y) > 0.5  # of labels, all of a row must be right
+
+
+def test_targets_of_a_regression_are_mixed_themselves():
+    """A shard without room for second targets, as for losses of numbers."""
+    images, numbers, w = rng().normal(size=(6, 3, 4, 2)), rng(1).normal(size=(6, 2)), rng(2).uniform(1, 2, 6)
+    shard = _Shard(None, np.empty((4, 3, 4, 2)), np.empty((4, 2)), np.empty(4), np.empty(1))
+    rows = np.array([5, 0, 2, 3])
+    shard.load_augmented(Data(images, np.arange(6), numbers, w), rows, (FixedMix(),), rng())
+    share, partner = np.linspace(0.1, 1, 4), np.array([1, 2, 3, 0])
+    assert_allclose(shard.x, blend(images[rows], partner, share))
+    own, other = share * w[rows], (1 - share) * w[rows][partner]
+    assert_allclose(shard.weight, own + other)
+    products = own[:, None] * numbers[rows] + other[:, None] * numbers[rows][partner]
+    assert_allclose(shard.weight[:, None] * shard.target, products)
+
+
+@description
+class SquaredMargin(Loss):
+    """Squared distance from -1 or 1: not linear in the label, so that a mixed label would not do."""
+
+    def record(self, tape, raw, target):
+        values, gradient = tape.scratch((len(raw),), np.float64), tape.scratch(raw.shape, np.float64)
+
+        def margins(raw, target, values, gradient):
+            signs = 2 * target - 1
+            missing = np.maximum(0, 1 - signs * raw)
+            np.sum(missing**2, axis=1, out=values)
+            gradient[...] = -2 * signs * missing
+
+        tape(margins, raw, target, values, gradient)
+        return values, gradient
+
+
+def test_labels_are_not_mixed_but_their_losses(digits):
+    X, y = digits[0][:20].astype(np.float64), digits[1][:20] % 2
+    model = small(loss=SquaredMargin(), augmentation=FixedMix(), alpha=0, learning_rate=0.05, shuffle=False)
+    first = clone(model).set_params(max_iter=1).fit(X, y)
+    partner, share = np.roll(np.arange(20), -1), np.linspace(0.1, 1, 20)
+    raw = first.decision_function(blend(X, partner, share))
+    losses = [np.maximum(0, 1 - (2 * t - 1) * raw) ** 2 for t in (y, y[partner])]
+    expected = np.mean(share * losses[0] + (1 - share) * losses[1])
+    assert model.set_params(max_iter=2).fit(X, y).loss_curve_[1] == pytest.approx(expected, rel=1e-9)
 
 
 def test_shards_of_a_batch_mix_among_themselves(monkeypatch):

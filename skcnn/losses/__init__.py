@@ -1,6 +1,6 @@
 """Losses: what training minimizes, from raw predictions and targets."""
 
-from .base import Loss, MixedClasses, mean_loss, record_loss, resolve_loss
+from .base import Loss, MixedTargets, mean_loss, record_loss, resolve_loss
 from .classification import Focal, Hinge, LogLoss, SquaredHinge
 from .regression import AbsoluteError, Huber, Poisson, Quantile, SquaredError
 
@@ -11,7 +11,7 @@ __all__ = [
     "Huber",
     "LogLoss",
     "Loss",
-    "MixedClasses",
+    "MixedTargets",
     "Poisson",
     "Quantile",
     "SquaredError",

@@ -66,22 +66,23 @@ def resolve_loss(value: object, task: str) -> Loss:
     return loss
 
 
-class MixedClasses(NamedTuple):
-    """Two class numbers for each row, and how much the first one counts."""
+class MixedTargets(NamedTuple):
+    """Two targets for each row, and how much the first one counts."""
 
-    first: Array  # (n,)
-    second: Array  # (n,)
+    first: Array  # (n,) or (n, k)
+    second: Array  # alike
     share: Array  # (n,), from 0 to 1
 
 
-def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedClasses) -> tuple[Array, Array]:
-    """As `Loss.record`; for mixed classes, share * loss(first) + (1 - share) * loss(second).
+def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedTargets) -> tuple[Array, Array]:
+    """As `Loss.record`; for mixed targets, share * loss(first) + (1 - share) * loss(second).
 
-    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target.
+    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target; others, as those of
+    margins, would make nonsense of half a class.
     """
-    if not isinstance(target, MixedClasses):
+    if not isinstance(target, MixedTargets):
         return loss.record(tape, raw, target)
-    recorded, others = (loss.record(tape, raw, classes) for classes in (target.first, target.second))
+    recorded, others = (loss.record(tape, raw, one) for one in (target.first, target.second))
     for mixed, other in zip(recorded, others, strict=True):
         share = target.share if mixed.ndim == 1 else target.share[:, None]
         tape(np.subtract, mixed, other, mixed)
