@@ -23,9 +23,9 @@ from .layers.conv import Conv2D
 from .layers.dense import Dense
 from .layers.normalization import BatchNorm, Moments
 from .layers.pooling import GlobalMaxPool2D, MaxPool2D
+from .layers.sequence import Step
 from .parameters import Parameter
 
-Step = tuple[str, Layer]
 Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 

@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 
 from .description import Description, resolve
 from .layers import Activation
+from .layers.sequence import layer_names
 from .losses import Loss
-from .network import layer_names
 from .optimizers import Optimizer
 from .schedules import Schedule
 
