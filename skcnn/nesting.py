@@ -11,7 +11,7 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 
 from .description import Description, resolve
-from .layers import Activation
+from .layers import Activation, Layer
 from .layers.sequence import layer_names
 from .losses import Loss
 from .optimizers import Optimizer
@@ -44,8 +44,7 @@ class NestedParameters(BaseEstimator):
         params = super().get_params(deep=deep)
         if deep and isinstance(params["layers"], (list, tuple)):
             for name, layer in zip(layer_names(params["layers"]), params["layers"], strict=True):
-                if isinstance(layer, Description):
-                    params |= {f"layers__{name}__{field}": value for field, value in layer.get_params().items()}
+                params |= _fields(f"layers__{name}", layer)
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -97,12 +96,35 @@ class NestedParameters(BaseEstimator):
         return type(self.layers)([*self.layers[:position], layer, *self.layers[position + 1 :]])
 
 
+def _fields(prefix: str, layer: Any) -> dict[str, Any]:
+    """The nested parameters of a layer, and of those that it holds."""
+    if not isinstance(layer, Description):
+        return {}
+    found = {f"{prefix}__{field}": value for field, value in layer.get_params().items()}
+    for name, inner in _inner(layer).items():
+        found |= _fields(f"{prefix}__{name}", inner)
+    return found
+
+
+def _inner(held: Description) -> dict[str, Any]:
+    """Name, as it stands in nested names -> layer, of the layers that another one holds."""
+    return {name.replace(".", "__"): layer for name, layer in held.inner().items()} if isinstance(held, Layer) else {}
+
+
 def _replaced(held: Description, path: str, value: Any) -> Description:
-    """A description with one field set, or a field of a field."""
+    """A description with one field set, or a field of a field, or a layer that it holds."""
+    inside = _inner(held)
+    for number, (name, layer) in enumerate(inside.items()):
+        if path == name or path.startswith(f"{name}__"):
+            assert isinstance(held, Layer)
+            changed: Any = value if path == name else _replaced(layer, path[len(name) + 2 :], value)
+            return held.with_inner(list(held.inner())[number], changed)
     field, _, deeper = path.partition("__")
     if not deeper:
         return held.replaced(**{field: value})
     inner = held.get_params().get(field)
+    if inside and field not in held.get_params():
+        raise ValueError(f"{type(held).__name__} has no layer {field!r}. Its layers are: {', '.join(inside)}.")
     if not isinstance(inner, Description):
         raise ValueError(f"{type(held).__name__} has no parameter {path!r}: its {field} is {inner!r}.")
     return held.replaced(**{field: _replaced(inner, deeper, value)})

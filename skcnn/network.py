@@ -15,7 +15,7 @@ from .fusion import fold, fuse
 from .initializers import Initializer, Zeros
 from .layers.base import Layer, Shape, ShapeError
 from .layers.dense import Dense
-from .layers.sequence import Step, check_layers, infer_shapes, layer_names, lowered_steps, record_steps
+from .layers.sequence import Step, check_layers, flattened, infer_shapes, layer_names, lowered_steps, record_steps
 from .losses import Loss
 from .parameters import Layout, Parameter
 from .scaling import Scaling
@@ -85,6 +85,12 @@ class Network:
     def multiply_adds(self) -> int:
         """Of one forward pass of one image."""
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
+
+    @cached_property
+    def parts(self) -> list[tuple[str, Layer, Shape]]:
+        """Name, layer and the shape in front of it, of all layers: those inside of others right before them."""
+        layers = zip(self.names, self.layers, self.shapes, strict=False)
+        return [part for name, layer, shape in layers for part in flattened(name, layer, shape)]
 
     def initial(self, layout: Layout, rng: np.random.Generator, dtype: Any) -> Array:
         """A vector of freshly drawn parameters."""

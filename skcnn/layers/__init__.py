@@ -8,11 +8,13 @@ from .dropout import Dropout
 from .normalization import BatchNorm
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from .reshape import Flatten
+from .residual import Concatenate, Residual
 
 __all__ = [
     "Activation",
     "AvgPool2D",
     "BatchNorm",
+    "Concatenate",
     "Conv2D",
     "Dense",
     "Dropout",
@@ -23,6 +25,7 @@ __all__ = [
     "LeakyReLU",
     "MaxPool2D",
     "ReLU",
+    "Residual",
     "ShapeError",
     "Sigmoid",
     "Tanh",
