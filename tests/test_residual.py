@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 
 import skcnn.layers.pooling
 from skcnn import CNNClassifier, profile
+from skcnn.functional.elementwise import copy
 from skcnn.layers import (
     AvgPool2D,
     BatchNorm,
@@ -209,11 +210,23 @@ def test_borders_and_gaps_inside_of_branches_harm_nothing():
     layers = [
         *(Conv2D(16), ReLU(), Residual(block), ReLU(), Residual([Residual(block), ReLU(), MaxPool2D(2)])),
         Concatenate([block, [], [MaxPool2D(3, strides=1, padding="same"), *block]]),
-        *(ReLU(), Conv2D(16), ReLU(), GlobalAvgPool2D()),
+        *(ReLU(), Conv2D(16), ReLU(), Concatenate([[Conv2D(4), GlobalAvgPool2D()], [GlobalAvgPool2D()]])),
     ]
     single, double = (gradient(layers, (12, 12, 16), dtype) for dtype in (np.float32, np.float64))
     assert np.isfinite(single).all()
     assert np.linalg.norm(single - double) < 1e-4 * np.linalg.norm(double)
+
+
+@pytest.mark.parametrize("layer", [Residual([Conv2D(3)]), Concatenate([[Conv2D(3)], []])], ids=repr)
+def test_what_branches_give_is_written_into_the_border_that_comes_next(layer):
+    network = Network([Conv2D(3), ReLU(), layer, ReLU(), Conv2D(4), Flatten()], (20, 20, 1), 2)
+    tape = Tape(np.float64, Batch(32))
+    weights = network.initial(network.weights, np.random.default_rng(0), np.float64)
+    steps, p = network.prediction_steps(network.bind(weights, None, no_scaling(1)))
+    network.record_prediction(tape, tape.input((32, 20, 20, 1)), steps, p, tape.input((32, 2)))
+    calls = zip(tape.segments[0], tape.owners[0], strict=True)
+    copied = {owner for (f, (x, *_)), owner in calls if f is copy and x.ndim == 4 and x.shape[:2] == (20, 20)}
+    assert not copied & {"conv2", "residual1.conv1", "concatenate1.branch1.conv1"}
 
 
 def test_no_gradient_is_computed_that_nobody_needs(monkeypatch):
