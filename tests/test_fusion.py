@@ -84,6 +84,7 @@ def gradients(network, steps, monkeypatch):
         [Conv2D(4), MaxPool2D(), ReLU(), Dropout(0.3), MaxPool2D(), ReLU(), Flatten()],
         [Conv2D(5), *residual_block(5), MaxPool2D(), *residual_block(17, strides=2), Flatten(), Dense(5), ReLU()],
         [Residual([*residual_block(4), Dropout(0.3), Conv2D(3), ReLU(), MaxPool2D()]), ReLU(), GlobalMaxPool2D()],
+        [Residual([Conv2D(4), BatchNorm(), ReLU(), MaxPool2D()]), Conv2D(17), BatchNorm(), ReLU(), Flatten()],
         [Concatenate([[Conv2D(3), ReLU(), MaxPool2D()], [MaxPool2D(), BatchNorm()]]), ReLU(), Conv2D(4), Flatten()],
     ],
     ids=repr,

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 import skcnn.layers.pooling
+import skcnn.tape
 from skcnn import CNNClassifier, profile
 from skcnn.functional.elementwise import copy
 from skcnn.layers import (
@@ -24,6 +25,7 @@ from skcnn.layers import (
     ReLU,
     Residual,
     ShapeError,
+    Tanh,
 )
 from skcnn.losses import LogLoss
 from skcnn.network import Network
@@ -241,6 +243,19 @@ def test_no_gradient_is_computed_that_nobody_needs(monkeypatch):
         gradient([Conv2D(2), Concatenate([[MaxPool2D()], [ReLU(), MaxPool2D()]]), Flatten()], (4, 4, 2), np.float64)
 
 
+@pytest.mark.parametrize("shortcut", ["auto", [Dense(300, use_bias=False)], [Tanh(), Dense(300)]], ids=repr)
+def test_large_dense_gradients_inside_may_wait_for_the_optimizer(shortcut, digits, monkeypatch):
+    """What they are made of must still be there when the other branch is done."""
+    inside = [Dense(300, use_bias=False), Tanh(), Dense(300, use_bias=False)]
+    layers = [Flatten(), Dense(300), Residual(inside, shortcut=shortcut), ReLU(), Residual([]), Dense(5)]
+    models = []
+    for size in (1 << 16, 1 << 30):
+        monkeypatch.setattr(skcnn.tape, "DEFERRED", size)
+        models.append(CNNClassifier(layers=layers, max_iter=2, random_state=0, batch_size=50).fit(*digits))
+    for name, value in models[0].parameters_.items():
+        np.testing.assert_allclose(value, models[1].parameters_[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("layer", "kind", "said"),
     [
@@ -250,11 +265,7 @@ def test_no_gradient_is_computed_that_nobody_needs(monkeypatch):
         (Residual([ReLU(), 3]), TypeError, r"layers\[1\] must be a layer, got 3"),
         (Residual([ReLU()], shortcut="none"), ValueError, r"shortcut must be 'auto', a layer or a list"),
         (Residual([ReLU()], shortcut=[2]), TypeError, r"shortcut\[0\] must be a layer, got 2"),
-        (
-            Residual([Conv2D(3, padding="valid")]),
-            ShapeError,
-            r"turn it into \(6, 6, 3\), and no 1 x 1 .*'same'",
-        ),
+        (Residual([Conv2D(3, padding="valid")]), ShapeError, r"turn it into \(6, 6, 3\), and no 1 x 1 .*'same'"),
         (Residual([Flatten()]), ShapeError, r"layers\[0\] = Residual.*\(8, 8, 1\): its layers turn it into \(64,\)"),
         (Residual([ReLU(), Dense(3)]), ShapeError, r"its layers\[1\] = Dense\(3\) cannot take .*needs a flat input"),
         (Residual([ReLU()], shortcut=Conv2D(2)), ShapeError, r"into \(8, 8, 1\), but its shortcut into \(8, 8, 2\)"),
