@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -50,10 +51,12 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Shape, outputs: int) -> None:
-        self.hidden = tuple(layers)
+        check_layers(layers)
+        # What a list in a layer holds must not change any more.
+        self.hidden = tuple(deepcopy(layer) if layer.inner() else layer for layer in layers)
         self.input_shape = input_shape
         self.outputs = outputs
-        self.layers: list[Layer] = [*layers, Dense(outputs, kernel_initializer=Zeros())]
+        self.layers: list[Layer] = [*self.hidden, Dense(outputs, kernel_initializer=Zeros())]
         self.names = [*layer_names(layers), "output"]
         self.shapes = self._infer_shapes()
         self.parameters = {
@@ -69,7 +72,6 @@ class Network:
         return type(self), (self.hidden, self.input_shape, self.outputs)
 
     def _infer_shapes(self) -> list[Shape]:
-        check_layers(self.hidden)
         try:
             shapes = infer_shapes(self.hidden, self.input_shape)
         except ShapeError as error:

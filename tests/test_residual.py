@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 
 import skcnn.layers.pooling
 import skcnn.tape
+import skcnn.training
 from skcnn import CNNClassifier, profile
 from skcnn.functional.elementwise import copy
 from skcnn.layers import (
@@ -149,6 +150,26 @@ def test_lists_stay_lists_and_are_values():
     assert repr(Residual([ReLU()], shortcut=[])) == "Residual([ReLU()], shortcut=[])"
 
 
+def test_a_list_that_is_changed_later_does_not_change_the_fitted_model(digits):
+    X, y = digits
+    inside = [Conv2D(3)]
+    fitted = CNNClassifier(layers=[Residual(inside), Flatten()], max_iter=1, random_state=0).fit(X, y)
+    expected = fitted.predict_proba(X)
+    inside.append(Conv2D(5))
+    assert fitted.layers_ == [Residual([Conv2D(3)]), Flatten()]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("layer", [Residual(3), Residual([], shortcut=3), Concatenate(3), Concatenate([3])], ids=repr)
+def test_what_is_no_list_can_be_looked_at_and_set_right(layer):
+    estimator = CNNClassifier(layers=[layer])
+    field = next(iter(layer.get_params()))
+    name = f"layers__{layer.stem}1__{field}"
+    assert estimator.get_params()[name] == getattr(layer, field)
+    assert clone(estimator).set_params(**{name: [[ReLU()]]}).layers[0].get_params()[field] == [[ReLU()]]
+    assert type(layer).__name__ in repr(estimator)
+
+
 def test_clones_pickles_and_files_of_the_fitted_model(fitted, digits):
     X, y = digits
     again = clone(fitted).fit(X, y)
@@ -160,7 +181,8 @@ def test_clones_pickles_and_files_of_the_fitted_model(fitted, digits):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_same_bits_for_every_number_of_threads(digits, dtype):
+def test_the_same_bits_for_every_number_of_threads(digits, dtype, monkeypatch):
+    monkeypatch.setattr(skcnn.training, "SHARD", (16, 1e5))  # three shards, which meet inside of a branch
     X, y = digits
     one, two = (model(dtype=dtype, n_jobs=n, batch_size=60).fit(X, y) for n in (1, 2))
     for name, value in one.parameters_.items():

@@ -228,7 +228,9 @@ class Residual(_Composite):
             self._check_list([self.shortcut], "[shortcut]")
 
     def inner(self) -> dict[str, Layer]:
-        return dict(zip([*layer_names(self.layers), *self._shortcut_names()], self._all(), strict=True))
+        layers = _listed(self.layers)
+        names = [*layer_names(layers), *self._shortcut_names()]
+        return dict(zip(names, [*layers, *self._shortcut_layers()], strict=True))
 
     def with_inner(self, name: str, layer: Layer) -> Layer:
         names, count = list(self.inner()), len(self.layers)
@@ -271,13 +273,10 @@ class Residual(_Composite):
     def _projection(self) -> Projection:
         return Projection(tuple(self.layers))
 
-    def _all(self) -> list[Layer]:
-        return [*self.layers, *self._shortcut_layers()]
-
     def _shortcut_layers(self) -> list[Layer]:
         if isinstance(self.shortcut, str):
             return []
-        return [self.shortcut] if isinstance(self.shortcut, Layer) else list(self.shortcut)
+        return [self.shortcut] if isinstance(self.shortcut, Layer) else _listed(self.shortcut)
 
     def _shortcut_names(self) -> list[str]:
         if isinstance(self.shortcut, Layer):
@@ -327,7 +326,8 @@ class Concatenate(_Composite):
             self._check_list(layers, f"branches[{i}]")
 
     def inner(self) -> dict[str, Layer]:
-        return dict(zip(self._names(), (layer for layers in self.branches for layer in layers), strict=True))
+        layers = (layer for branch in _listed(self.branches) for layer in _listed(branch))
+        return dict(zip(self._names(), layers, strict=True))
 
     def with_inner(self, name: str, layer: Layer) -> Layer:
         position = self._names().index(name)
@@ -356,7 +356,12 @@ class Concatenate(_Composite):
         return (Branches(tuple(steps), added=False),)
 
     def _names(self) -> list[str]:
-        return [name for i, layers in enumerate(self.branches) for name in _branch_names(i, layers)]
+        return [name for i, layers in enumerate(_listed(self.branches)) for name in _branch_names(i, _listed(layers))]
+
+
+def _listed(value: Any) -> list[Any]:
+    """The entries of a list; none where a user has passed something else, which `check` will refuse."""
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _branch_names(i: int, layers: Sequence[Layer]) -> list[str]:
