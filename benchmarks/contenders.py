@@ -472,9 +472,39 @@ def hold_threads(library: str, threads: int) -> None:
         threadpool_limits(threads)
 
 
-def serve(library: str, threads: int) -> None:
+def leave_out(technique: str) -> None:
+    """Take one of the engine's techniques out, to see what it is worth."""
+    import skcnn.functional.convolution as convolution
+    import skcnn.functional.elementwise as elementwise
+    import skcnn.fusion as fusion
+    import skcnn.network as network
+    import skcnn.parallel as parallel
+    import skcnn.tape as tape
+
+    match technique:
+        case "short ufunc buffers":
+            elementwise.BUFFER = 8192
+        case "Winograd's algorithm":
+            convolution.choose_tiling = lambda *arguments: None
+        case "the rewrite table":
+            fusion.RULES = ()
+        case "few channels outermost":
+            tape.NARROW = 0
+        case "gradients left to the optimizer":
+            tape.DEFERRED = 1 << 62
+        case "outputs within their border":
+            network.Network._margins = lambda self, tape, steps, rows: cycle([None])  # type: ignore[assignment]
+        case "the second thread":
+            parallel.thread_count.__code__ = (lambda n_jobs: 1).__code__
+        case _:
+            raise ValueError(f"There is no technique {technique!r}.")
+
+
+def serve(library: str, threads: int, without: str = "") -> None:
     """Answer requests until the input ends."""
     hold_threads(library, threads)
+    if without:
+        leave_out(without)
     prepared: tuple[Any, Measurement] | None = None
     for line in sys.stdin:
         request = json.loads(line)
@@ -491,4 +521,4 @@ def serve(library: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -55,13 +55,18 @@ class Contender:
     name: str
     library: str
     measures: tuple[str, ...]
+    without: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 
 
 SKCNN = Contender("skcnn", "skcnn", (*MEASURES, "one image", "small fit"))
 PYTORCH = (
-    Contender("PyTorch tuned", "torch", MEASURES, KEEP_MEMORY),
+    Contender("PyTorch tuned", "torch", MEASURES, environment=KEEP_MEMORY),
     Contender("PyTorch as installed", "torch", MEASURES),
+)
+TECHNIQUES = (
+    *("Winograd's algorithm", "the rewrite table", "few channels outermost", "short ufunc buffers"),
+    *("outputs within their border", "gradients left to the optimizer", "the second thread"),
 )
 SKORCH = Contender("skorch", "skorch", ("one image",))
 SKLEARN = Contender("MLPClassifier", "sklearn", ("small fit",))
@@ -94,7 +99,8 @@ class Worker:
         inherited = {key: value for key, value in os.environ.items() if key not in KEEP_MEMORY}
         self._name = contender.name
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("contenders.py")), contender.library, str(threads)],
+            [sys.executable, str(Path(__file__).with_name("contenders.py")), contender.library, str(threads)]
+            + ([contender.without] if contender.without else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -272,6 +278,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the speed of skcnn with PyTorch's.")
     parser.add_argument("--measure", nargs="+", choices=MEASURES, help="default: all, or none with --estimator")
     parser.add_argument("--estimator", action="store_true", help="compare with skorch and MLPClassifier")
+    parser.add_argument("--techniques", action="store_true", help="steps with one technique left out at a time")
     parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
     parser.add_argument("--batches", nargs="+", type=int, default=[64], help="rows of the training steps")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 64, 1024], help="rows of the inference")
@@ -280,6 +287,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two short rounds: only to see that it works")
     parser.add_argument("--save", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args(argv)
+    if arguments.techniques:
+        arguments.measure = ["step"]
     if arguments.measure is None:
         arguments.measure = [] if arguments.estimator else list(MEASURES)
     if arguments.quick:
@@ -292,6 +301,8 @@ def opponents(arguments: argparse.Namespace) -> list[Contender]:
     has_torch = find_spec("torch") is not None
     has_skorch = has_torch and find_spec("skorch") is not None
     found: list[Contender] = []
+    if arguments.techniques:
+        return [Contender(f"without {name}", "skcnn", ("step",), without=name) for name in TECHNIQUES]
     if arguments.measure and has_torch:
         found += PYTORCH
     elif arguments.measure:

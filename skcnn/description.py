@@ -27,6 +27,7 @@ class Description:
     """Base of everything that is described rather than done."""
 
     name: ClassVar[str] = ""  # the registered name: what a user may write in place of an object with defaults
+    aliases: ClassVar[tuple[str, ...]] = ()  # other names under which the field knows it
 
     def check(self) -> None:
         """Raise a ValueError that names the field, if a field has no meaning."""
@@ -97,7 +98,8 @@ def is_size(value: object, least: int = 1) -> bool:
 
 def registered(kind: type[D]) -> dict[str, type[D]]:
     """Name -> class, for every class of a kind that has a name of its own."""
-    found = {cls.name: cls for cls in _subclasses(kind) if cls.__dict__.get("name")}
+    named = [cls for cls in _subclasses(kind) if cls.__dict__.get("name")]
+    found = {name: cls for cls in named for name in (cls.name, *cls.aliases)}
     return dict(sorted(found.items()))
 
 

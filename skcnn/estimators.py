@@ -12,12 +12,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .architecture import build_layers
 from .description import refuse_class, resolve
 from .functional.elementwise import Array
-from .losses import mean_loss
+from .losses import Loss, mean_loss, resolve_loss
 from .nesting import KINDS, NestedParameters
 from .network import Network
 from .parallel import thread_count
@@ -51,6 +52,8 @@ PLAIN = (
 class BaseCNN(NestedParameters):
     """What the estimators share: everything but the meaning of y."""
 
+    _task: str  # that of its losses
+
     # Written by fit, and by nothing else.
     _model: Model
     _progress: Progress
@@ -77,6 +80,10 @@ class BaseCNN(NestedParameters):
         """Sample weights, with those that follow from the targets."""
         return weights
 
+    def _strata(self, targets: Array) -> Array | None:
+        """What a validation split is stratified by."""
+        return None
+
     # -- fitting
 
     def _train(
@@ -90,8 +97,9 @@ class BaseCNN(NestedParameters):
         rows = np.flatnonzero(row_weights)
         if not rows.size:
             raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
+        recipe.loss.check_target(targets[rows])
         if validation is None and self.early_stopping:
-            rows, aside = split(rows, targets, self.validation_fraction, stream(seed, SPLIT))
+            rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
             validation = Data(images, aside, targets[aside], weights[aside])
         data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
 
@@ -125,14 +133,32 @@ class BaseCNN(NestedParameters):
         self._goes_on = partial or self.warm_start
         return self
 
+    def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
+        """The validation set that was given, if one was."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val was given without X_val and y_val.")
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together.")
+        try:
+            images, y = check_images_and_targets(self, X, y, reset=False, input_shape=input_shape, name="X_val")
+            weights = check_weights(sample_weight, images)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"In the validation set (X_val, y_val, sample_weight_val): {error}") from None
+        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights)
+
     def _recipe(self) -> Recipe:
         """The parameters that training reads, resolved."""
-        described = {
-            kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("loss", "optimizer", "schedule")
-        }
+        described = {kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")}
+        described["loss"] = self._loss()
         plain = {name: getattr(self, name) for name in PLAIN}
         plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha")}  # np.float32 would compute in it
         return Recipe(**described, **plain, n_jobs=thread_count(self.n_jobs))  # type: ignore[arg-type]
+
+    def _loss(self) -> Loss:
+        return resolve_loss(self.loss, self._task)
 
     def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
         """An untrained model for the data: standardization measured, weights drawn."""
@@ -142,12 +168,9 @@ class BaseCNN(NestedParameters):
         wide = images.dtype.newbyteorder("=") == np.float64 if self.dtype == "auto" else self.dtype == "float64"
         dtype = np.float64 if wide else np.float32
         rng = stream(seed, INIT)
-        return Model(
-            network,
-            scaling,
-            network.initial(network.weights, rng, dtype),
-            network.initial(network.state, rng, dtype),
-        )
+        vector = network.initial(network.weights, rng, dtype)
+        network.weights.views(vector)["output.bias"][...] = self._loss().base_score(data.targets, data.weights)
+        return Model(network, scaling, vector, network.initial(network.state, rng, dtype))
 
     def _hidden_layers(self, input_shape: tuple[int, ...]) -> list[Any]:
         if self.layers is not None:
@@ -269,6 +292,17 @@ class BaseCNN(NestedParameters):
             self._predictor = Predictor(model.network, model.weights, model.state, model.scaling)
 
 
+def _has_probabilities(estimator: CNNClassifier) -> bool:
+    """Whether there is a `predict_proba`; an AttributeError that names the loss, if there is not."""
+    loss = estimator._loss()
+    if not loss.has_probabilities:
+        raise AttributeError(
+            f"loss={loss!r} gives no probabilities: use decision_function, wrap the classifier in"
+            " sklearn.calibration.CalibratedClassifierCV, or take loss='log_loss'."
+        )
+    return True
+
+
 class CNNClassifier(ClassifierMixin, BaseCNN):
     """Convolutional neural network for classification.
 
@@ -291,14 +325,16 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
         image with one channel, and everything else a signal, 1 x features with one channel.
     activation : str or Activation, default="relu"
-        "relu", "leaky_relu", "tanh", "sigmoid", or an object of `skcnn.layers`.
+        "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
+        "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
     batch_norm : bool, default=False
         Whether the blocks normalize before the activation.
     dropout : float or sequence of float, default=0.0
         Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
         for each dense layer.
     loss : str or Loss, default="log_loss"
-        What is minimized.
+        What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
+        losses there is no `predict_proba`.
     optimizer : str or Optimizer, default="adam"
         "adam", "sgd", or an object of `skcnn.optimizers`.
     learning_rate : float, default=1e-3
@@ -412,6 +448,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     """
 
     _parameter_constraints = CLASSIFIER_PARAMETERS
+    _task = "classification"
     classes_: Array
     _labels: bool  # whether y is a matrix of labels
 
@@ -593,6 +630,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         raw = self._raw(X)
         return raw.ravel() if self._is_binary() else raw
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes, or of each label.
 
@@ -607,10 +645,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             In float64, in the order of `classes_`.
         """
         raw = self._raw(X)
-        loss = resolve(KINDS["loss"], self.loss, "loss")
-        p = loss.probabilities(raw, exclusive=not (self._labels or self._is_binary()))  # type: ignore[attr-defined]
+        p = self._loss().probabilities(raw, exclusive=not (self._labels or self._is_binary()))
         return np.hstack([1 - p, p]) if self._is_binary() else p
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities.
 
@@ -629,6 +667,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     def predict(self, X: Any) -> Array:
         """The most probable class, or the labels that are more probable than not.
+
+        Where the loss gives no probabilities: the class of the largest raw prediction, or the labels whose is positive.
 
         Parameters
         ----------
@@ -674,28 +714,15 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     def _outputs(self, targets: Array) -> int:
         return targets.shape[1] if targets.ndim == 2 else len(self.classes_)
 
+    def _strata(self, targets: Array) -> Array | None:
+        return None if self._labels else targets
+
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         truth = targets[:, 0] if self._is_binary() else targets
         return float(accuracy_score(truth.astype(int), self._decide(raw), sample_weight=weights))
 
     def _target_weights(self, weights: Array, y: Array) -> Array:
         return with_class_weights(weights, self.class_weight, y, self.classes_)
-
-    def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
-        """The validation set that was given, if one was."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val was given without X_val and y_val.")
-            return None
-        if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together.")
-        try:
-            images, y = check_images_and_targets(self, X, y, reset=False, input_shape=input_shape, name="X_val")
-            weights = check_weights(sample_weight, images)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"In the validation set (X_val, y_val, sample_weight_val): {error}") from None
-        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

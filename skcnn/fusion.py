@@ -19,8 +19,7 @@ from .functional.pooling import record_max, record_max_gradient
 from .layers.activation import ReLU
 from .layers.base import Backward, Layer, Shape
 from .layers.bias import Bias
-from .layers.conv import Conv2D
-from .layers.dense import Dense
+from .layers.layer_norm import OwnNorm
 from .layers.normalization import BatchNorm, Moments
 from .layers.pooling import GlobalMaxPool2D, MaxPool2D
 from .layers.residual import Branches, part_of
@@ -146,6 +145,7 @@ RULES: tuple[Rule, ...] = (
     _pooled,
     _join(BatchNorm),
     _join(PooledBatchNorm),
+    _join(OwnNorm),
     _join(Bias),
     _join(Branches),
 )
@@ -175,13 +175,14 @@ def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str,
     parameters = dict(p)
     for owner, layer in steps:
         target = _before_bias(folded)
-        if isinstance(layer, BatchNorm) and target is not None and isinstance(target[1], (Conv2D, Dense)):
+        scalable = target[1].scalable() if target is not None else None
+        if isinstance(layer, BatchNorm) and target is not None and scalable is not None:
             factor, shift = layer.predicting(p[owner])
-            old = parameters[target[0]]
-            bias = shift + factor * getattr(old, "bias", 0.0)
-            parameters[target[0]] = SimpleNamespace(
-                kernel=(old.kernel * factor).astype(old.kernel.dtype), bias=bias.astype(old.kernel.dtype)
-            )
+            old = vars(parameters[target[0]])
+            kernel = old[scalable]
+            changed = {scalable: kernel * factor, "bias": shift + factor * old.get("bias", 0.0)}
+            new = {name: value.astype(kernel.dtype) for name, value in changed.items()}
+            parameters[target[0]] = SimpleNamespace(**(old | new))
             if folded[-1] is target:
                 folded.append((target[0], Bias()))
         elif isinstance(layer, Branches):

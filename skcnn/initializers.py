@@ -1,14 +1,17 @@
 """Initializers: how kernels are drawn before training.
 
-They keep the variance of what flows through a layer about constant, forward or backward, by drawing numbers of a
+Most keep the variance of what flows through a layer about constant, forward or backward, by drawing numbers of a
 variance that falls with the number of inputs (fan_in) or outputs (fan_out) of a unit.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from .description import Description, description
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from .description import Description, description, is_real
 from .functional.elementwise import Array
 
 
@@ -61,6 +64,116 @@ class Zeros(Initializer):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
         return np.zeros(shape)
+
+
+@description
+class Constant(Initializer):
+    """One number everywhere.
+
+    Parameters
+    ----------
+    value : float, default=0.0
+        The number.
+
+    Notes
+    -----
+    Not for hidden layers, whose units would stay equal for ever. A kernel of 1 / (kh kw) in a convolution of one
+    channel, for example, starts as a moving average.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.initializers import Constant
+    >>> Constant(0.5).sample(np.random.default_rng(0), (2, 3), fan_in=2, fan_out=3)
+    array([[0.5, 0.5, 0.5],
+           [0.5, 0.5, 0.5]])
+    """
+
+    value: float = 0.0
+
+    name = "constant"
+
+    def check(self) -> None:
+        self._require("value", is_real(self.value, -np.inf), "a finite number")
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
+        return np.full(shape, float(self.value))
+
+
+@description
+class TruncatedNormal(Initializer):
+    """Normal numbers of a given width, none of which is further than two standard deviations from 0.
+
+    Parameters
+    ----------
+    stddev : float, default=0.05
+        Standard deviation before the tails are cut off: above 0. That of what is drawn is 0.880 times as much.
+
+    Notes
+    -----
+    The inverse of the normal distribution function, at numbers that are uniform between its values at -2 and 2: L.
+    Devroye, *Non-Uniform Random Variate Generation*, Springer 1986, section II.2. The width does not follow the size
+    of the layer, so that of deep networks has to be tuned; Keras has the same meaning and default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.initializers import TruncatedNormal
+    >>> kernel = TruncatedNormal(0.1).sample(np.random.default_rng(0), (200, 300), fan_in=200, fan_out=300)
+    >>> float(abs(kernel).max()) <= 0.2
+    True
+    """
+
+    stddev: float = 0.05
+
+    name = "truncated_normal"
+
+    def check(self) -> None:
+        self._require("stddev", is_real(self.stddev, 0, open_low=True), "a number above 0")
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
+        return float(self.stddev) * ndtri(rng.uniform(ndtr(-2.0), ndtr(2.0), shape))
+
+
+@description
+class Orthogonal(Initializer):
+    """A kernel that neither stretches nor shrinks: its columns, or its rows if they are fewer, are orthonormal.
+
+    Parameters
+    ----------
+    gain : float, default=1.0
+        By which all numbers are multiplied: above 0. The square root of 2 suits ReLU.
+
+    Notes
+    -----
+    The kernel of a convolution is taken as the matrix (kh kw c, filters). It is the orthogonal factor of a matrix of
+    normal numbers, with signs such that all orthogonal matrices are equally probable. A. Saxe, J. McClelland and S.
+    Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", arXiv:1312.6120;
+    the signs: F. Mezzadri, "How to generate random matrices from the classical compact groups",
+    arXiv:math-ph/0609050, section 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.initializers import Orthogonal
+    >>> kernel = Orthogonal().sample(np.random.default_rng(0), (5, 3), fan_in=5, fan_out=3)
+    >>> np.allclose(kernel.T @ kernel, np.eye(3))
+    True
+    """
+
+    gain: float = 1.0
+
+    name = "orthogonal"
+
+    def check(self) -> None:
+        self._require("gain", is_real(self.gain, 0, open_low=True), "a number above 0")
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        normal = rng.normal(size=(max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(normal)
+        q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # without it the signs would be the algorithm's choice
+        return float(self.gain) * (q if rows >= columns else q.T).reshape(shape)
 
 
 @description

@@ -156,14 +156,17 @@ class Network:
                 tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
             return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
-    def prediction_steps(self, p: dict[str, Any]) -> tuple[list[Step], dict[str, Any]]:
-        """The steps as prediction wants them, batch norm folded, and their parameters."""
-        steps, parameters = fold(self.lowered, p)
+    def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
+        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
+        last = max(i for i, (owner, _) in enumerate(self.lowered) if owner == layer)
+        steps, parameters = fold(self.lowered[: last + 1], p)
         return fuse(steps), parameters
 
 
 def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:
     if isinstance(parameter.initial, float):
         return parameter.initial
-    initializer = resolve(Initializer, parameter.initial, f"{name.rsplit('.', 1)[0]}'s kernel_initializer")
+    owner, key = name.rsplit(".", 1)
+    field = f"{key.removesuffix('_kernel')}_initializer"  # of kernel or, for example, of depthwise_kernel
+    initializer = resolve(Initializer, parameter.initial, f"{owner}'s {field}")
     return initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)

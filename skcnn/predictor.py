@@ -26,30 +26,38 @@ TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked fo
 
 
 class Predictor:
-    """Raw predictions of a network with given weights, from any number of threads at once.
+    """Raw predictions of a network with given weights, or what one of its layers gives, from any number of threads.
 
     Each thread that predicts takes a kit (tapes and their memory) from a pool and puts it back: nothing is shared
     while it works, and the next prediction finds its tape recorded.
     """
 
     def __init__(
-        self, network: Network, weights: Array, state: Array, scaling: Scaling, *, poison: bool = False
+        self,
+        network: Network,
+        weights: Array,
+        state: Array,
+        scaling: Scaling,
+        *,
+        layer: str = "output",
+        poison: bool = False,
     ) -> None:
         self.network = network
         # BLAS adds up a row's products in an order that depends on the rows beside it. Where it costs nothing, double
         # precision keeps that out of every digit that anybody looks at.
         self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
         weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
-        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state, scaling))
+        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state, scaling), layer)
+        self.shape = network.shapes[network.names.index(layer) + 1]  # of what is predicted for one image
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
         self._pool: list[_Kit] = []
         self._constants: dict[Any, Array] = {}
 
     def raw(self, images: Array, n_jobs: int | None = None, rows: Array | None = None) -> Array:
-        """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs)."""
+        """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs), or (n, h, w, c)."""
         n = len(images) if rows is None else len(rows)
-        out = np.empty((n, self.network.outputs), self.dtype)
+        out = np.empty((n, *self.shape), self.dtype)
         work = max(1, self.network.multiply_adds)
         size = min(self.rows, max(LEAST_ROWS, -(-LEAST_WORK // work), -(-n // 2)))
         if n <= size:  # one chunk knows itself whether BLAS must be held; for several it is done once
@@ -65,10 +73,11 @@ class Predictor:
         return out
 
     def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, Array, Array]:
-        """A tape for a number of rows, its input (rows, h, w, c) and its raw predictions (rows, outputs)."""
+        """A tape for a number of rows, its input (rows, h, w, c) and what it predicts (rows, ...)."""
         tape = Tape(self.dtype, Batch(rows), arena=arena, constants=self._constants, poison=self._poison)
-        x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, self.network.outputs))
-        self.network.record_prediction(tape, x, self.steps, self.parameters, raw)
+        x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
+        inside = raw.transpose(1, 2, 0, 3) if raw.ndim == 4 else raw  # the tape's axes are (h, w, n, c)
+        self.network.record_prediction(tape, x, self.steps, self.parameters, inside)
         return tape, x, raw
 
     def _predict(self, images: Array, rows: Array | None, out: Array, chunks: list[slice]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import _fit_context
+from sklearn.base import _fit_context, is_regressor
 from sklearn.model_selection import train_test_split
+from sklearn.utils import _optional_dependencies
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
@@ -32,6 +33,7 @@ from .schedules import Schedule
 
 fit_context = _fit_context
 check_partial_fit_first_call = _check_partial_fit_first_call
+check_matplotlib_support = _optional_dependencies.check_matplotlib_support
 
 SQUARE = 64  # 2-D rows of at least this many features that are a square number are square images
 
@@ -68,6 +70,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "n_jobs": [Integral, None],
     "verbose": ["verbose"],
 }
+REGRESSOR_PARAMETERS = PARAMETERS
 CLASSIFIER_PARAMETERS = PARAMETERS | {"class_weight": [dict, list, StrOptions({"balanced"}), None]}
 
 
@@ -152,7 +155,7 @@ def check_images_and_targets(
 ) -> tuple[Array, Array]:
     """As `check_images`, with targets (n,) or (n, k), not yet encoded."""
     rows, shape = as_rows(X)
-    rows, y = validate_data(estimator, rows, y, reset=reset, multi_output=True)
+    rows, y = validate_data(estimator, rows, y, reset=reset, multi_output=True, y_numeric=is_regressor(estimator))
     if issparse(y):
         y = y.toarray()
     if y.ndim == 2 and y.shape[1] == 1:
@@ -195,6 +198,13 @@ def check_class_targets(y: Array) -> bool:
     return kind == "multilabel-indicator"
 
 
+def check_regression_targets(y: Array) -> Array:
+    """Targets (n,) or (n, k) as (n, k) in float64; a ValueError for what is no number."""
+    if y.dtype.kind not in "buif":
+        raise ValueError(f"y must hold numbers to learn from, got {y.dtype}; for classes there is CNNClassifier.")
+    return y.astype(np.float64).reshape(len(y), -1)
+
+
 def check_weights(sample_weight: Any, X: Array) -> Array:
     """Sample weights (n,) in float64, finite and not negative; ones for None."""
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -230,8 +240,8 @@ def with_class_weights(weights: Array, class_weight: Any, y: Array, classes: Arr
     return product
 
 
-def split(rows: Array, targets: Array, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Row numbers to learn from, and to validate on: stratified by class where that can be.
+def split(rows: Array, strata: Array | None, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Row numbers to learn from, and to validate on: stratified by class if they are given and that can be.
 
     Raises
     ------
@@ -239,7 +249,7 @@ def split(rows: Array, targets: Array, fraction: float, rng: np.random.Generator
         Where one of the two would be empty.
     """
     seed = int(rng.integers(2**31 - 1))
-    classes = targets[rows] if targets.ndim == 1 or targets.shape[1] == 1 else None
+    classes = None if strata is None else strata[rows]
     if not math.ceil(fraction * len(rows)) < len(rows):
         raise ValueError(
             f"early_stopping=True cannot set aside validation_fraction={fraction} of {len(rows)} rows: nothing would be"

@@ -6,26 +6,54 @@ from typing import Any
 
 import oracles
 
-from skcnn.initializers import Glorot, He, LeCun, Zeros
+from skcnn.initializers import Constant as ConstantKernel
+from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import (
+    ELU,
+    GELU,
+    SELU,
     AvgPool2D,
     BatchNorm,
     Concatenate,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    LayerNorm,
     LeakyReLU,
     MaxPool2D,
+    Mish,
+    PReLU,
     ReLU,
     Residual,
+    SeparableConv2D,
     Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    SpatialDropout2D,
     Tanh,
+    UpSample2D,
+    ZeroPad2D,
 )
 from skcnn.layers.bias import Bias
-from skcnn.losses import LogLoss
+from skcnn.losses import (
+    AbsoluteError,
+    Focal,
+    Hinge,
+    Huber,
+    LogLoss,
+    Poisson,
+    Quantile,
+    SquaredError,
+    SquaredHinge,
+)
 from skcnn.optimizers import SGD, Adam
 from skcnn.schedules import Constant, Cosine, Step
 
@@ -113,6 +141,57 @@ LAYERS = [
     _case(LeakyReLU(0.3), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else 0.3 * v)),
     _case(Tanh(), (3, 4, 2), oracles.elementwise(lambda layer, v: math.tanh(v))),
     _case(Sigmoid(), (3, 4, 18), oracles.elementwise(lambda layer, v: _sigmoid(v))),
+    _case(DepthwiseConv2D(), (5, 4, 3), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D((1, 3), strides=2, padding="valid"), (5, 6, 18), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D(2, depth_multiplier=2, dilation=2, use_bias=False), (5, 4, 3), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D(3, padding=(0, 1), depth_multiplier=3), (4, 4, 17), oracles.depthwise_conv2d),
+    _case(DepthwiseConv2D(depth_multiplier=4), (4, 5, 1), oracles.depthwise_conv2d),
+    _case(SeparableConv2D(4), (5, 4, 3), oracles.separable_conv2d),
+    _case(SeparableConv2D(18, strides=2, padding=1, use_bias=False), (5, 4, 17), oracles.separable_conv2d),
+    _case(SeparableConv2D(3, kernel_size=(1, 5), depth_multiplier=6), (1, 7, 3), oracles.separable_conv2d),
+    _case(ZeroPad2D(), (3, 4, 2), oracles.zero_pad),
+    _case(ZeroPad2D((2, 0)), (3, 2, 18), oracles.zero_pad),
+    _case(ZeroPad2D(((0, 1), (3, 2))), (3, 4, 17), oracles.zero_pad),
+    _case(ZeroPad2D(0), (3, 4, 2), oracles.identity),
+    _case(UpSample2D(), (3, 4, 2), oracles.up_sample),
+    _case(UpSample2D((3, 1)), (2, 3, 18), oracles.up_sample),
+    _case(UpSample2D((1, 2)), (1, 5, 3), oracles.up_sample),
+    _case(UpSample2D(interpolation="bilinear"), (3, 4, 2), oracles.up_sample_bilinear),
+    _case(UpSample2D((2, 3), interpolation="bilinear"), (3, 2, 18), oracles.up_sample_bilinear),
+    _case(UpSample2D((4, 1), interpolation="bilinear"), (1, 3, 1), oracles.up_sample_bilinear),
+    _case(SpatialDropout2D(0.4), (4, 5, 3), oracles.identity, "random"),
+    _case(SpatialDropout2D(0.4), (2, 5, 18), oracles.identity, "random"),
+    _case(SpatialDropout2D(0.0), (4, 5, 3), oracles.identity),
+    _case(LayerNorm(), (4, 3, 5), oracles.layer_norm),
+    _case(LayerNorm(epsilon=1e-2), (3, 4, 18), oracles.layer_norm),
+    _case(LayerNorm(), (7,), oracles.layer_norm),
+    _case(GroupNorm(3), (4, 3, 6), oracles.group_norm),
+    _case(GroupNorm(), (3, 2, 32), oracles.group_norm),
+    _case(GroupNorm(2, epsilon=1e-2), (3, 2, 18), oracles.group_norm),
+    _case(GroupNorm(1), (3, 4, 2), oracles.group_norm),
+    _case(GroupNorm(4), (12,), oracles.group_norm),
+]
+
+LAYERS += [
+    _case(ELU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v if v > 0 else math.exp(v) - 1)),
+    _case(ELU(1.7), (3, 2, 18), oracles.elementwise(lambda layer, v: v if v > 0 else 1.7 * (math.exp(v) - 1))),
+    _case(SELU(), (9,), oracles.elementwise(oracles.selu)),
+    _case(GELU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v / 2 * (1 + math.erf(v / math.sqrt(2))))),
+    _case(GELU(), (9,), oracles.elementwise(lambda layer, v: v / 2 * (1 + math.erf(v / math.sqrt(2))))),
+    _case(GELU(True), (3, 2, 18), oracles.elementwise(oracles.gelu_tanh)),
+    _case(SiLU(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * _sigmoid(v))),
+    _case(SiLU(), (3, 2, 18), oracles.elementwise(lambda layer, v: v * _sigmoid(v))),
+    _case(HardSigmoid(), (9,), oracles.elementwise(lambda layer, v: min(max(v / 6 + 0.5, 0.0), 1.0))),
+    _case(HardSwish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * min(max(v / 6 + 0.5, 0.0), 1.0))),
+    _case(Softplus(), (3, 2, 18), oracles.elementwise(lambda layer, v: math.log(1 + math.exp(v)))),
+    _case(Mish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(Mish(), (9,), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(PReLU(), (3, 4, 2), oracles.prelu),
+    _case(PReLU(), (3, 2, 18), oracles.prelu),
+    _case(PReLU(0.1), (9,), oracles.prelu),
+    _case(Softmax(), (3, 4, 5), oracles.softmax),
+    _case(Softmax(), (3, 2, 18), oracles.softmax),
+    _case(Softmax(), (9,), oracles.softmax),
 ]
 
 _relu = oracles.elementwise(lambda layer, v: max(v, 0.0))
@@ -232,7 +311,22 @@ LAYERS += [
     _case(Concatenate([[Dense(4)], []]), (6,), oracles.concatenate([_part("dense1", Dense(4), oracles.dense)], [])),
 ]
 
-LOSSES = [LogLoss()]
+LOSSES = [
+    LogLoss(),
+    LogLoss(label_smoothing=0.1),
+    Focal(),
+    Focal(gamma=0.5, alpha=0.25),
+    Focal(alpha=[0.5, 1.0, 2.0, 0.1]),
+    Hinge(),
+    SquaredHinge(),
+    SquaredError(),
+    AbsoluteError(),
+    Huber(),
+    Huber(delta=0.3),
+    Quantile(),
+    Quantile(0.9),
+    Poisson(),
+]
 
 OPTIMIZERS = [
     SGD(),
@@ -245,3 +339,11 @@ OPTIMIZERS = [
 SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
 
 INITIALIZERS = [Zeros(), He(), He("uniform"), Glorot(), Glorot("uniform"), LeCun(), LeCun("uniform")]
+INITIALIZERS += [
+    ConstantKernel(),
+    ConstantKernel(0.5),
+    TruncatedNormal(),
+    TruncatedNormal(0.2),
+    Orthogonal(),
+    Orthogonal(2.0),
+]

@@ -53,6 +53,31 @@ def conv2d(layer, x, p):
     return y + p.get("bias", 0.0)
 
 
+def depthwise_conv2d(layer, x, p):
+    return _depthwise(layer, x, p["kernel"]) + p.get("bias", 0.0)
+
+
+def _depthwise(layer, x, windows):
+    kernel, strides, dilation = map(_pair, (layer.kernel_size, layer.strides, layer.dilation))
+    geometry = _geometry(x, kernel, strides, layer.padding, dilation)
+    y = np.zeros((len(x), geometry[0][2], geometry[1][2], x.shape[3] * layer.depth_multiplier))
+    for row in range(y.shape[1]):
+        for column in range(y.shape[2]):
+            for (i, j), values in _window(x, row, column, kernel, strides, geometry, dilation):
+                for k in range(y.shape[3]):
+                    y[:, row, column, k] += values[:, k // layer.depth_multiplier] * windows[i, j, 0, k]
+    return y
+
+
+def separable_conv2d(layer, x, p):
+    between = _depthwise(layer, x, p["depthwise_kernel"])
+    y = np.zeros((*between.shape[:3], layer.filters))
+    for k in range(layer.filters):
+        for c in range(between.shape[3]):
+            y[..., k] += between[..., c] * p["pointwise_kernel"][0, 0, c, k]
+    return y + p.get("bias", 0.0)
+
+
 def _pool(layer, x, reduce):
     kernel = _pair(layer.pool_size)
     strides = kernel if layer.strides is None else _pair(layer.strides)
@@ -93,6 +118,41 @@ def global_max_pool(layer, x, p):
     return np.stack([[image[:, :, c].max() for c in range(x.shape[3])] for image in x])
 
 
+def zero_pad(layer, x, p):
+    rows, columns = (_pair(axis) for axis in _pair(layer.padding))
+    n, h, w, c = x.shape
+    y = np.zeros((n, h + sum(rows), w + sum(columns), c))
+    for a in range(h):
+        for b in range(w):
+            y[:, a + rows[0], b + columns[0]] = x[:, a, b]
+    return y
+
+
+def up_sample(layer, x, p):
+    rows, columns = _pair(layer.size)
+    n, h, w, c = x.shape
+    y = np.zeros((n, h * rows, w * columns, c))
+    for a in range(h * rows):
+        for b in range(w * columns):
+            y[:, a, b] = x[:, a // rows, b // columns]
+    return y
+
+
+def up_sample_bilinear(layer, x, p):
+    """Pixel by pixel from its four neighbours; outside, the image goes on as it ends."""
+    rows, columns = _pair(layer.size)
+    n, h, w, c = x.shape
+    y = np.zeros((n, h * rows, w * columns, c))
+    for a in range(h * rows):
+        for b in range(w * columns):
+            u, v = (a + 0.5) / rows - 0.5, (b + 0.5) / columns - 0.5
+            for i, share_i in ((math.floor(u), 1 - u % 1), (math.floor(u) + 1, u % 1)):
+                for j, share_j in ((math.floor(v), 1 - v % 1), (math.floor(v) + 1, v % 1)):
+                    pixel = x[:, min(max(i, 0), h - 1), min(max(j, 0), w - 1)]
+                    y[:, a, b] += share_i * share_j * pixel
+    return y
+
+
 def batch_norm(layer, x, p):
     """With the running statistics, as when predicting."""
     y = np.empty_like(x)
@@ -108,6 +168,22 @@ def batch_norm_training(layer, x, p):
     return batch_norm(layer, x, p | {"running_mean": x.mean(axes), "running_variance": x.var(axes)})
 
 
+def layer_norm(layer, x, p):
+    y = np.empty_like(x)
+    for place in np.ndindex(x.shape[:-1]):
+        y[place] = (x[place] - x[place].mean()) / math.sqrt(x[place].var() + layer.epsilon)
+    return y * p["scale"] + p["offset"]
+
+
+def group_norm(layer, x, p):
+    y, size = np.empty_like(x), x.shape[-1] // layer.groups
+    for image in range(len(x)):
+        for first in range(0, x.shape[-1], size):
+            values = x[image, ..., first : first + size]
+            y[image, ..., first : first + size] = (values - values.mean()) / math.sqrt(values.var() + layer.epsilon)
+    return y * p["scale"] + p["offset"]
+
+
 def elementwise(f):
     """An oracle that applies a function of one number to each."""
 
@@ -119,6 +195,31 @@ def elementwise(f):
 
 def identity(layer, x, p):
     return x
+
+
+def selu(layer, v):
+    """With the constants as they are printed in the paper."""
+    return 1.0507009873554804934 * (v if v > 0 else 1.6732632423543772848 * (math.exp(v) - 1))
+
+
+def gelu_tanh(layer, v):
+    return v / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+
+
+def prelu(layer, x, p):
+    y = np.array(x)
+    for c in range(x.shape[-1]):
+        slope = p["slope"][c]
+        y[..., c] = np.vectorize(lambda v, slope=slope: v if v > 0 else slope * v, otypes=[float])(x[..., c])
+    return y
+
+
+def softmax(layer, x, p):
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape[:-1]):
+        powers = [math.exp(v) for v in x[index]]
+        y[index] = [power / sum(powers) for power in powers]
+    return y
 
 
 def sequence(layers, x, p, prefix=""):

@@ -88,3 +88,30 @@ def test_examples_say_what_they_teach(name):
     text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     assert text.startswith('"""')
     assert text.count("\n# %%\n") >= 4
+
+
+def test_lines(tmp_path):
+    printed = run("lines", tmp_path)
+    assert number(r"after epoch 2: ([\d.]+)%", printed) == 100
+
+
+def test_imbalanced(tmp_path):
+    printed = run("imbalanced", tmp_path)
+    plain, balanced, focal = (float(line.split()[-2]) for line in printed.splitlines()[-3:])
+    assert plain < focal
+    assert plain < balanced
+    assert balanced > 0.8
+
+
+def test_regression(tmp_path):
+    printed = run("regression", tmp_path)
+    assert number(r"\nR squared ([\d.]+)", printed) > 0.95
+    assert number(r"by absolute error: R squared ([\d.]+)", printed) > 0.9
+
+
+def test_folder_of_images(tmp_path):
+    pytest.importorskip("PIL")
+    printed = run("folder_of_images", tmp_path)
+    rows = re.findall(r"is_a_(\d).png (\d): ", printed)
+    assert len(rows) == 12
+    assert sum(truth == first for truth, first in rows) >= 10

@@ -11,13 +11,17 @@ from skcnn.layers import (
     Concatenate,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalMaxPool2D,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     MaxPool2D,
     ReLU,
     Residual,
+    SeparableConv2D,
 )
 from skcnn.losses import LogLoss
 from skcnn.network import Network
@@ -81,6 +85,8 @@ def gradients(network, steps, monkeypatch):
         [Conv2D(6), BatchNorm(), MaxPool2D(3, strides=2), Conv2D(20), BatchNorm(), ReLU(), MaxPool2D(), Flatten()],
         [BatchNorm(), MaxPool2D(strides=1), ReLU(), Conv2D(18), BatchNorm(), ReLU(), GlobalMaxPool2D()],
         [Conv2D(4, padding="valid"), LeakyReLU(), MaxPool2D(), Flatten(), Dense(5), BatchNorm(), ReLU()],
+        [SeparableConv2D(4), BatchNorm(), ReLU(), DepthwiseConv2D(depth_multiplier=2), ReLU(), MaxPool2D(), Flatten()],
+        [Conv2D(4), GroupNorm(2), ReLU(), Conv2D(18, padding=1), LayerNorm(), ReLU(), MaxPool2D(), Flatten()],
         [Conv2D(4), MaxPool2D(), ReLU(), Dropout(0.3), MaxPool2D(), ReLU(), Flatten()],
         [Conv2D(5), *residual_block(5), MaxPool2D(), *residual_block(17, strides=2), Flatten(), Dense(5), ReLU()],
         [Residual([*residual_block(4), Dropout(0.3), Conv2D(3), ReLU(), MaxPool2D()]), ReLU(), GlobalMaxPool2D()],
@@ -98,7 +104,7 @@ def test_fused_training_equals_the_plain_one(layers, monkeypatch):
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
-@pytest.mark.parametrize("front", [Conv2D(5), Dense(5)])
+@pytest.mark.parametrize("front", [Conv2D(5), Dense(5), DepthwiseConv2D(depth_multiplier=2), SeparableConv2D(5)])
 def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_bias):
     flat = isinstance(front, Dense)
     layers = [*([Flatten()] if flat else []), front.replaced(use_bias=use_bias), BatchNorm()]
@@ -110,8 +116,11 @@ def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_b
     p = network.bind(weights, state)
     steps, folded = fold(network.lowered, p)
     name = network.names[1 if flat else 0]
+    key = "pointwise_kernel" if isinstance(front, SeparableConv2D) else "kernel"
     scale = p["batchnorm1"].scale / np.sqrt(p["batchnorm1"].running_variance + 1e-5)
-    np.testing.assert_allclose(folded[name].kernel, p[name].kernel * scale)
+    np.testing.assert_allclose(vars(folded[name])[key], vars(p[name])[key] * scale)
+    for other in set(front.parameters((4, 4, 2))) - {key, "bias"}:
+        assert vars(folded[name])[other] is vars(p[name])[other]
     bias = getattr(p[name], "bias", 0) - p["batchnorm1"].running_mean
     np.testing.assert_allclose(folded[name].bias, bias * scale + p["batchnorm1"].offset)
     assert folded["output"] is p["output"]

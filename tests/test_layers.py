@@ -23,12 +23,11 @@ from skcnn.scaling import no_scaling
 from skcnn.tape import Arena
 
 cases = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
-TRAINED = {"kernel", "bias", "scale", "offset"}
 
 
-def trained(p):
-    """The names of the parameters that have gradients; conv1.kernel where it is inside of a layer."""
-    return [name for name in p if name.rsplit(".")[-1] in TRAINED]
+def trained(case):
+    """Names of the parameters that have gradients."""
+    return [name for name, parameter in case.layer.parameters(case.shape).items() if parameter.trainable]
 
 
 def images(case, rows=5, seed=1):
@@ -86,7 +85,7 @@ def test_gradients_equal_central_differences(case):
     x, p = images(case), draw_parameters(case.layer, case.shape)
     dy = rng.normal(size=(5, *case.layer.output_shape(case.shape)))
     _, dx, g = run(case.layer, x, p, dy)
-    names = trained(p)
+    names = trained(case)
     arrays, gradients = [x, *(p[name] for name in names)], [dx, *(g[name] for name in names)]
 
     def weighted_output(x, *values):
@@ -131,7 +130,7 @@ def test_shards_equal_the_whole_batch(case):
     whole, parts = (run(case.layer, x, p, dy, shards=shards) for shards in (1, 3))
     for a, b in zip(whole[:2], parts[:2], strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-12)
-    for name in trained(p):
+    for name in trained(case):
         np.testing.assert_allclose(parts[2][name], whole[2][name], rtol=1e-11, atol=1e-12)
 
 

@@ -1,22 +1,67 @@
-"""Losses: values against scikit-learn, gradients against central differences."""
+"""Losses: values against formulas, scikit-learn and PyTorch, gradients against central differences."""
+
+import math
 
 import numpy as np
 import pytest
 from cases import LOSSES
 from gradients import directional
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.metrics import log_loss
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.metrics import (
+    hinge_loss,
+    log_loss,
+    mean_absolute_error,
+    mean_pinball_loss,
+    mean_poisson_deviance,
+    mean_squared_error,
+    r2_score,
+)
 
 import skcnn.losses
-from skcnn.losses import LogLoss, mean_loss
+from skcnn import CNNClassifier
+from skcnn.description import registered
+from skcnn.estimators import BaseCNN
+from skcnn.layers import Flatten
+from skcnn.losses import (
+    AbsoluteError,
+    Focal,
+    Hinge,
+    Huber,
+    LogLoss,
+    Loss,
+    Poisson,
+    Quantile,
+    SquaredError,
+    SquaredHinge,
+    mean_loss,
+    resolve_loss,
+)
 from skcnn.tape import Batch, Tape
+from skcnn.validation import check_images_and_targets
 
 losses = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 TARGETS = {
     "classes": np.array([0, 2, 1, 2, 3, 0]),
     "labels": np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 0.0]]),
+    "numbers": np.array([[0, 1.5, 3, 0.2], [1, 1, 1, 1], [0, 0, 4, 9], [1, 0.1, 0, 1], [0, 1, 5, 0], [2, 0, 1, 0.0]]),
 }
-kinds = pytest.mark.parametrize("kind", TARGETS)
+
+
+def kinds_of(loss):
+    """The kinds of targets that a loss takes."""
+    if loss.task == "regression":
+        return ["numbers"]
+    return ["classes"] if isinstance(loss, Focal) and isinstance(loss.alpha, list) else _classifying(loss)
+
+
+def _classifying(loss):
+    return ["labels"] if isinstance(loss, Focal) and isinstance(loss.alpha, float) else ["classes", "labels"]
+
+
+CASES = [(loss, kind) for loss in LOSSES for kind in kinds_of(loss)]
+cases = pytest.mark.parametrize(("loss", "kind"), CASES, ids=[f"{loss!r} of {kind}" for loss, kind in CASES])
 
 
 def record(loss, raw, target, dtype=np.float64):
@@ -29,8 +74,7 @@ def record(loss, raw, target, dtype=np.float64):
     return values, gradient
 
 
-@losses
-@kinds
+@cases
 def test_gradient_equals_the_central_difference(loss, kind):
     rng = np.random.default_rng(0)
     raw, target = rng.normal(size=(6, 4)), TARGETS[kind]
@@ -38,11 +82,11 @@ def test_gradient_equals_the_central_difference(loss, kind):
     for _ in range(3):
         direction = rng.normal(size=raw.shape)
         expected = directional(lambda z: record(loss, z, target)[0].sum(), [raw], [direction])
-        assert np.sum(gradient * direction) == pytest.approx(expected, abs=1e-9 * np.linalg.norm(gradient))
+        assert np.sum(gradient * direction) == pytest.approx(expected, abs=1e-8 * np.linalg.norm(gradient))
 
 
-@losses
-@kinds
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+@pytest.mark.parametrize("loss", [LogLoss()], ids=repr)
 def test_gradient_is_zero_on_average_over_the_model(loss, kind):
     """Where the truth is drawn from the model's own probabilities, the expected gradient vanishes."""
     raw = np.random.default_rng(1).normal(size=(1, 4))
@@ -73,16 +117,17 @@ def test_log_loss_of_labels_equals_scikit_learn_summed_over_labels():
     assert mean_loss(LogLoss(), raw, TARGETS["labels"], weights) == pytest.approx(expected, rel=1e-12)
 
 
-@losses
-@kinds
+@cases
 def test_huge_raw_predictions_stay_finite(loss, kind):
     raw = np.array([[1e4, -1e4, 0.0, 1e3]] * 6)
+    if isinstance(loss, Poisson):  # its mean would be exp(1e4)
+        raw = np.minimum(raw, 700)
     values, gradient = record(loss, raw, TARGETS[kind])
     assert np.isfinite(values).all()
     assert np.isfinite(gradient).all()
 
 
-@losses
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.has_probabilities], ids=repr)
 def test_single_precision_predictions_give_probabilities_that_sum_to_one(loss):
     raw = np.random.default_rng(4).normal(size=(100, 10)).astype(np.float32)
     p = loss.probabilities(raw, exclusive=True)
@@ -93,3 +138,373 @@ def test_single_precision_predictions_give_probabilities_that_sum_to_one(loss):
 @losses
 def test_description_is_a_value(loss):
     assert eval(repr(loss), vars(skcnn.losses)) == loss
+    assert hash(loss) == hash(eval(repr(loss), vars(skcnn.losses)))
+
+
+# -- formulas, one number at a time
+
+
+def _log_softmax(z, y):
+    return z[y] - math.log(sum(math.exp(v) for v in z))
+
+
+def _row_of_classes(loss, z, y):
+    k = len(z)
+    match loss:
+        case LogLoss():
+            s = loss.label_smoothing
+            return -sum(((1 - s) * (j == y) + s / k) * _log_softmax(z, j) for j in range(k))
+        case Focal():
+            p = math.exp(_log_softmax(z, y))
+            return -(loss.alpha[y] if loss.alpha else 1) * (1 - p) ** loss.gamma * math.log(p)
+        case Hinge():
+            return sum(max(0, 1 - (1 if j == y else -1) * z[j]) for j in range(k))
+        case SquaredHinge():
+            return sum(max(0, 1 - (1 if j == y else -1) * z[j]) ** 2 for j in range(k))
+
+
+def _label(loss, z, y):
+    p = 1 / (1 + math.exp(-z))
+    match loss:
+        case LogLoss():
+            y = (1 - loss.label_smoothing) * y + loss.label_smoothing / 2
+            return -y * math.log(p) - (1 - y) * math.log(1 - p)
+        case Focal():
+            weight = 1 if loss.alpha is None else loss.alpha if y else 1 - loss.alpha
+            of_truth = p if y else 1 - p
+            return -weight * (1 - of_truth) ** loss.gamma * math.log(of_truth)
+        case Hinge():
+            return max(0, 1 - (2 * y - 1) * z)
+        case SquaredHinge():
+            return max(0, 1 - (2 * y - 1) * z) ** 2
+
+
+def _number(loss, z, y):
+    match loss:
+        case SquaredError():
+            return (z - y) ** 2 / 2
+        case AbsoluteError():
+            return abs(z - y)
+        case Huber():
+            r = abs(z - y)
+            return r**2 / 2 if r <= loss.delta else loss.delta * (r - loss.delta / 2)
+        case Quantile():
+            return loss.quantile * (y - z) if y >= z else (1 - loss.quantile) * (z - y)
+        case Poisson():
+            return math.exp(z) - y * z
+
+
+def naive(loss, raw, target):
+    if target.ndim == 1:
+        return [_row_of_classes(loss, z, y) for z, y in zip(raw, target, strict=True)]
+    each, reduce = (_number, np.mean) if loss.task == "regression" else (_label, np.sum)
+    return [reduce([each(loss, z, y) for z, y in zip(*row, strict=True)]) for row in zip(raw, target, strict=True)]
+
+
+@cases
+@pytest.mark.parametrize("size", [0.5, 2.0, 8.0])
+def test_values_equal_the_formula(loss, kind, size):
+    raw, target = np.random.default_rng(5).normal(0, size, (6, 4)), TARGETS[kind]
+    values, gradient = record(loss, raw, target)
+    np.testing.assert_allclose(values, naive(loss, raw, target), rtol=1e-9, atol=1e-12)
+    assert values.dtype == gradient.dtype == np.float64
+
+
+@cases
+def test_single_precision_predictions_have_a_loss_in_double_precision(loss, kind):
+    raw = np.random.default_rng(6).normal(size=(6, 4)).astype(np.float32)
+    for a, b in zip(record(loss, raw, TARGETS[kind], np.float32), record(loss, raw, TARGETS[kind]), strict=True):
+        assert a.dtype == np.float64
+        np.testing.assert_array_equal(a, b)
+
+
+def test_focal_without_focus_is_the_log_loss():
+    raw = np.random.default_rng(7).normal(0, 5, (6, 4))
+    for kind in ("classes", "labels"):
+        focal, log = (record(loss, raw, TARGETS[kind]) for loss in (Focal(gamma=0), LogLoss()))
+        for a, b in zip(focal, log, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss", [Focal(), Focal(0.3, 0.2), Focal(alpha=(0.3, 1.5))], ids=repr)
+def test_two_classes_with_one_output_are_two_classes_with_two(loss):
+    """A sigmoid of z is the softmax of 0 and z."""
+    z, y = np.random.default_rng(8).normal(0, 3, (9, 1)), np.arange(9) % 2
+    one = record(loss, z, y[:, None].astype(float))
+    weights = loss.alpha if isinstance(loss.alpha, tuple) else None if loss.alpha is None else (0.8, 0.2)
+    two = record(loss.replaced(alpha=weights), np.hstack([np.zeros_like(z), z]), y)
+    np.testing.assert_allclose(one[0], two[0], rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(one[1], two[1][:, 1:], rtol=1e-9, atol=1e-14)
+
+
+def test_hinge_equals_that_of_scikit_learn_for_two_classes():
+    z, y = np.random.default_rng(9).normal(0, 2, (20, 1)), np.arange(20.0)[:, None] % 2
+    expected = hinge_loss(y[:, 0], z[:, 0])
+    assert mean_loss(Hinge(), z, y, np.ones(20)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_regression_losses_equal_the_metrics_of_scikit_learn():
+    rng = np.random.default_rng(10)
+    raw, y, w = rng.normal(size=(30, 2)), rng.uniform(0, 3, (30, 2)), rng.uniform(0.1, 2, 30)
+    expected = {
+        SquaredError(): mean_squared_error(y, raw, sample_weight=w) / 2,
+        AbsoluteError(): mean_absolute_error(y, raw, sample_weight=w),
+        Quantile(0.8): mean_pinball_loss(y, raw, sample_weight=w, alpha=0.8),
+    }
+    for loss, value in expected.items():
+        assert mean_loss(loss, raw, y, w) == pytest.approx(value, rel=1e-12)
+    # The deviance differs from the loss by what does not depend on the prediction.
+    for column in range(2):
+        z, t = raw[:, [column]], y[:, [column]]
+        deviance = mean_poisson_deviance(t[:, 0], np.exp(z[:, 0]), sample_weight=w) / 2
+        constant = np.average(t * np.log(t) - t, axis=0, weights=w)[0]
+        assert mean_loss(Poisson(), z, t, w) + constant == pytest.approx(deviance, rel=1e-12)
+
+
+# -- starting points
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.task == "regression"], ids=repr)
+def test_base_score_is_near_the_best_constant(loss):
+    rng = np.random.default_rng(11)
+    target, weights = rng.gamma(1.0, 2.0, (301, 2)), rng.integers(0, 4, 301).astype(float)
+    start = loss.base_score(target, weights)
+    assert start.shape == (2,)
+    for column in range(2):
+        y = target[:, [column]]
+
+        def risk(z, y=y):
+            return mean_loss(loss, np.full_like(y, z), y, weights)
+
+        best = minimize_scalar(risk, bounds=(-5, 15), method="bounded").fun
+        slack = 0.02 if isinstance(loss, Huber) else 1e-5  # Huber's is one step of an iteration
+        assert risk(start[column]) <= best * (1 + np.sign(best) * slack)
+    repeated = np.repeat(target, weights.astype(int), axis=0)
+    np.testing.assert_allclose(loss.base_score(repeated, np.ones(len(repeated))), start, rtol=1e-12)
+
+
+def test_base_scores_are_the_textbook_ones():
+    target, weights = np.array([[1.0], [2.0], [9.0]]), np.array([1.0, 1.0, 1.0])
+    expected = {
+        SquaredError(): 4.0,
+        AbsoluteError(): 2.0,
+        Quantile(0.9): 9.0,
+        Huber(): 2.0 + (-1 + 0 + 1) / 3,
+        Poisson(): math.log(4),
+    }
+    for loss, score in expected.items():
+        assert loss.base_score(target, weights) == pytest.approx(score)
+    assert Hinge().base_score(np.array([0, 1, 2]), weights) == 0
+
+
+def test_poisson_needs_counts():
+    Poisson().check_target(np.array([[0.0], [2.0]]))
+    with pytest.raises(ValueError, match=r"loss=Poisson\(\) needs targets of 0 or more, but y has -1.0"):
+        Poisson().check_target(np.array([[0.0], [-1.0]]))
+    with pytest.raises(ValueError, match=r"needs a positive target in every output"):
+        Poisson().check_target(np.array([[0.0, 1.0], [0.0, 2.0]]))
+
+
+def test_predictions_go_through_the_link():
+    raw = np.array([[0.0, 1.0]], np.float32)
+    np.testing.assert_array_equal(SquaredError().predict(raw), raw)
+    np.testing.assert_allclose(Poisson().predict(raw), [[1.0, math.e]], rtol=1e-15)
+    assert SquaredError().predict(raw).dtype == Poisson().predict(raw).dtype == np.float64
+
+
+# -- fields, names and errors
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (LogLoss(1.0), r"label_smoothing must be a number of 0 or more and less than 1, got 1.0"),
+        (Focal(-1), r"gamma must be a number of 0 or more, got -1"),
+        (Focal(alpha=2.0), r"alpha must be None, a number from 0 to 1, or a list"),
+        (Focal(alpha=[1.0]), r"alpha must be None, a number from 0 to 1, or a list"),
+        (Huber(0), r"delta must be a number above 0, got 0"),
+        (Quantile(1.0), r"quantile must be a number above 0 and below 1, got 1.0"),
+    ],
+)
+def test_fields_without_a_meaning_are_refused(loss, words):
+    with pytest.raises(ValueError, match=words):
+        loss.check()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "target", "words"),
+    [
+        (0.25, TARGETS["classes"], "there are 4 classes, so that alpha must be None or a list of 4 weights"),
+        ([1.0, 2.0], TARGETS["classes"], "there are 4 classes, so that alpha must be None or a list of 4 weights"),
+        ([1.0, 2.0], TARGETS["labels"], "y holds 4 labels, so that alpha must be None or a number, got"),
+        (
+            [1, 2, 3],
+            TARGETS["labels"][:, :1],
+            "two classes, so that alpha must be None, a number or a list of two weights",
+        ),
+    ],
+)
+def test_alpha_must_fit_the_classes(alpha, target, words):
+    with pytest.raises(ValueError, match=words):
+        record(Focal(alpha=alpha), np.zeros((6, 4 if target.ndim == 1 else target.shape[1])), target)
+
+
+def test_names_are_those_of_scikit_learn():
+    tasks = {name: cls.task for name, cls in registered(Loss).items()}
+    assert {name for name, task in tasks.items() if task == "classification"} == {
+        "log_loss", "focal", "hinge", "squared_hinge",
+    }  # fmt: skip
+    assert {name for name, task in tasks.items() if task == "regression"} == {
+        "squared_error", "absolute_error", "huber", "quantile", "poisson",
+    }  # fmt: skip
+
+
+def test_a_loss_for_the_other_task_is_refused(digits):
+    assert resolve_loss("huber", "regression") == Huber()
+    words = "loss='huber' is a loss for regression, not for classification. Those for classification: 'focal', 'hinge',"
+    with pytest.raises(ValueError, match=words):
+        CNNClassifier(loss="huber").fit(*digits)
+
+
+# -- in an estimator
+
+
+@pytest.mark.parametrize("name", ["log_loss", "focal", "hinge", "squared_hinge"])
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
+def test_every_loss_learns_every_kind_of_target(name, kind, digits):
+    X, y = digits
+    y = {"classes": y, "two classes": y > 4, "labels": np.column_stack([y > 4, y % 2]).astype(int)}[kind]
+    fitted = CNNClassifier((8,), hidden_layer_sizes=(), loss=name, max_iter=30, batch_size=10, random_state=0).fit(X, y)
+    assert np.mean(fitted.predict(X) == y) > 0.9
+    raw = fitted.decision_function(X)
+    assert raw.shape == ((120,) if kind == "two classes" else (120, 10) if kind == "classes" else (120, 2))
+    if name in ("log_loss", "focal"):
+        assert np.isfinite(fitted.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", Hinge()], ids=repr)
+def test_margins_give_no_probabilities(loss, digits):
+    fitted = CNNClassifier((4,), hidden_layer_sizes=(), loss=loss, max_iter=8, random_state=0).fit(*digits)
+    for method in ("predict_proba", "predict_log_proba"):
+        assert not hasattr(fitted, method)
+        assert not hasattr(CNNClassifier(loss=loss), method)
+        assert hasattr(CNNClassifier(), method)
+        with pytest.raises(AttributeError, match=f"has no attribute '{method}'") as caught:
+            getattr(fitted, method)
+        assert "gives no probabilities: use decision_function, wrap" in str(caught.value.__cause__)
+        assert "Hinge()" in str(caught.value.__cause__)
+
+
+def test_margins_can_be_calibrated(digits):
+    X, y = digits
+    hinge = CNNClassifier((4,), hidden_layer_sizes=(), loss="hinge", max_iter=8, batch_size=20, random_state=0)
+    p = CalibratedClassifierCV(hinge, cv=2).fit(X, y > 4).predict_proba(X)
+    assert log_loss(y > 4, p) < 0.5
+
+
+def test_focal_loss_and_weights_of_classes_raise_the_recall_of_the_rare_one(digits):
+    X, y = digits
+    rare = y == 8
+    options = {"conv_filters": (4,), "hidden_layer_sizes": (), "max_iter": 4, "random_state": 0}
+    found = [
+        CNNClassifier(loss=loss, **options).fit(X, rare).predict(X)[rare].mean()
+        for loss in (Focal(alpha=0.05), Focal(alpha=0.95))
+    ]
+    assert found[0] < found[1]
+
+
+class Regressor(BaseCNN):
+    """As little as an estimator for regression needs."""
+
+    _task = "regression"
+    __init__ = CNNClassifier.__init__
+    get_params, _validate_params = CNNClassifier.get_params, BaseCNN._validate_params
+
+    def fit(self, X, y, sample_weight=None):
+        images, y = check_images_and_targets(self, X, y, reset=True)
+        return self._train(images, y, np.ones(len(y)), None, resume=False, partial=False)
+
+    def predict(self, X):
+        return self._loss().predict(self._raw(X))
+
+    def _encode(self, y, name="y"):
+        return y.astype(np.float64).reshape(len(y), -1)
+
+    def _outputs(self, targets):
+        return targets.shape[1]
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", Huber(0.5), "quantile", "poisson"], ids=repr)
+def test_every_loss_learns_numbers(loss):
+    rng = np.random.default_rng(12)
+    X = rng.uniform(size=(200, 6, 6))
+    y = 100 + 10 * np.column_stack([X[:, :3].sum(axis=(1, 2)), X[:, 3:].sum(axis=(1, 2))])
+    options = {"conv_filters": (), "hidden_layer_sizes": (), "batch_size": 20, "random_state": 0}
+    unlearnt = Regressor(loss=loss, max_iter=1, learning_rate=0.0, **options).fit(X, y)
+    start = resolve_loss(loss, "regression").base_score(y, np.ones(200))
+    np.testing.assert_allclose(unlearnt._raw(X), np.tile(start, (200, 1)), rtol=1e-12)
+    rate = 2e-3 if loss == "poisson" else 0.5
+    fitted = Regressor(loss=loss, max_iter=60, learning_rate=rate, **options).fit(X, y)
+    assert r2_score(y, fitted.predict(X)) > 0.9
+    assert fitted.loss_ < unlearnt.loss_
+
+
+def test_poisson_regression_refuses_negative_numbers(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"loss='?Poisson\(\)'? needs targets of 0 or more, but y has -3"):
+        Regressor(loss="poisson", layers=[Flatten()]).fit(X, y - 3.0)
+
+
+# -- PyTorch
+
+
+def _torch_loss(nn, torch, loss, z, target):
+    """The value for each row."""
+    F = nn.functional
+    match loss:
+        case LogLoss() if target.ndim == 1:
+            return F.cross_entropy(z, target, reduction="none", label_smoothing=loss.label_smoothing)
+        case LogLoss():
+            smooth = target * (1 - loss.label_smoothing) + loss.label_smoothing / 2
+            return F.binary_cross_entropy_with_logits(z, smooth, reduction="none").sum(1)
+        case Focal():
+            of_truth = (
+                z.log_softmax(1).gather(1, target[:, None])[:, 0]
+                if target.ndim == 1
+                else F.logsigmoid(z * (2 * target - 1))
+            )
+            weight = 1.0
+            if loss.alpha is not None:
+                weight = (
+                    torch.tensor(loss.alpha, dtype=torch.float64)[target]
+                    if target.ndim == 1
+                    else (loss.alpha * target + (1 - loss.alpha) * (1 - target))
+                )
+            each = -weight * (1 - of_truth.exp()) ** loss.gamma * of_truth
+            return each if target.ndim == 1 else each.sum(1)
+        case Hinge() | SquaredHinge():
+            signs = 2 * (F.one_hot(target, z.shape[1]) if target.ndim == 1 else target) - 1
+            each = (1 - signs * z).clamp(min=0)
+            return (each**2 if isinstance(loss, SquaredHinge) else each).sum(1)
+        case SquaredError():
+            return F.mse_loss(z, target, reduction="none").mean(1) / 2
+        case AbsoluteError():
+            return F.l1_loss(z, target, reduction="none").mean(1)
+        case Huber():
+            return F.huber_loss(z, target, reduction="none", delta=loss.delta).mean(1)
+        case Quantile():
+            return torch.maximum(loss.quantile * (target - z), (loss.quantile - 1) * (target - z)).mean(1)
+        case Poisson():
+            return F.poisson_nll_loss(z, target, log_input=True, reduction="none").mean(1)
+
+
+@cases
+def test_equals_pytorch(loss, kind):
+    torch = pytest.importorskip("torch")
+    raw = np.random.default_rng(13).normal(0, 2, (6, 4))
+    z = torch.tensor(raw, requires_grad=True)
+    theirs = _torch_loss(torch.nn, torch, loss, z, torch.tensor(TARGETS[kind]))
+    theirs.sum().backward()
+    values, gradient = record(loss, raw, TARGETS[kind])
+    np.testing.assert_allclose(values, theirs.detach().numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-12)

@@ -28,7 +28,9 @@ RANKS = [
     ["parallel"],
     ["training", "predictor", "nesting", "validation"],
     ["estimators"],
-    ["summary", "profiling"],
+    ["regressor"],
+    ["features"],
+    ["summary", "profiling", "display"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -7,19 +7,33 @@ import pytest
 
 from skcnn import CNNClassifier
 from skcnn.layers import (
+    ELU,
+    GELU,
+    SELU,
     AvgPool2D,
     BatchNorm,
     Concatenate,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Flatten,
     GlobalAvgPool2D,
+    GroupNorm,
+    HardSwish,
+    LayerNorm,
     LeakyReLU,
     MaxPool2D,
+    Mish,
+    PReLU,
     ReLU,
     Residual,
     Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
     Tanh,
+    UpSample2D,
+    ZeroPad2D,
 )
 from skcnn.optimizers import SGD
 
@@ -38,6 +52,9 @@ ARCHITECTURES = {
     "overlapping": [Conv2D(4), MaxPool2D(3, strides=2), ReLU(), AvgPool2D(3, strides=1), Tanh(), Flatten()],
     "batch norm": [Conv2D(4, use_bias=False), BatchNorm(), ReLU(), MaxPool2D(), Conv2D(17), BatchNorm(), ReLU(),
                    Flatten(), Dense(6), BatchNorm(), Tanh()],
+    "gates": [Conv2D(4), SiLU(), Conv2D(17), GELU(), Conv2D(3), Mish(), MaxPool2D(), Conv2D(5), HardSwish(), Flatten()],
+    "activations": [Conv2D(4), PReLU(), Conv2D(17), Softplus(), Conv2D(18), PReLU(0.1), Conv2D(3), ELU(), Conv2D(17),
+                    SELU(), Conv2D(16), Softmax(), Conv2D(4), Flatten(), Dense(6), PReLU(), Dense(5)],
     "wide": [Conv2D(20), BatchNorm(), ReLU(), Conv2D(16, kernel_size=1), ReLU(), GlobalAvgPool2D()],
     "residual": [Conv2D(18, use_bias=False), BatchNorm(), ReLU(), Residual(_BLOCK), ReLU(),
                  Residual([Conv2D(5, padding=1, strides=2), Tanh(), Residual([Conv2D(5), Tanh()])]), ReLU(),
@@ -45,6 +62,10 @@ ARCHITECTURES = {
                  Residual([Dense(6), Tanh()])],
     "branches": [Conv2D(4), ReLU(), Concatenate([[Conv2D(3), ReLU()], [], [LeakyReLU(), Conv2D(17)]]),
                  Tanh(), Concatenate([[GlobalAvgPool2D()], [Conv2D(2), Tanh(), Flatten()]])],
+    "depthwise": [DepthwiseConv2D(depth_multiplier=2), BatchNorm(), ReLU(), Conv2D(18, kernel_size=1), GroupNorm(6),
+                  ReLU(), DepthwiseConv2D(5), LayerNorm(), ReLU(), GlobalAvgPool2D()],
+    "larger": [Conv2D(4), ZeroPad2D(((0, 1), (2, 0))), Conv2D(17), UpSample2D((1, 2)), Conv2D(3), Tanh(),
+               MaxPool2D(), UpSample2D(2, interpolation="bilinear"), ZeroPad2D(), MaxPool2D(), Flatten(), LayerNorm()],
 }  # fmt: skip
 SHAPE, ROWS, CLASSES = (9, 8, 3), 10, 4
 
@@ -66,6 +87,17 @@ class Parts(nn.Module):
     def forward(self, x):
         parts = [branch(x) for branch in self.branches]
         return sum(parts) if self.added else torch.cat(parts, dim=1)
+
+
+class OfPixels(nn.Module):
+    """A normalization of the last axis, over the channels of (n, c, h, w)."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm, self.weight, self.bias = norm, norm.weight, norm.bias
+
+    def forward(self, x):
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _pair(value):
@@ -100,6 +132,19 @@ def _own(layer, shape):
         case BatchNorm():
             norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             return norm(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+        case DepthwiseConv2D():
+            padding, multiplier = tuple(k // 2 for k in _pair(layer.kernel_size)), layer.depth_multiplier
+            return nn.Conv2d(shape[2], shape[2] * multiplier, layer.kernel_size, padding=padding, groups=shape[2])
+        case GroupNorm():
+            return nn.GroupNorm(layer.groups, shape[-1], eps=layer.epsilon)
+        case LayerNorm():
+            norm = nn.LayerNorm(shape[-1], eps=layer.epsilon)
+            return OfPixels(norm) if len(shape) == 3 else norm
+        case ZeroPad2D():
+            (top, bottom), (left, right) = layer.borders
+            return nn.ZeroPad2d((left, right, top, bottom))
+        case UpSample2D():
+            return nn.Upsample(scale_factor=_pair(layer.size), mode=layer.interpolation)
         case MaxPool2D():
             return nn.MaxPool2d(_pair(layer.pool_size), layer.strides)
         case AvgPool2D():
@@ -108,10 +153,18 @@ def _own(layer, shape):
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case Flatten():
             return ChannelsLast()
+        case PReLU():
+            return nn.PReLU(shape[-1])
+        case Softplus():
+            return nn.Softplus(threshold=1000)
+        case Softmax():
+            return nn.Softmax(dim=1)
         case LeakyReLU():
             return nn.LeakyReLU(layer.negative_slope)
         case _:
-            return {ReLU: nn.ReLU, Tanh: nn.Tanh, Sigmoid: nn.Sigmoid}[type(layer)]()
+            twins = {ReLU: nn.ReLU, Tanh: nn.Tanh, Sigmoid: nn.Sigmoid, SiLU: nn.SiLU, GELU: nn.GELU, Mish: nn.Mish,
+                     HardSwish: nn.Hardswish, SELU: nn.SELU, ELU: nn.ELU}  # fmt: skip
+            return twins[type(layer)]()
 
 
 def build(model):
@@ -119,7 +172,7 @@ def build(model):
     network, found, named = model._model.network, {}, {}
     modules = [twin(*bound, found) for bound in zip(network.layers, network.shapes, network.names, strict=False)]
     for name, module in found.items():
-        ours = {"kernel": "weight", "scale": "weight", "bias": "bias", "offset": "bias"}
+        ours = {"kernel": "weight", "scale": "weight", "bias": "bias", "offset": "bias", "slope": "weight"}
         for key, theirs in ours.items():
             if f"{name}.{key}" in model.parameters_:
                 named[f"{name}.{key}"] = getattr(module, theirs)

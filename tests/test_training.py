@@ -659,7 +659,7 @@ def test_the_best_score_is_that_of_the_model_after_a_warm_start_too(split):
 class Watched(LogLoss):
     """Notes the targets of whatever is validated on."""
 
-    seen: list
+    seen: list | None = None
 
     def record(self, tape, raw, target):
         if not tape.training:
@@ -671,7 +671,7 @@ class Watched(LogLoss):
 def test_early_stopping_sets_rows_aside_by_class(digits, classes):
     X, y = digits[0], np.repeat(range(classes), [90, 30] if classes == 2 else [60, 45, 15])
     seen = []
-    small(early_stopping=True, validation_fraction=1 / 3, loss=Watched(seen), max_iter=1).fit(X, y)
+    small(early_stopping=True, validation_fraction=1 / 3, loss=Watched(seen=seen), max_iter=1).fit(X, y)
     assert_array_equal(np.bincount(seen[0].astype(int)), np.bincount(y) // 3)
 
 
@@ -687,7 +687,7 @@ def test_early_stopping_is_a_fit_of_some_rows_that_validates_on_the_others(digit
     weights = np.random.default_rng(0).uniform(0.5, 2, 120)
     seen = []
     params = {"class_weight": class_weight, "max_iter": 3}
-    stopping = small(early_stopping=True, validation_fraction=0.25, loss=Watched(seen), warm_start=True, **params)
+    stopping = small(early_stopping=True, validation_fraction=0.25, loss=Watched(seen=seen), warm_start=True, **params)
     stopping.fit(X, y, sample_weight=weights)
     aside = np.sort((seen[0].astype(int) << np.arange(7)).sum(axis=1))
     assert len(aside) == 30

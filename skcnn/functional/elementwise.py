@@ -39,6 +39,26 @@ def maximum(x: Array, y: Array, out: Array) -> None:
     np.maximum(x, y, out=out)
 
 
+def minimum(x: Array, y: Array, out: Array) -> None:
+    """out <- the smaller of each pair."""
+    np.minimum(x, y, out=out)
+
+
+def copy_where(mask: Array, x: Any, out: Array) -> None:
+    """out <- x where the mask is true."""
+    np.copyto(out, x, where=mask)
+
+
+def channel_max(x: Array, out: Array) -> None:
+    """x (..., c) -> out (..., 1)."""
+    np.maximum.reduce(x, -1, None, out=out, keepdims=True)
+
+
+def channel_sum(x: Array, out: Array) -> None:
+    """x (..., c) -> out (..., 1)."""
+    np.add.reduce(x, -1, None, out=out, keepdims=True)
+
+
 def row_max(x: Array, out: Array) -> None:
     """x (n, k) -> out (n, 1)."""
     np.maximum.reduce(x, 1, None, out=out, keepdims=True)
@@ -52,6 +72,11 @@ def row_sum(x: Array, out: Array) -> None:
 def sum_first(x: Array, out: Array) -> None:
     """x (k, ...) -> out (...), the sum over the first axis."""
     np.add.reduce(x, 0, None, out=out)
+
+
+def sum_over(x: Array, axis: int, out: Array) -> None:
+    """x (..., k, ...) -> out (..., 1, ...), the sum over one axis."""
+    np.add.reduce(x, axis, None, out=out, keepdims=True)
 
 
 def max_first(x: Array, out: Array) -> None:

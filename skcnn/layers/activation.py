@@ -1,4 +1,4 @@
-"""Activations: each number for itself."""
+"""Activations: each number for itself, and softmax, which is one of all channels of a pixel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,39 @@ import numpy as np
 from scipy.special import expit
 
 from ..description import description, is_real
-from ..functional.elementwise import Array, maximum
-from .base import Activation, Backward
+from ..functional.elementwise import Array, channel_max, channel_sum, copy, copy_where, maximum, minimum
+from ..functional.order import by_channel
+from ..functional.reduction import record_channel_products
+from ..parameters import Parameter
+from .base import Activation, Backward, Shape
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point of mean 0 and variance 1
+
+
+class _Pointwise(Activation):
+    """An activation that is two formulas: its value, and its slope from its input and its value."""
+
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        """y <- f(x)."""
+        raise NotImplementedError
+
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        """Slope <- f'(x), where y = f(x)."""
+        raise NotImplementedError
+
+    def takes_gaps(self) -> bool:
+        return True
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        y = tape.output(x.shape, framed=True)
+        self.record_value(tape, x, y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array:
+            slope = tape.scratch(x.shape)
+            self.record_slope(tape, x, y, slope)
+            return tape(np.multiply, dy, slope, tape.without_gaps(dy))
+
+        return y, backward
 
 
 @description
@@ -47,7 +78,7 @@ class ReLU(Activation):
 
 
 @description
-class LeakyReLU(Activation):
+class LeakyReLU(_Pointwise):
     """Rectified linear unit with a slope below 0.  x (n, ...) -> y (n, ...).
 
     Parameters
@@ -76,24 +107,185 @@ class LeakyReLU(Activation):
     def check(self) -> None:
         self._require("negative_slope", is_real(self.negative_slope, 0, 1), "a number from 0 to 1")
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        y = tape.output(x.shape)
-        tape(np.multiply, x, self.negative_slope, y)
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        tape(np.multiply, x, float(self.negative_slope), y)
         tape(maximum, x, y, y)
 
-        def backward(dy: Array, needs_dx: bool = True) -> Array:
-            positive = tape.scratch(x.shape, bool)
-            slope = tape.scratch(x.shape)
-            tape(np.greater, x, 0, positive)
-            tape(np.multiply, positive, 1 - self.negative_slope, slope)
-            tape(np.add, slope, self.negative_slope, slope)
-            return tape(np.multiply, dy, slope, dy)
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
+        tape(np.multiply, positive, 1 - float(self.negative_slope), slope)
+        tape(np.add, slope, float(self.negative_slope), slope)
+
+
+@description
+class PReLU(Activation):
+    """Rectified linear unit whose slope below 0 is learnt, one per channel.  x (n, ..., c) -> y (n, ..., c).
+
+    Parameters
+    ----------
+    slope : float, default=0.25
+        Where learning starts.
+
+    Notes
+    -----
+    y = max(x, 0) + s min(x, 0). Backward, ds is the sum of dy min(x, 0) over all pixels of the channel. K. He, X.
+    Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", arXiv:1502.01852, equations 1 and 8. As they advise,
+    `alpha` does not shrink the slopes: it would draw the unit towards ReLU.
+
+    Examples
+    --------
+    >>> from skcnn.layers import PReLU
+    >>> PReLU().parameters((8, 8, 32))["slope"].shape
+    (32,)
+    """
+
+    slope: float = 0.25
+
+    name = "prelu"
+    stem = "prelu"
+    kernel_initializer = "he"
+
+    def check(self) -> None:
+        self._require("slope", is_real(self.slope, -np.inf), "a finite number")
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {"slope": Parameter(shape[-1:], float(self.slope))}
+
+    def takes_gaps(self) -> bool:
+        return True
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        y = tape.output(x.shape, framed=True)
+        tape(np.multiply, x, by_channel(tape, p.slope, x), y)
+        tape(copy_where, tape(np.greater, x, 0, tape.scratch(x.shape, bool)), x, y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            below = tape(minimum, x, tape.zeros(x), tape.scratch(x.shape))
+            record_channel_products(tape, below, dy, g.slope)
+            if not needs_dx:
+                return None
+            positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
+            slope = tape(copy, p.slope, below)
+            tape(copy_where, positive, 1.0, slope)
+            return tape(np.multiply, dy, slope, tape.without_gaps(dy))
 
         return y, backward
 
 
 @description
-class Tanh(Activation):
+class ELU(_Pointwise):
+    """Exponential linear unit.  x (n, ...) -> y (n, ...).
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        What the value tends to for small x, with its sign turned: 0 or more.
+
+    Notes
+    -----
+    y = x where x > 0, else alpha (exp(x) - 1). The slope below 0 is y + alpha. D.-A. Clevert, T. Unterthiner and S.
+    Hochreiter, "Fast and accurate deep network learning by exponential linear units", arXiv:1511.07289, equation 15.
+
+    Examples
+    --------
+    >>> from skcnn.layers import ELU
+    >>> ELU(0.5).output_shape((28, 28, 8))
+    (28, 28, 8)
+    """
+
+    alpha: float = 1.0
+
+    name = "elu"
+    stem = "elu"
+    kernel_initializer = "he"
+
+    def check(self) -> None:
+        self._require("alpha", is_real(self.alpha, 0), "a number of 0 or more")
+
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        _record_exponential_linear(tape, x, float(self.alpha), 1.0, y)
+
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        _record_exponential_linear_slope(tape, y, float(self.alpha), 1.0, slope)
+
+
+@description
+class SELU(_Pointwise):
+    """Exponential linear unit that keeps mean 0 and variance 1 through the layers.  x (n, ...) -> y (n, ...).
+
+    Notes
+    -----
+    y = s x where x > 0, else s a (exp(x) - 1), with a = 1.67326 and s = 1.05070. G. Klambauer, T. Unterthiner, A. Mayr
+    and S. Hochreiter, "Self-normalizing neural networks", arXiv:1706.02515, equation 2. It holds its promise for
+    kernels of variance 1 / fan_in, that is with ``kernel_initializer="lecun"``.
+
+    Examples
+    --------
+    >>> from skcnn.layers import SELU
+    >>> SELU().kernel_initializer
+    'lecun'
+    """
+
+    name = "selu"
+    stem = "selu"
+    kernel_initializer = "lecun"
+
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        _record_exponential_linear(tape, x, SELU_ALPHA, SELU_SCALE, y)
+
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        _record_exponential_linear_slope(tape, y, SELU_ALPHA, SELU_SCALE, slope)
+
+
+def _record_exponential_linear(tape: Any, x: Array, alpha: float, scale: float, y: Array) -> None:
+    """y <- scale * (x where x > 0, else alpha (exp(x) - 1))."""
+    positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
+    tape(minimum, x, tape.zeros(x), y)  # exp cannot overflow
+    tape(np.expm1, y, y)
+    if alpha != 1:
+        tape(np.multiply, y, alpha, y)
+    tape(copy_where, positive, x, y)
+    if scale != 1:
+        tape(np.multiply, y, scale, y)
+
+
+def _record_exponential_linear_slope(tape: Any, y: Array, alpha: float, scale: float, slope: Array) -> None:
+    """slope <- scale where y > 0, else y + scale * alpha."""
+    positive = tape(np.greater, y, 0, tape.scratch(y.shape, bool))
+    tape(np.add, y, alpha * scale, slope)
+    tape(copy_where, positive, scale, slope)
+
+
+@description
+class Softplus(_Pointwise):
+    """A smooth ReLU.  x (n, ...) -> y (n, ...).
+
+    Notes
+    -----
+    y = log(1 + exp(x)), computed as max(x, 0) + log(1 + exp(-abs(x))); its slope is the logistic function. C. Dugas, Y.
+    Bengio, F. Bélisle, C. Nadeau and R. Garcia, "Incorporating second-order functional knowledge for better option
+    pricing", NIPS 2000.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Softplus
+    >>> Softplus().output_shape((128,))
+    (128,)
+    """
+
+    name = "softplus"
+    stem = "softplus"
+    kernel_initializer = "he"
+
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        tape(np.logaddexp, x, 0, y)
+
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        tape(expit, x, slope)
+
+
+@description
+class Tanh(_Pointwise):
     """Hyperbolic tangent.  x (n, ...) -> y (n, ...).
 
     Notes
@@ -111,20 +303,16 @@ class Tanh(Activation):
     name = "tanh"
     stem = "tanh"
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        y = tape(np.tanh, x, tape.output(x.shape))
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        tape(np.tanh, x, y)
 
-        def backward(dy: Array, needs_dx: bool = True) -> Array:
-            slope = tape.scratch(y.shape)
-            tape(np.multiply, y, y, slope)
-            tape(np.subtract, 1, slope, slope)
-            return tape(np.multiply, dy, slope, dy)
-
-        return y, backward
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        tape(np.multiply, y, y, slope)
+        tape(np.subtract, 1, slope, slope)
 
 
 @description
-class Sigmoid(Activation):
+class Sigmoid(_Pointwise):
     """Logistic function.  x (n, ...) -> y (n, ...).
 
     Notes
@@ -142,13 +330,90 @@ class Sigmoid(Activation):
     name = "sigmoid"
     stem = "sigmoid"
 
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        tape(expit, x, y)
+
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        tape(np.subtract, 1, y, slope)
+        tape(np.multiply, slope, y, slope)
+
+
+@description
+class HardSigmoid(_Pointwise):
+    """Logistic function of three straight lines, as PyTorch has it.  x (n, ...) -> y (n, ...).
+
+    Notes
+    -----
+    y = min(max(x / 6 + 1/2, 0), 1), with slope 1/6 between -3 and 3. A. Howard et al., "Searching for MobileNetV3",
+    arXiv:1905.02244, section 5.2. Keras 2 had x / 5 in place of x / 6.
+
+    Examples
+    --------
+    >>> from skcnn.layers import HardSigmoid
+    >>> HardSigmoid().output_shape((128,))
+    (128,)
+    """
+
+    name = "hard_sigmoid"
+    stem = "hardsigmoid"
+
+    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+        record_hard_sigmoid(tape, x, y)
+
+    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+        record_hard_sigmoid_slope(tape, x, slope)
+
+
+def record_hard_sigmoid(tape: Any, x: Array, y: Array) -> None:
+    """y <- x / 6 + 1/2, held between 0 and 1."""
+    tape(np.multiply, x, 1 / 6, y)
+    tape(np.add, y, 0.5, y)
+    tape(np.clip, y, 0, 1, y)
+
+
+def record_hard_sigmoid_slope(tape: Any, x: Array, slope: Array) -> None:
+    """slope <- 1/6 between -3 and 3, else 0."""
+    tape(np.abs, x, slope)
+    inside = tape(np.less, slope, 3, tape.scratch(x.shape, bool))
+    tape(np.multiply, inside, 1 / 6, slope)
+
+
+@description
+class Softmax(Activation):
+    """Numbers of 0 or more whose sum over the channels is 1.  x (n, ..., c) -> y (n, ..., c).
+
+    Notes
+    -----
+    y[i] = exp(x[i]) / (sum over j of exp(x[j])), over the channels of each pixel, or the features of a flat input.
+    Backward, dx = y (dy - sum of dy y). C. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, equation
+    4.62. The softmax of the classes is the loss's: it does not belong at the end of `layers`.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Softmax
+    >>> Softmax().output_shape((4, 4, 10))
+    (4, 4, 10)
+    """
+
+    name = "softmax"
+    stem = "softmax"
+
+    def takes_gaps(self) -> bool:
+        return True
+
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        y = tape(expit, x, tape.output(x.shape))
+        y = tape.output(x.shape, framed=True)
+        reduced = (*x.shape[:-1], 1)
+        each = tape(channel_max, x, tape.scratch(reduced))
+        tape(np.subtract, x, each, y)  # exp cannot overflow
+        tape(np.exp, y, y)
+        tape(channel_sum, y, each)
+        tape(np.divide, y, each, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array:
-            slope = tape.scratch(y.shape)
-            tape(np.subtract, 1, y, slope)
-            tape(np.multiply, slope, y, slope)
-            return tape(np.multiply, dy, slope, dy)
+            product = tape(np.multiply, dy, y, tape.scratch(x.shape))
+            mean = tape(channel_sum, product, tape.scratch(reduced))
+            difference = tape(np.subtract, dy, mean, tape.without_gaps(dy))
+            return tape(np.multiply, difference, y, difference)
 
         return y, backward

@@ -42,6 +42,10 @@ class Layer(Description):
         """The layers that compute this one, each a step of its own that fusion can move."""
         return (self,)
 
+    def scalable(self) -> str | None:
+        """The parameter, output channels last, that scales the output before its bias: batch norm folds into it."""
+        return None
+
     def inner(self) -> dict[str, Layer]:
         """Name -> layer, where a layer holds others: the names under which a user reaches into it."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,69 @@ import numpy as np
 from ..description import Description, description, is_count, is_size
 from ..functional.convolution import choose, record_convolution
 from ..functional.elementwise import Array
-from ..functional.geometry import Windows, pair, windows
+from ..functional.geometry import Pair, Windows, pair, windows
 from ..parameters import Parameter
 from .base import Backward, Layer, Shape, ShapeError, image
 from .bias import Bias
 
 
+class Convolution(Layer):
+    """What convolutions share: their windows, a kernel, and a bias that is a step of its own."""
+
+    kernel_size: int | tuple[int, int]
+    strides: int | tuple[int, int]
+    padding: str | int | tuple[int, int]
+    dilation: int | tuple[int, int]
+    use_bias: bool
+
+    def check(self) -> None:
+        for field in ("kernel_size", "strides", "dilation"):
+            self._require(field, is_size(getattr(self, field)), "an int of 1 or more, or a pair of them")
+        padded = self.padding in ("same", "valid") if isinstance(self.padding, str) else is_size(self.padding, 0)
+        self._require("padding", padded, "'same', 'valid', an int of 0 or more, or a pair of them")
+        self._require("use_bias", isinstance(self.use_bias, (bool, np.bool)), "True or False")
+
+    def geometry(self, shape: Shape) -> Windows:
+        """The windows over an image of ``shape``."""
+        return windows(shape, pair(self.kernel_size), pair(self.strides), self.padding, pair(self.dilation))
+
+    def size(self, shape: Shape) -> Pair:
+        """Height and width of the output; a `ShapeError` if no window fits."""
+        geometry = self.geometry(image(shape))
+        if min(geometry.out) < 1:
+            spans, sizes = (
+                " x ".join(str(getattr(axis, name)) for axis in (geometry.rows, geometry.columns))
+                for name in ("span", "bordered")
+            )
+            raise ShapeError(
+                f"its kernel spans {spans} pixels, more than the {sizes} of its padded input;"
+                " use a smaller kernel, padding='same', or fewer pooling layers before it"
+            )
+        return geometry.out
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(self.size(shape)) * self.parameters(shape)["kernel"].size
+
+    def lowered(self) -> tuple[Layer, ...]:
+        return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
+
+    def scalable(self) -> str | None:
+        return "kernel"
+
+    def _record(
+        self, tape: Any, x: Array, p: Any, g: Any, groups: int, direct: bool = False
+    ) -> tuple[Array, Backward | None]:
+        h, w, _, c = x.shape
+        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), groups, direct)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            return through(dy, g.kernel, needs_dx)
+
+        return y, backward
+
+
 @description
-class Conv2D(Layer):
+class Conv2D(Convolution):
     """Two-dimensional convolution.  x (n, h, w, c) -> y (n, h', w', filters).
 
     Parameters
@@ -81,34 +137,17 @@ class Conv2D(Layer):
 
     def check(self) -> None:
         self._require("filters", is_count(self.filters), "an int of 1 or more")
-        for field in ("kernel_size", "strides", "dilation"):
-            self._require(field, is_size(getattr(self, field)), "an int of 1 or more, or a pair of them")
-        padded = self.padding in ("same", "valid") if isinstance(self.padding, str) else is_size(self.padding, 0)
-        self._require("padding", padded, "'same', 'valid', an int of 0 or more, or a pair of them")
+        super().check()
         self._require("algorithm", self.algorithm in ("auto", "direct"), "'auto' or 'direct'")
         self._require("groups", is_count(self.groups), "an int of 1 or more")
-        self._require("use_bias", isinstance(self.use_bias, (bool, np.bool)), "True or False")
-
-    def geometry(self, shape: Shape) -> Windows:
-        """The windows over an image of ``shape``."""
-        return windows(shape, pair(self.kernel_size), pair(self.strides), self.padding, pair(self.dilation))
 
     def output_shape(self, shape: Shape) -> Shape:
-        geometry = self.geometry(image(shape))
-        if min(geometry.out) < 1:
-            spans, sizes = (
-                " x ".join(str(getattr(axis, name)) for axis in (geometry.rows, geometry.columns))
-                for name in ("span", "bordered")
-            )
-            raise ShapeError(
-                f"its kernel spans {spans} pixels, more than the {sizes} of its padded input;"
-                " use a smaller kernel, padding='same', or fewer pooling layers before it"
-            )
+        size = self.size(shape)
         if shape[2] % self.groups or self.filters % self.groups:
             raise ShapeError(
                 f"groups={self.groups} must divide both its {shape[2]} channels and {self.filters} filters"
             )
-        return (*geometry.out, self.filters)
+        return (*size, self.filters)
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         kh, kw = pair(self.kernel_size)
@@ -117,24 +156,11 @@ class Conv2D(Layer):
         found = {"kernel": Parameter(kernel, self.kernel_initializer, fan_in, fan_out, decay=True)}
         return found | Bias().parameters((self.filters,)) if self.use_bias else found
 
-    def multiply_adds(self, shape: Shape) -> int:
-        height, width, _ = self.output_shape(shape)
-        return height * width * self.parameters(shape)["kernel"].size
-
-    def lowered(self) -> tuple[Layer, ...]:
-        return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
-
     def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
         return choose(tape.dtype, self.geometry(shape), rows, shape[2], self.filters, self.groups, self._direct).borders
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        h, w, _, c = x.shape
-        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), self.groups, self._direct)
-
-        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            return through(dy, g.kernel, needs_dx)
-
-        return y, backward
+        return self._record(tape, x, p, g, self.groups, self._direct)
 
     @property
     def _direct(self) -> bool:

@@ -69,6 +69,9 @@ class Dense(Layer):
     def lowered(self) -> tuple[Layer, ...]:
         return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
 
+    def scalable(self) -> str | None:
+        return "kernel"
+
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y = tape(np.matmul, x, p.kernel, tape.output((len(x), self.units)))
 

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout, of numbers and of whole channels."""
 
 from __future__ import annotations
 
@@ -8,11 +8,37 @@ import numpy as np
 
 from ..description import description, is_real
 from ..functional.elementwise import Array, copy, in_memory_order, uniform
-from .base import Backward, Layer
+from .base import Backward, Layer, Shape, image
+
+
+class _Dropout(Layer):
+    """What both share: a mask is drawn, and multiplied with whatever it broadcasts to."""
+
+    rate: float
+
+    def check(self) -> None:
+        self._require("rate", is_real(self.rate, 0, 1, open_high=True), "a number of 0 or more and less than 1")
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """Shape of the mask for ``x`` of ``shape``, inside the engine."""
+        return shape
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        if not tape.training or self.rate == 0:
+            return x, lambda dy, needs_dx=True: dy
+        shape = self.mask_shape(x.shape)
+        factor = tape.keep(shape)
+        kept = tape.scratch(shape, bool)
+        tape(uniform, tape.rng, in_memory_order(factor))
+        tape(np.greater_equal, factor, self.rate, kept)
+        tape(copy, kept, factor)
+        tape(np.multiply, factor, 1 / (1 - self.rate), factor)
+        y = tape(np.multiply, x, factor, tape.output(x.shape))
+        return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
 
 
 @description
-class Dropout(Layer):
+class Dropout(_Dropout):
     """Drop numbers at random while training; the identity when predicting.  x (n, ...) -> y (n, ...).
 
     Parameters
@@ -36,17 +62,41 @@ class Dropout(Layer):
 
     stem = "dropout"
 
-    def check(self) -> None:
-        self._require("rate", is_real(self.rate, 0, 1, open_high=True), "a number of 0 or more and less than 1")
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        if not tape.training or self.rate == 0:
-            return x, lambda dy, needs_dx=True: dy
-        factor = tape.keep(x.shape)
-        kept = tape.scratch(x.shape, bool)
-        tape(uniform, tape.rng, in_memory_order(factor))
-        tape(np.greater_equal, factor, self.rate, kept)
-        tape(copy, kept, factor)
-        tape(np.multiply, factor, 1 / (1 - self.rate), factor)
-        y = tape(np.multiply, x, factor, tape.output(x.shape))
-        return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
+@description
+class SpatialDropout2D(_Dropout):
+    """Drop whole channels of images at random while training; else the identity.  x (n, h, w, c) -> y (n, h, w, c).
+
+    Neighbouring pixels of a channel say nearly the same, so that to drop single ones hides little.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        The probability that a channel of an image is dropped: 0 or more, less than 1.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if the input is flat.
+
+    Notes
+    -----
+    y[a, b, k] = x[a, b, k] * m[k] / (1 - rate), where each m[k] of an image is 1 with probability 1 - rate, and else 0.
+    J. Tompson et al., "Efficient object localization using convolutional networks", arXiv:1411.4280, section 3.2.
+
+    Examples
+    --------
+    >>> from skcnn.layers import SpatialDropout2D
+    >>> SpatialDropout2D(0.25).output_shape((14, 14, 32))
+    (14, 14, 32)
+    """
+
+    rate: float = 0.5
+
+    stem = "spatialdropout"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return image(shape)
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        return 1, 1, *shape[2:]

@@ -1,0 +1,53 @@
+"""Predict a folder of image files, with the five most probable classes of each.
+
+Files are read by Pillow, which skcnn does not need itself (``pip install pillow``). The folder here is made first, from
+scikit-learn's digits; with one of your own, begin at ``read``.
+"""
+
+# %%
+# What is needed: a classifier, and Pillow.
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skcnn import CNNClassifier
+
+try:
+    from PIL import Image
+except ImportError:
+    sys.exit("This example reads image files with Pillow: pip install pillow")
+
+# %%
+# The model, and twelve of the images that it has not seen as files.
+digits = load_digits()
+images = (digits.images * 15).astype(np.uint8)
+X_train, X_test, y_train, y_test = train_test_split(images, digits.target, random_state=0)
+classifier = CNNClassifier(max_iter=10, random_state=0).fit(X_train, y_train)
+folder = Path(tempfile.mkdtemp())
+for number, (image, digit) in enumerate(zip(X_test[:12], y_test[:12], strict=True)):
+    Image.fromarray(image).resize((32, 32)).save(folder / f"{number:02d}_is_a_{digit}.png")
+
+
+# %%
+# Every file in the size and the colours that the classifier was fitted to.
+def read(path, shape):
+    """The image of a file, (h, w, c) in 8 bits."""
+    height, width, channels = shape
+    with Image.open(path) as file:
+        image = file.convert("L" if channels == 1 else "RGB").resize((width, height))
+        return np.asarray(image).reshape(shape)
+
+
+paths = sorted(folder.glob("*.png"))
+batch = np.stack([read(path, classifier.input_shape_) for path in paths])
+
+# %%
+# All at once: a few thousand images are one call. Sorting the probabilities gives the top five.
+probabilities = classifier.predict_proba(batch)
+top = np.argsort(probabilities, axis=1)[:, :-6:-1]
+for path, row, best in zip(paths, probabilities, top, strict=True):
+    print(path.name, "  ".join(f"{classifier.classes_[k]}: {row[k]:.3f}" for k in best))

@@ -1,0 +1,46 @@
+"""A rare class: one digit in a hundred, with plain loss, balanced class weights and focal loss.
+
+Accuracy says nothing where 99 of 100 images are of one class: a classifier that never finds the rare one is right 99
+times. The balanced accuracy is the mean of the shares that are found of each class.
+"""
+
+# %%
+# The data: eights among other digits, 1 : 100 to learn from, and as they are to test.
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.metrics import balanced_accuracy_score, recall_score
+from sklearn.model_selection import train_test_split
+
+from skcnn import CNNClassifier
+from skcnn.losses import Focal
+
+digits = load_digits()
+is_eight = digits.target == 8
+X, X_test, y, y_test = train_test_split(digits.images, is_eight, test_size=0.4, stratify=is_eight, random_state=0)
+
+# %%
+# All but one in a hundred of the eights are taken out of what is learnt from.
+rng = np.random.default_rng(0)
+rare = rng.choice(np.flatnonzero(y), size=round((~y).sum() / 100), replace=False)
+kept = np.concatenate([np.flatnonzero(~y), rare])
+X_train, y_train = X[kept], y[kept]
+print(f"{y_train.sum()} eights among {len(y_train)} images")
+
+# %%
+# Three ways to learn from them. A weight of 100 for each eight is what "balanced" comes to; focal loss looks away from
+# what is easy, and ``alpha`` is the weight of the second class.
+ways = {
+    "plain": {},
+    'class_weight="balanced"': {"class_weight": "balanced"},
+    "focal loss": {"loss": Focal(gamma=2.0, alpha=0.9)},
+}
+print(f"{'':26s}{'accuracy':>10s}{'balanced':>10s}{'eights found':>14s}")
+for name, parameters in ways.items():
+    classifier = CNNClassifier((16, 32), hidden_layer_sizes=(32,), max_iter=15, random_state=0, **parameters)
+    predicted = classifier.fit(X_train, y_train).predict(X_test)
+    accuracy, balanced = (predicted == y_test).mean(), balanced_accuracy_score(y_test, predicted)
+    print(f"{name:26s}{accuracy:10.3f}{balanced:10.3f}{recall_score(y_test, predicted):14.3f}")
+
+# %%
+# The classes come with probabilities, so that the threshold may be moved too, by scikit-learn's
+# ``TunedThresholdClassifierCV`` for example.

@@ -1,0 +1,191 @@
+"""What a hidden layer gives, as features for any other estimator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from .estimators import BaseCNN
+from .functional.elementwise import Array
+from .predictor import Predictor
+from .validation import check_images
+
+
+class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Transform images into what a layer of a convolutional network makes of them.
+
+    Parameters
+    ----------
+    estimator : CNNClassifier or CNNRegressor
+        The network. It is cloned and fitted in ``fit``; one that is fitted already is left as it is inside
+        `sklearn.frozen.FrozenEstimator`.
+    layer : str, default=None
+        Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1". None is the last before the output layer.
+
+    Attributes
+    ----------
+    estimator_ : CNNClassifier or CNNRegressor
+        The fitted network.
+    layer_ : str
+        Name of the layer.
+    layer_shape_ : tuple of int
+        Shape of its output for one image; ``transform`` flattens it.
+    n_features_in_ : int
+        Pixels times channels of an image.
+
+    Examples
+    --------
+    An SVM on deep features:
+
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import SVC
+    >>> from skcnn import CNNClassifier, CNNFeatures
+    >>> digits = load_digits()
+    >>> network = CNNClassifier((16, 32), max_iter=10, random_state=0)
+    >>> model = make_pipeline(CNNFeatures(network, layer="dense1"), SVC())
+    >>> model.fit(digits.images[:1000], digits.target[:1000]).score(digits.images[1000:], digits.target[1000:]) > 0.92
+    True
+    >>> model[0].get_feature_names_out()[:2]
+    array(['cnnfeatures0', 'cnnfeatures1'], dtype=object)
+    """
+
+    estimator_: BaseCNN
+
+    def __init__(self, estimator: Any, layer: str | None = None) -> None:
+        self.estimator = estimator
+        self.layer = layer
+
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+        """Fit a clone of the network.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+        y : array-like, default=None
+            Their targets; not needed for a frozen network.
+        **fit_params : dict
+            For the network's ``fit``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is not one of this package's.
+        ValueError
+            If the network has no layer of that name.
+        """
+        fitted = clone(self.estimator).fit(X, y, **fit_params)
+        network = getattr(fitted, "estimator", fitted)  # inside FrozenEstimator
+        if isinstance(network, Pipeline) or not isinstance(network, BaseCNN):
+            raise TypeError(f"estimator must be a CNNClassifier or CNNRegressor, got {self.estimator!r}.")
+        check_is_fitted(network)
+        names = network._model.network.names
+        layer = names[-2] if self.layer is None else self.layer
+        if layer not in names:
+            raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
+        self.estimator_, self.layer_ = network, layer
+        self._predictor = self._predictor_of(network)
+        self.layer_shape_ = self._predictor.shape
+        self.n_features_in_ = network.n_features_in_
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """What the layer gives for each image, flattened in the order h, w, c.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+
+        Returns
+        -------
+        ndarray (n, n_features)
+        """
+        check_is_fitted(self)
+        found = _run(self.estimator_, self._predictor, X)
+        return found.reshape(len(found), -1)
+
+    def _predictor_of(self, network: BaseCNN) -> Predictor:
+        model = network._model
+        return Predictor(model.network, model.weights, model.state, model.scaling, layer=self.layer_)
+
+    @property
+    def _n_features_out(self) -> int:
+        return math.prod(self.layer_shape_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = not hasattr(self.estimator, "estimator")
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_predictor", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.__sklearn_is_fitted__():
+            self._predictor = self._predictor_of(self.estimator_)
+
+
+def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
+    """What a layer gives for images when the network predicts.
+
+    Parameters
+    ----------
+    estimator : CNNClassifier or CNNRegressor
+        Fitted.
+    X : array-like (n, h, w, c), (n, h, w) or (n, features)
+        Images.
+    layer : str
+        Name of the layer, as in ``summary()``.
+
+    Returns
+    -------
+    ndarray (n, h, w, c) or (n, features)
+        In the shape of the layer's output.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If it has no such layer.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn import CNNClassifier
+    >>> from skcnn.features import activations
+    >>> digits = load_digits()
+    >>> classifier = CNNClassifier(max_iter=1).fit(digits.images, digits.target)
+    >>> activations(classifier, digits.images[:3], "conv1").shape
+    (3, 8, 8, 32)
+    """
+    check_is_fitted(estimator)
+    model = estimator._model
+    if layer not in model.network.names:
+        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(model.network.names)}.")
+    predictor = Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
+    return _run(estimator, predictor, X)
+
+
+def _run(estimator: BaseCNN, predictor: Predictor, X: Any) -> Array:
+    """In the precision of the weights: small networks are predicted in a higher one."""
+    images = check_images(estimator, X, reset=False)
+    return predictor.raw(images, estimator.n_jobs).astype(estimator._model.weights.dtype, copy=False)

@@ -1,0 +1,209 @@
+"""Convolutions that treat each channel for itself, and mix channels afterwards or not at all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from ..description import Description, description, is_count
+from ..functional.convolution import choose
+from ..functional.elementwise import Array
+from ..functional.geometry import pair
+from ..parameters import Parameter
+from .base import Backward, Layer, Shape
+from .bias import Bias
+from .conv import Conv2D, Convolution
+
+
+@description
+class DepthwiseConv2D(Convolution):
+    """Convolve each channel with windows of its own.  x (n, h, w, c) -> y (n, h', w', c * depth_multiplier).
+
+    Parameters
+    ----------
+    kernel_size : int or (int, int), default=3
+        Height and width of the window.
+    strides : int or (int, int), default=1
+        Step of the window.
+    padding : {"same", "valid"}, int or (int, int), default="same"
+        As in `Conv2D`.
+    dilation : int or (int, int), default=1
+        Distance between neighbouring elements of the window.
+    depth_multiplier : int, default=1
+        Number of windows, and so of output channels, for each channel.
+    use_bias : bool, default=True
+        Whether a number per output channel is added.
+    kernel_initializer : str or initializer, default="he"
+        Draws the kernel.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if the window is larger than its padded input.
+
+    Notes
+    -----
+    With stride s, dilation d, padding p and m windows per channel,
+
+        y[a, b, k] = bias[k] + sum over i, j of x[s a + d i - p, s b + d j - p, c] * kernel[i, j, 0, k],  k = c m + q,
+
+    for q = 0, ..., m - 1: a `Conv2D` with as many groups as channels. It multiplies c times less often than a
+    convolution to as many channels, and mixes none of them: A. G. Howard et al., "MobileNets", arXiv:1704.04861,
+    section 3.1. Parameters: ``kernel`` (kh, kw, 1, c m) and ``bias`` (c m,).
+
+    Examples
+    --------
+    >>> from skcnn.layers import DepthwiseConv2D
+    >>> DepthwiseConv2D(strides=2).output_shape((28, 28, 16))
+    (14, 14, 16)
+    >>> DepthwiseConv2D(5, depth_multiplier=2).parameters((28, 28, 16))["kernel"].shape
+    (5, 5, 1, 32)
+    """
+
+    kernel_size: int | tuple[int, int] = 3
+    strides: int | tuple[int, int] = 1
+    padding: str | int | tuple[int, int] = "same"
+    dilation: int | tuple[int, int] = 1
+    depth_multiplier: int = 1
+    use_bias: bool = True
+    kernel_initializer: str | Description = "he"
+
+    stem = "depthwiseconv"
+
+    def check(self) -> None:
+        super().check()
+        self._require("depth_multiplier", is_count(self.depth_multiplier), "an int of 1 or more")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self.size(shape), shape[2] * self.depth_multiplier)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        kh, kw = pair(self.kernel_size)
+        filters = shape[2] * self.depth_multiplier
+        fan_in, fan_out = kh * kw, kh * kw * self.depth_multiplier
+        kernel = Parameter((kh, kw, 1, filters), self.kernel_initializer, fan_in, fan_out, decay=True)
+        return {"kernel": kernel} | (Bias().parameters((filters,)) if self.use_bias else {})
+
+    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+        c = shape[2]
+        return choose(tape.dtype, self.geometry(shape), rows, c, c * self.depth_multiplier, c, True).borders
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        return self._record(tape, x, p, g, groups=x.shape[3], direct=True)
+
+
+@description
+class SeparableConv2D(Convolution):
+    """A depthwise convolution, then a 1 x 1 convolution.  x (n, h, w, c) -> y (n, h', w', filters).
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or (int, int), default=3
+        Height and width of the depthwise window.
+    strides : int or (int, int), default=1
+        Step of the depthwise window.
+    padding : {"same", "valid"}, int or (int, int), default="same"
+        As in `Conv2D`.
+    dilation : int or (int, int), default=1
+        Distance between neighbouring elements of the depthwise window.
+    depth_multiplier : int, default=1
+        Number of depthwise windows for each channel.
+    use_bias : bool, default=True
+        Whether a number per filter is added, at the end.
+    depthwise_initializer : str or initializer, default="lecun"
+        Draws the depthwise kernel. No activation follows it, so what keeps the variance is 1 / fan_in.
+    pointwise_initializer : str or initializer, default="he"
+        Draws the pointwise kernel.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if the window is larger than its padded input.
+
+    Notes
+    -----
+    With t the result of a `DepthwiseConv2D` without bias,
+
+        y[a, b, k] = bias[k] + sum over c of t[a, b, c] * pointwise_kernel[0, 0, c, k],
+
+    a convolution whose kernel is a product of one over space and one over channels: F. Chollet, "Xception",
+    arXiv:1610.02357. Parameters: ``depthwise_kernel`` (kh, kw, 1, c m), ``pointwise_kernel`` (1, 1, c m, filters) and
+    ``bias`` (filters,), with m = ``depth_multiplier``.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Conv2D, SeparableConv2D
+    >>> SeparableConv2D(64).output_shape((28, 28, 32))
+    (28, 28, 64)
+    >>> [layer.multiply_adds((28, 28, 32)) for layer in (SeparableConv2D(64), Conv2D(64))]
+    [1831424, 14450688]
+    """
+
+    filters: int
+    kernel_size: int | tuple[int, int] = 3
+    strides: int | tuple[int, int] = 1
+    padding: str | int | tuple[int, int] = "same"
+    dilation: int | tuple[int, int] = 1
+    depth_multiplier: int = 1
+    use_bias: bool = True
+    depthwise_initializer: str | Description = "lecun"
+    pointwise_initializer: str | Description = "he"
+
+    stem = "separableconv"
+
+    def check(self) -> None:
+        self._require("filters", is_count(self.filters), "an int of 1 or more")
+        super().check()
+        self._require("depth_multiplier", is_count(self.depth_multiplier), "an int of 1 or more")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self.size(shape), self.filters)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        found: dict[str, Parameter] = {}
+        for part in self.lowered():
+            found |= part.parameters(shape)
+            shape = part.output_shape(shape)
+        return found
+
+    def multiply_adds(self, shape: Shape) -> int:
+        depthwise, pointwise, *_ = self.lowered()
+        return depthwise.multiply_adds(shape) + pointwise.multiply_adds(depthwise.output_shape(shape))
+
+    def lowered(self) -> tuple[Layer, ...]:
+        windows = self.kernel_size, self.strides, self.padding, self.dilation, self.depth_multiplier
+        depthwise = DepthwiseConv2D(*windows, use_bias=False, kernel_initializer=self.depthwise_initializer)
+        pointwise = Conv2D(self.filters, 1, use_bias=False, kernel_initializer=self.pointwise_initializer)
+        parts = _Part(depthwise, "depthwise_kernel"), _Part(pointwise, "pointwise_kernel")
+        return (*parts, Bias()) if self.use_bias else parts
+
+
+@description
+class _Part(Layer):
+    """A convolution without bias whose kernel is one of several that its owner has.  x (n, h, w, c) -> layer(x)."""
+
+    layer: Convolution
+    kernel: str
+
+    stem = "part"
+
+    def scalable(self) -> str | None:
+        return self.kernel
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.layer.output_shape(shape)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {self.kernel: self.layer.parameters(shape)["kernel"]}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return self.layer.multiply_adds(shape)
+
+    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+        return self.layer.margin(tape, shape, rows)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        own = [v if v is None else SimpleNamespace(kernel=getattr(v, self.kernel)) for v in (p, g)]
+        return self.layer.record(tape, x, *own)

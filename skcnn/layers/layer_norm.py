@@ -1,0 +1,184 @@
+"""Normalization of each image by itself, so that no image depends on the others of its batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..description import description, is_count, is_real
+from ..functional.elementwise import Array, copy, reshape, sum_over
+from ..functional.order import by_channel
+from ..functional.reduction import record_channel_products
+from ..parameters import Parameter
+from .base import Backward, Layer, Shape, ShapeError
+
+
+class OwnNorm(Layer):
+    """What both normalizations share: all but the numbers that a mean is taken over."""
+
+    epsilon: float
+
+    def check(self) -> None:
+        self._require("epsilon", is_real(self.epsilon, 0, open_low=True), "a number above 0")
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return {"scale": Parameter(shape[-1:], 1.0), "offset": Parameter(shape[-1:])}
+
+    def statistic_shape(self, shape: Shape) -> Shape:
+        """Shape of a mean of ``x`` of ``shape``, inside the engine: it broadcasts against x."""
+        raise NotImplementedError
+
+    def record_mean(self, tape: Any, x: Array, out: Array) -> Array:
+        """x -> out, of `statistic_shape`."""
+        raise NotImplementedError
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        shape = self.statistic_shape(x.shape)
+        normalized, inverse = tape.keep(x.shape), tape.keep(shape)
+        y = tape.output(x.shape, framed=True)
+        mean = self.record_mean(tape, x, tape.scratch(shape))
+        tape(np.subtract, x, mean, normalized)
+        # Of what is centred already: the mean of x * x would lose the variance where the mean is large.
+        squares = tape(np.multiply, normalized, normalized, tape.scratch(x.shape))
+        self.record_mean(tape, squares, inverse)
+        tape(np.add, inverse, self.epsilon, inverse)
+        tape(np.sqrt, inverse, inverse)
+        tape(np.divide, 1, inverse, inverse)
+        tape(np.multiply, normalized, inverse, normalized)
+        tape(np.multiply, normalized, by_channel(tape, p.scale, x), y)
+        tape(np.add, y, by_channel(tape, p.offset, x), y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            record_channel_products(tape, normalized, dy, g.scale, g.offset)
+            if not needs_dx:
+                return None
+            tape(np.multiply, dy, by_channel(tape, p.scale, dy), dy)
+            product = tape(np.multiply, dy, normalized, tape.scratch(dy.shape))
+            through_mean, through_variance = (self.record_mean(tape, v, tape.scratch(shape)) for v in (dy, product))
+            tape(np.multiply, normalized, through_variance, product)
+            tape(np.subtract, dy, product, dy)
+            tape(np.subtract, dy, through_mean, dy)
+            return tape(np.multiply, dy, inverse, dy)
+
+        return y, backward
+
+
+@description
+class LayerNorm(OwnNorm):
+    """Bring the channels of each pixel to mean 0 and variance 1, then scale and shift them.  x (n, ..., c) -> y alike.
+
+    Of a flat input it normalizes the features of each image. Training and prediction do the same.
+
+    Parameters
+    ----------
+    epsilon : float, default=1e-5
+        Added to the variance.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if there is only one channel.
+
+    Notes
+    -----
+    y = scale * (x - mean) / sqrt(variance + epsilon) + offset, with the mean and the biased variance over the last axis
+    and ``scale`` and ``offset`` (c,) per channel, as in Keras; in PyTorch it is ``LayerNorm(c)`` of channels that come
+    last. With m = (x - mean) / sqrt(variance + epsilon) and dm = scale * dy,
+
+        dx = (dm - mean(dm) - m mean(dm m)) / sqrt(variance + epsilon).
+
+    J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer normalization", arXiv:1607.06450. ``GroupNorm(1)`` normalizes all
+    pixels and channels of an image together.
+
+    Examples
+    --------
+    >>> from skcnn.layers import LayerNorm
+    >>> LayerNorm().parameters((14, 14, 32))["scale"].shape
+    (32,)
+    """
+
+    epsilon: float = 1e-5
+
+    stem = "layernorm"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape[-1] == 1:
+            raise ShapeError("of a single channel nothing is left by normalizing; use GroupNorm(1) or BatchNorm()")
+        return shape
+
+    def statistic_shape(self, shape: Shape) -> Shape:
+        return (*shape[:-1], 1)
+
+    def record_mean(self, tape: Any, x: Array, out: Array) -> Array:
+        tape(sum_over, x, -1, out)
+        return tape(np.multiply, out, 1 / x.shape[-1], out)
+
+
+@description
+class GroupNorm(OwnNorm):
+    """Bring groups of channels of each image to mean 0 and variance 1, then scale and shift.  x (n, ..., c) -> y alike.
+
+    Training and prediction do the same, and so do batches of any size.
+
+    Parameters
+    ----------
+    groups : int, default=32
+        Number of groups of neighbouring channels. 1 normalizes each image as a whole; as many as there are channels is
+        called instance normalization.
+    epsilon : float, default=1e-5
+        Added to the variance.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if groups does not divide the number of channels, or a group has only one number.
+
+    Notes
+    -----
+    y = scale * (x - mean) / sqrt(variance + epsilon) + offset, with the mean and the biased variance over the
+    pixels and channels of a group, and ``scale`` and ``offset`` (c,) per channel. Y. Wu and K. He, "Group
+    normalization", arXiv:1803.08494, section 3. The gradient is that of `LayerNorm`.
+
+    Examples
+    --------
+    >>> from skcnn.layers import GroupNorm
+    >>> GroupNorm(8).output_shape((14, 14, 32))
+    (14, 14, 32)
+    """
+
+    groups: int = 32
+    epsilon: float = 1e-5
+
+    stem = "groupnorm"
+
+    def check(self) -> None:
+        self._require("groups", is_count(self.groups), "an int of 1 or more")
+        super().check()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        c = shape[-1]
+        if c % self.groups:
+            fitting = max(k for k in range(1, self.groups) if c % k == 0 and (k < c or c == 1))
+            raise ShapeError(f"groups={self.groups} must divide its {c} channels; groups={fitting} does")
+        if math.prod(shape) == self.groups:
+            raise ShapeError("each group is a single number, of which nothing is left by normalizing; use fewer groups")
+        return shape
+
+    def statistic_shape(self, shape: Shape) -> Shape:
+        return shape if len(shape) == 2 else (1, 1, *shape[2:])
+
+    def record_mean(self, tape: Any, x: Array, out: Array) -> Array:
+        by_image = x
+        if x.ndim == 4:  # over columns first, then over rows: fewer numbers are added up one after the other
+            h, _, n, c = x.shape
+            by_row = tape(sum_over, x, 1, tape.scratch((h, 1, n, c)))
+            by_image = tape(sum_over, by_row, 0, tape.scratch((1, 1, n, c)))
+        grouped = (*out.shape[:-1], self.groups, out.shape[-1] // self.groups)
+        mean = reshape(tape.scratch((*out.shape[:-1], self.groups)), (*grouped[:-1], 1))
+        tape(sum_over, reshape(by_image, grouped), -1, mean)
+        tape(np.multiply, mean, self.groups / (x.size // out[..., 0].size), mean)
+        # A number for each channel, not for each group: it broadcasts in longer runs.
+        tape(copy, mean, reshape(out, grouped))
+        return out

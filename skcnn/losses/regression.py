@@ -1,0 +1,224 @@
+"""Losses for numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..description import description, is_real
+from ..functional.elementwise import Array, copy, row_sum
+from .base import Loss, scratch
+
+TINY = np.finfo(np.float64).tiny
+
+
+class _Regression(Loss):
+    """The losses of single numbers, averaged over the outputs of a row."""
+
+    task = "regression"
+
+    def record(self, tape: Any, raw: Array, target: Array) -> tuple[Array, Array]:
+        z = tape(copy, raw, scratch(tape, raw.shape))
+        each, slope = scratch(tape, raw.shape), scratch(tape, raw.shape)
+        self.record_each(tape, z, target, each, slope)
+        values = scratch(tape, (len(raw),))
+        tape(row_sum, each, values)
+        tape(np.multiply, values, 1 / raw.shape[1], values)
+        return values, tape(np.multiply, slope, 1 / raw.shape[1], slope)
+
+    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+        """Each <- the loss of each number, slope <- its derivative by z, which may be overwritten."""
+        raise NotImplementedError
+
+
+@description
+class SquaredError(_Regression):
+    """Half the square of the error; its best constant is the mean.
+
+    Notes
+    -----
+    (z - y) ** 2 / 2, with derivative z - y, averaged over outputs. C. F. Gauss, *Theoria motus*, 1809; C. Bishop,
+    *Pattern Recognition and Machine Learning*, Springer 2006, section 3.1.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.losses import SquaredError, mean_loss
+    >>> mean_loss(SquaredError(), np.array([[3.0]]), np.array([[1.0]]), np.ones(1))
+    2.0
+    """
+
+    name = "squared_error"
+
+    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+        tape(np.subtract, z, target, slope)
+        tape(np.multiply, slope, slope, each)
+        tape(np.multiply, each, 0.5, each)
+
+    def base_score(self, target: Array, weights: Array) -> Array:
+        return np.average(target, axis=0, weights=weights)
+
+
+@description
+class AbsoluteError(_Regression):
+    """The size of the error; its best constant is the median, which single wild targets do not move.
+
+    Notes
+    -----
+    abs(z - y), with derivative sign(z - y), 0 at the corner; averaged over outputs. P.-S. Laplace, 1774; see P. Huber,
+    *Robust Statistics*, Wiley 1981, section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.losses import AbsoluteError, mean_loss
+    >>> mean_loss(AbsoluteError(), np.array([[3.0]]), np.array([[1.0]]), np.ones(1))
+    2.0
+    """
+
+    name = "absolute_error"
+
+    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+        tape(np.subtract, z, target, slope)
+        tape(np.abs, slope, each)
+        tape(np.sign, slope, slope)
+
+    def base_score(self, target: Array, weights: Array) -> Array:
+        return _quantile(target, weights, 0.5)
+
+
+@description
+class Huber(_Regression):
+    """Squared error for small errors, absolute error for large ones.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Where one passes into the other: above 0, in the unit of y.
+
+    Notes
+    -----
+    With r = z - y: r ** 2 / 2 where abs(r) <= delta, else delta (abs(r) - delta / 2); the derivative is r held between
+    -delta and delta. Averaged over outputs. P. Huber, "Robust estimation of a location parameter", Annals of
+    Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.losses import Huber, mean_loss
+    >>> mean_loss(Huber(), np.array([[0.5], [3.0]]), np.zeros((2, 1)), np.array([1.0, 0.0]))
+    0.125
+    """
+
+    delta: float = 1.0
+
+    name = "huber"
+
+    def check(self) -> None:
+        self._require("delta", is_real(self.delta, 0, open_low=True), "a number above 0")
+
+    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+        tape(np.subtract, z, target, each)
+        tape(np.clip, each, -float(self.delta), float(self.delta), slope)
+        half = tape(np.multiply, slope, 0.5, z)
+        tape(np.subtract, each, half, each)
+        tape(np.multiply, each, slope, each)
+
+    def base_score(self, target: Array, weights: Array) -> Array:
+        """The median, and from there one step towards the mean."""
+        median = _quantile(target, weights, 0.5)
+        return median + np.average(np.clip(target - median, -self.delta, self.delta), axis=0, weights=weights)
+
+
+@description
+class Quantile(_Regression):
+    """Error that counts differently above and below, so that a given share of the targets lies below the prediction.
+
+    Parameters
+    ----------
+    quantile : float, default=0.5
+        That share: above 0 and below 1.
+
+    Notes
+    -----
+    quantile (y - z) where z <= y, else (1 - quantile) (z - y), the pinball loss; averaged over outputs. R. Koenker and
+    G. Bassett, "Regression quantiles", Econometrica 46, 1978. With 0.5 it is half the absolute error. Two models, with
+    0.05 and 0.95, give an interval that holds nine tenths of the targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.losses import Quantile, mean_loss
+    >>> [mean_loss(Quantile(0.75), np.array([[z]]), np.zeros((1, 1)), np.ones(1)) for z in (-1.0, 1.0)]
+    [0.75, 0.25]
+    """
+
+    quantile: float = 0.5
+
+    name = "quantile"
+
+    def check(self) -> None:
+        valid = is_real(self.quantile, 0, 1, open_low=True, open_high=True)
+        self._require("quantile", valid, "a number above 0 and below 1")
+
+    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+        above = tape(np.greater, z, target, scratch(tape, z.shape, bool))
+        tape(np.subtract, above, float(self.quantile), slope)
+        tape(np.subtract, z, target, each)
+        tape(np.multiply, each, slope, each)
+
+    def base_score(self, target: Array, weights: Array) -> Array:
+        return _quantile(target, weights, float(self.quantile))
+
+
+@description
+class Poisson(_Regression):
+    """For counts, or other targets of 0 or more whose variance grows with their mean; predictions are positive.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``, for negative targets, or where all are 0.
+
+    Notes
+    -----
+    exp(z) - y z, with derivative exp(z) - y, averaged over outputs: minus the logarithm of the Poisson probability of y
+    with mean exp(z), or half the deviance, both up to what does not depend on z, as in scikit-learn. The prediction is
+    exp(z). P. McCullagh and J. Nelder, *Generalized Linear Models*, Chapman and Hall 1989, chapter 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.losses import Poisson
+    >>> Poisson().predict(Poisson().base_score(np.array([[1.0], [5.0]]), np.ones(2)))
+    array([3.])
+    """
+
+    name = "poisson"
+
+    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+        tape(np.multiply, z, target, each)
+        tape(np.exp, z, slope)
+        tape(np.subtract, slope, each, each)
+        tape(np.subtract, slope, target, slope)
+
+    def predict(self, raw: Array) -> Array:
+        return np.exp(raw.astype(np.float64))
+
+    def base_score(self, target: Array, weights: Array) -> Array:
+        return np.log(np.maximum(np.average(target, axis=0, weights=weights), TINY))
+
+    def check_target(self, target: Array, name: str = "y") -> None:
+        if target.min() < 0:
+            raise ValueError(
+                f"loss={self!r} needs targets of 0 or more, but {name} has {target.min()}. Use 'squared_error', or"
+                " subtract a lower bound from y."
+            )
+        if not (target.sum(axis=0) > 0).all():
+            raise ValueError(f"loss={self!r} needs a positive target in every output, but in {name} all of one are 0.")
+
+
+def _quantile(target: Array, weights: Array, share: float) -> Array:
+    """The weighted quantile of each column of a target (n, k)."""
+    return np.quantile(target, share, axis=0, weights=weights, method="inverted_cdf")

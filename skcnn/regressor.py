@@ -1,0 +1,349 @@
+"""The regressor: the meaning of y where it is a number, or several."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+
+from .estimators import BaseCNN
+from .functional.elementwise import Array
+from .validation import (
+    REGRESSOR_PARAMETERS,
+    check_images_and_targets,
+    check_regression_targets,
+    check_weights,
+    fit_context,
+)
+
+
+class CNNRegressor(RegressorMixin, BaseCNN):
+    """Convolutional neural network for regression.
+
+    It takes images, learns by stochastic gradient descent, and behaves as every scikit-learn regressor does.
+
+    Parameters
+    ----------
+    conv_filters : int or sequence of int, default=(32, 64)
+        One block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]`` per entry, with that many filters.
+    kernel_size : int or sequence, default=3
+        Size of the convolutions' windows: one int, or for each block an int or a pair (height, width).
+    pool_size : int or sequence, default=2
+        Size of the pooling windows, given alike; 1 does not pool. Blocks pool only along axes that are long enough.
+    hidden_layer_sizes : int or sequence of int, default=(128,)
+        Units of the dense layers after the blocks.
+    layers : list of Layer, default=None
+        The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
+        `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+    input_shape : (int, int) or (int, int, int), default=None
+        (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
+        image with one channel, and everything else a signal, 1 x features with one channel.
+    activation : str or Activation, default="relu"
+        "relu", "leaky_relu", "tanh", "sigmoid", or an object of `skcnn.layers`.
+    batch_norm : bool, default=False
+        Whether the blocks normalize before the activation.
+    dropout : float or sequence of float, default=0.0
+        Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
+        for each dense layer.
+    loss : str or Loss, default="squared_error"
+        What is minimized.
+    optimizer : str or Optimizer, default="adam"
+        "adam", "sgd", or an object of `skcnn.optimizers`.
+    learning_rate : float, default=1e-3
+        Size of the steps, 0 or more.
+    schedule : str or Schedule, default="constant"
+        What the learning rate is multiplied by as training goes on: "constant", "step", "cosine", or an object of
+        `skcnn.schedules`.
+    alpha : float, default=1e-4
+        Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
+    batch_size : int, default=64
+        Rows per step; all, if there are fewer.
+    max_iter : int, default=30
+        Passes over the data. Reaching it is the normal end.
+    shuffle : bool, default=True
+        Whether each pass has an order of its own.
+    augmentation : None
+        Reserved: images are used as they are.
+    standardize : bool, default=True
+        Whether the mean and the standard deviation of each channel are learnt from the training images and applied
+        to all images, so that raw 8-bit pixels just work.
+    early_stopping : bool, default=False
+        Whether training stops when the validation score has not improved by `tol` for `n_iter_no_change` epochs.
+        Without ``X_val``, `validation_fraction` of the rows are set aside.
+    validation_fraction : float, default=0.1
+        Share of the rows to set aside.
+    n_iter_no_change : int, default=10
+        Epochs without improvement before training stops. Without a validation set it is the training loss that has
+        to improve.
+    tol : float, default=1e-4
+        What counts as an improvement.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
+    random_state : int, RandomState instance or None, default=None
+        Decides the initial weights, the validation split, the order of the rows and dropout. With an int, every fit
+        on the same data gives the same bits.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        What is computed in. "auto" computes float64 input in float64 and everything else in float32. Networks of less
+        than 32,768 multiply-adds per image predict in float64 at any rate.
+    n_jobs : int, default=None
+        Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
+        -1 all processors. The results are the same bits for every number.
+    verbose : int, default=0
+        Whether each epoch prints a line.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Pixels times channels of an image.
+    feature_names_in_ : ndarray (n_features_in_,)
+        Names of the columns, if X was a DataFrame with names that are strings.
+    input_shape_ : (int, int, int)
+        Height, width and channels of an image.
+    input_mean_, input_scale_ : ndarray (channels,)
+        What images are standardized with.
+    layers_ : list of Layer
+        The hidden layers that were built, ready to paste into `layers`.
+    parameters_ : dict of str -> ndarray
+        The weights, read-only, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
+        ``dense1.kernel`` (in, out), ..., ``output.bias``.
+    state_ : dict of str -> ndarray
+        The running statistics of batch normalization.
+    n_parameters_ : int
+        Number of weights.
+    n_iter_ : int
+        Epochs done.
+    loss_, best_loss_ : float
+        Training loss of the last epoch, and the lowest.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    validation_scores_ : list of float or None
+        The coefficient of determination, R ** 2, on the validation set after each epoch, if there is one.
+    best_validation_score_ : float or None
+        The best of them. The model is that of the epoch that reached it; of several, that of the lowest loss.
+    history_ : dict of str -> list of float
+        One entry per epoch: ``loss``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``; NaN where there
+        was no validation set. ``loss`` holds the penalty of `alpha`, and is measured while the weights change and
+        dropout is on; ``val_loss`` is the plain loss of the model after the epoch.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPRegressor : Dense layers only.
+
+    Notes
+    -----
+    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
+    Fitted on one form, the estimator takes every other form of the same images. Large arrays, memory-mapped ones too,
+    are converted batch by batch.
+
+    The training loss is the weighted mean over the rows of the pointwise loss, averaged over the outputs, plus the
+    penalty. Targets are used as they are: bring them to a spread of about 1, for example with
+    `sklearn.compose.TransformedTargetRegressor`, if theirs is very different.
+
+    A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
+    after `partial_fit` and with `warm_start`.
+
+    Examples
+    --------
+    How much of each digit is ink, from its picture:
+
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skcnn import CNNRegressor
+    >>> images = load_digits().images
+    >>> ink = images.mean(axis=(1, 2)) - 5
+    >>> X_train, X_test, y_train, y_test = train_test_split(images, ink, random_state=0)
+    >>> regressor = CNNRegressor(conv_filters=(16,), hidden_layer_sizes=(32,), max_iter=10, random_state=0)
+    >>> regressor.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
+    >>> regressor.predict(X_test[:1]).shape
+    (1,)
+    """
+
+    _task = "regression"
+    _parameter_constraints = REGRESSOR_PARAMETERS
+    _columns: int | None  # of y; None where it was a vector
+
+    def __init__(
+        self,
+        conv_filters: Any = (32, 64),
+        kernel_size: Any = 3,
+        pool_size: Any = 2,
+        hidden_layer_sizes: Any = (128,),
+        *,
+        layers: Any = None,
+        input_shape: Any = None,
+        activation: Any = "relu",
+        batch_norm: bool = False,
+        dropout: Any = 0.0,
+        loss: Any = "squared_error",
+        optimizer: Any = "adam",
+        learning_rate: float = 1e-3,
+        schedule: Any = "constant",
+        alpha: float = 1e-4,
+        batch_size: int = 64,
+        max_iter: int = 30,
+        shuffle: bool = True,
+        augmentation: None = None,
+        standardize: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: Any = None,
+        dtype: str = "auto",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.conv_filters = conv_filters
+        self.kernel_size = kernel_size
+        self.pool_size = pool_size
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.layers = layers
+        self.input_shape = input_shape
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.dropout = dropout
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.augmentation = augmentation
+        self.standardize = standardize
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit the network to images and their targets.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+        y : array-like (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like (n,), default=None
+            Weights of the rows, 0 or more. A weight of 2 is the row twice.
+        X_val, y_val : array-like, default=None
+            A validation set. Its loss and score are noted after each epoch, and the model of the epoch with the best
+            score is kept; it ends the training only with `early_stopping`.
+        sample_weight_val : array-like, default=None
+            Weights of its rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the images, the targets or the weights cannot be used, or the loss does not stay finite
+            in the first epoch. The estimator then is what it was before.
+        """
+        with self._unchanged_on_error():
+            resume = self.warm_start and self.__sklearn_is_fitted__()
+            images, y, weights = self._checked(X, y, sample_weight, resume, "warm_start goes on with the same outputs")
+            validation = self._validation_data(X_val, y_val, sample_weight_val, images.shape[1:])
+            return self._train(images, y, weights, validation, resume=resume, partial=False)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Go once over the data, continuing from the last call with optimizer and random state.
+
+        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. The first call learns the
+        standardization; the schedule goes by the number of epochs done, of `max_iter`.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+        y : array-like (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`, and with `early_stopping`.
+        """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
+        with self._unchanged_on_error():
+            resume = self.__sklearn_is_fitted__()
+            images, y, weights = self._checked(X, y, sample_weight, resume, "y must be of the same form as before")
+            return self._train(images, y, weights, None, resume=resume, partial=True)
+
+    def predict(self, X: Any) -> Array:
+        """Predicted targets.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            Images.
+
+        Returns
+        -------
+        ndarray (n,) or (n, n_outputs)
+            In float64.
+        """
+        y = self._predicted(self._raw(X))
+        return y[:, 0] if self._columns is None else y
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any, resume: bool, refusal: str) -> tuple[Array, Array, Array]:
+        images, y = check_images_and_targets(self, X, y, reset=not resume)
+        columns = None if y.ndim == 1 else y.shape[1]
+        if resume and columns != self._columns:
+            before, now = ("a vector" if k is None else f"{k} columns" for k in (self._columns, columns))
+            raise ValueError(f"{refusal} only: y was {before}, and is {now}.")
+        self._columns = columns
+        return images, y, check_weights(sample_weight, images)
+
+    def _predicted(self, raw: Array) -> Array:
+        """Raw predictions (n, k) -> targets (n, k), by the inverse of the loss's link."""
+        return self._loss().predict(raw)
+
+    def _encode(self, y: Array, name: str = "y") -> Array:
+        targets = check_regression_targets(y)
+        if targets.shape[1] != (self._columns or 1):
+            raise ValueError(f"{name} must have {self._columns or 1} outputs per row, got shape {y.shape}.")
+        return targets
+
+    def _outputs(self, targets: Array) -> int:
+        return targets.shape[1]
+
+    def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
+        if len(raw) < 2:
+            raise ValueError("A validation set of a regressor needs 2 rows or more: its score is R ** 2.")
+        return float(r2_score(targets, self._predicted(raw), sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
