@@ -86,17 +86,14 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
-    progress = Progress(0, slots)
-    passes = Passes(model, data, recipe, progress)
+    passes = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0))
     rows = batches(batch)
 
     def step(team: Team) -> float:
         used = next(rows)
         recorded = passes.of(len(used))
         recorded.load(data, used)
-        progress.steps += 1
-        passes._scalars[:] = recipe.optimizer.tick(progress.steps, recipe.learning_rate)
+        passes.tick(recipe.learning_rate)
         return recorded.run(team)
 
     def measure(repetitions: int) -> list[float]:

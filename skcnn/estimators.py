@@ -44,8 +44,8 @@ KNOBS = (
     "conv_filters", "kernel_size", "pool_size", "hidden_layer_sizes", "activation", "batch_norm", "dropout"
 )  # fmt: skip
 PLAIN = (
-    "learning_rate", "alpha", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change", "early_stopping",
-    "verbose",
+    "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
+    "early_stopping", "verbose",
 )  # fmt: skip
 
 
@@ -105,11 +105,11 @@ class BaseCNN(NestedParameters):
 
         if resume:
             model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
-            progress = self._continued(recipe)
+            progress = self._continued(model, recipe)
             history = History(**{key: list(values) for key, values in self.history_.items()})
         else:
             model = self._initial_model(data, weights[rows], seed)
-            progress = Progress(seed, np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype))
+            progress = Progress.begin(model, recipe, seed)
             history = History()
 
         def validate() -> tuple[float, float]:
@@ -154,7 +154,9 @@ class BaseCNN(NestedParameters):
         described = {kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")}
         described["loss"] = self._loss()
         plain = {name: getattr(self, name) for name in PLAIN}
-        plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha")}  # np.float32 would compute in it
+        # As Python's numbers: np.float32 would compute in its own precision.
+        plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha", "average")}
+        plain["clip_norm"] = None if self.clip_norm is None else float(self.clip_norm)
         return Recipe(**described, **plain, n_jobs=thread_count(self.n_jobs))  # type: ignore[arg-type]
 
     def _loss(self) -> Loss:
@@ -177,17 +179,14 @@ class BaseCNN(NestedParameters):
             return list(self.layers)
         return build_layers(input_shape, **{knob: getattr(self, knob) for knob in KNOBS})
 
-    def _continued(self, recipe: Recipe) -> Progress:
+    def _continued(self, model: Model, recipe: Recipe) -> Progress:
         """The training's memory, as far as it is there and fits the optimizer."""
         if list(self._hidden_layers(self.input_shape_)) != self.layers_:
             raise ValueError(
                 "The layers are not those that were fitted: training goes on with the same network only. Undo the"
                 " change of layers, conv_filters and so on, or start anew with a clone of this estimator."
             )
-        shape = (len(recipe.optimizer.slots), self._model.weights.size)
-        if self._progress.slots is None or self._progress.slots.shape != shape:
-            return replace(self._progress, slots=np.zeros(shape, self._model.weights.dtype), steps=0)
-        return replace(self._progress, slots=self._progress.slots.copy())
+        return self._progress.resumed(model, recipe)
 
     def _keep(self, model: Model, progress: Progress, history: History, best_score: float) -> None:
         """Set the fitted attributes."""
@@ -282,7 +281,7 @@ class BaseCNN(NestedParameters):
         if "_model" in state:
             del state["_predictor"]
             if not state["_goes_on"]:  # the optimizer's memory is twice the weights
-                state["_progress"] = replace(state["_progress"], slots=None)
+                state["_progress"] = state["_progress"].forgotten()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -336,14 +335,22 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
         losses there is no `predict_proba`.
     optimizer : str or Optimizer, default="adam"
-        "adam", "sgd", or an object of `skcnn.optimizers`.
+        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
     learning_rate : float, default=1e-3
         Size of the steps, 0 or more.
     schedule : str or Schedule, default="constant"
-        What the learning rate is multiplied by as training goes on: "constant", "step", "cosine", or an object of
+        What the learning rate is multiplied by as training goes on: "constant", "step", "exponential", "polynomial",
+        "inverse_scaling", "cosine", "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of
         `skcnn.schedules`.
     alpha : float, default=1e-4
         Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
+    clip_norm : float, default=None
+        The largest norm of a step's gradient: one that is longer, over all weights and without the penalty of `alpha`,
+        is scaled down to it.
+    average : False or float, default=False
+        A decay above 0 and less than 1, as 0.99: the model is then the running mean of the weights after each step,
+        with the weights of the last ``1 / (1 - average)`` steps or so in it, while training goes on with the weights
+        themselves.
     batch_size : int, default=64
         Rows per step; all, if there are fewer.
     max_iter : int, default=30
@@ -431,7 +438,12 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     output and a sigmoid, more classes a softmax, and a multi-label y a sigmoid per label, over which the loss sums.
 
     A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
-    after `partial_fit` and with `warm_start`.
+    after `partial_fit` and with `warm_start`; so are the weights behind an `average`.
+
+    With `average`, the mean of the first t steps weighs the weights of step s by ``average ** (t - s)``, divided by the
+    sum of these numbers: initial weights are not in it. It is what `parameters_` holds, what is validated and what
+    predicts; the running statistics of batch normalization are those of the training, and training losses are measured
+    on the weights themselves.
 
     Examples
     --------
@@ -469,6 +481,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         learning_rate: float = 1e-3,
         schedule: Any = "constant",
         alpha: float = 1e-4,
+        clip_norm: float | None = None,
+        average: float | bool = False,
         batch_size: int = 64,
         max_iter: int = 30,
         shuffle: bool = True,
@@ -499,6 +513,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.alpha = alpha
+        self.clip_norm = clip_norm
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.shuffle = shuffle

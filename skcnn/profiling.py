@@ -149,8 +149,7 @@ def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, li
     data = Data(images, used, targets, np.ones(rows))
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
-    slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
-    step = Passes(model, data, recipe, Progress(0, slots)).of(rows)
+    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0)).of(rows)
     return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
 
 

@@ -40,23 +40,33 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
         image with one channel, and everything else a signal, 1 x features with one channel.
     activation : str or Activation, default="relu"
-        "relu", "leaky_relu", "tanh", "sigmoid", or an object of `skcnn.layers`.
+        "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
+        "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
     batch_norm : bool, default=False
         Whether the blocks normalize before the activation.
     dropout : float or sequence of float, default=0.0
         Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
         for each dense layer.
     loss : str or Loss, default="squared_error"
-        What is minimized.
+        What is minimized: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
+        `skcnn.losses`.
     optimizer : str or Optimizer, default="adam"
-        "adam", "sgd", or an object of `skcnn.optimizers`.
+        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
     learning_rate : float, default=1e-3
         Size of the steps, 0 or more.
     schedule : str or Schedule, default="constant"
-        What the learning rate is multiplied by as training goes on: "constant", "step", "cosine", or an object of
+        What the learning rate is multiplied by as training goes on: "constant", "step", "exponential", "polynomial",
+        "inverse_scaling", "cosine", "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of
         `skcnn.schedules`.
     alpha : float, default=1e-4
         Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
+    clip_norm : float, default=None
+        The largest norm of a step's gradient: one that is longer, over all weights and without the penalty of `alpha`,
+        is scaled down to it.
+    average : False or float, default=False
+        A decay above 0 and less than 1, as 0.99: the model is then the running mean of the weights after each step,
+        with the weights of the last ``1 / (1 - average)`` steps or so in it, while training goes on with the weights
+        themselves.
     batch_size : int, default=64
         Rows per step; all, if there are fewer.
     max_iter : int, default=30
@@ -181,6 +191,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         learning_rate: float = 1e-3,
         schedule: Any = "constant",
         alpha: float = 1e-4,
+        clip_norm: float | None = None,
+        average: float | bool = False,
         batch_size: int = 64,
         max_iter: int = 30,
         shuffle: bool = True,
@@ -210,6 +222,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.alpha = alpha
+        self.clip_norm = clip_norm
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.shuffle = shuffle

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,9 @@ from .network import Network
 from .optimizers import Optimizer
 from .parallel import Team, one_blas_thread, thread_count
 from .scaling import Scaling
-from .schedules import Schedule
+from .schedules import Schedule, Trend
 from .tape import Arena, Batch, Tape
-from .update import Update
+from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
 LEAST = 8, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
@@ -37,6 +37,8 @@ class Recipe:
     schedule: Schedule
     learning_rate: float
     alpha: float
+    clip_norm: float | None
+    average: float  # decay of the running mean of the weights; 0 for none
     batch_size: int
     max_iter: int
     shuffle: bool
@@ -72,9 +74,44 @@ class Progress:
     """What training remembers from one call to the next: with it, two calls equal one of twice the length."""
 
     seed: int
+    schedule: Schedule
+    optimizer: tuple[str, ...]  # what filled the slots: its kind and their names
     slots: Any  # (slots of the optimizer, number of weights), or None where a pickle left them out
     epochs: int = 0
     steps: int = 0
+    trained: Any = None  # the weights that are trained, where the model's are their running mean
+    averaged: int = 0  # steps in that mean
+    trend: Trend = field(default_factory=Trend)
+    warned: bool = False  # that the schedule has come to its end
+
+    @classmethod
+    def begin(cls, model: Model, recipe: Recipe, seed: int) -> Progress:
+        """Nothing to remember yet."""
+        slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
+        trained = model.weights.copy() if recipe.average else None
+        return cls(seed, recipe.schedule, _slot_names(recipe.optimizer), slots, trained=trained)
+
+    def forgotten(self) -> Progress:
+        """Without what is as large as the weights."""
+        return replace(self, slots=None, trained=None, averaged=0)
+
+    def resumed(self, model: Model, recipe: Recipe) -> Progress:
+        """A copy for going on, as far as it fits the recipe; the model's weights become those to go on from."""
+        new = Progress.begin(model, recipe, self.seed)
+        new.epochs, new.warned = self.epochs, self.warned
+        if self.schedule == recipe.schedule:
+            new.trend = self.trend
+        if self.slots is not None and self.optimizer == new.optimizer:
+            new.slots[:], new.steps = self.slots, self.steps
+        if self.trained is not None and recipe.average:
+            new.trained[:], new.averaged = self.trained, self.averaged
+        elif self.trained is not None:
+            model.weights[:] = self.trained
+        return new
+
+
+def _slot_names(optimizer: Optimizer) -> tuple[str, ...]:
+    return type(optimizer).__qualname__, *optimizer.slots
 
 
 @dataclass
@@ -129,13 +166,16 @@ def train(
     ValueError
         If the loss is not finite before the first epoch is done.
     """
-    last_finite = model.weights.copy(), model.state.copy()
+    last_finite = _Snapshot(model, progress)
     monitor = _Monitor(recipe, validated=validate is not None)
     last = max(len(history.loss) + epochs, recipe.max_iter)  # partial_fit counts towards max_iter
     threads = thread_count(recipe.n_jobs)
     passes = Passes(model, data, recipe, progress)
+    if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
+        _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
+        progress.warned = True
     if validate is not None and history.loss:  # what a warm start begins with may be the best
-        monitor.note(model, *validate())
+        monitor.note(model, progress, *validate())
     try:
         with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
             for epoch in range(epochs):
@@ -143,14 +183,16 @@ def train(
                 loss = passes.epoch(first_epoch + epoch, team)
                 if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
                     _report_divergence(loss, progress, recipe)
-                    model.weights[:], model.state[:] = last_finite
+                    last_finite.bring_back(model, progress)
                     progress.slots[:], progress.steps = 0, 0  # the optimizer must not remember what diverged
                     break
-                last_finite = model.weights.copy(), model.state.copy()
+                last_finite = _Snapshot(model, progress)
                 rate = passes.learning_rate(first_epoch + epoch)
                 val_loss, val_score = (math.nan, math.nan) if validate is None else validate()
+                measure = ("loss", loss) if validate is None else ("score", -val_score)
+                trend = recipe.schedule.follow(progress.trend, *measure)
                 # Only now, and together: an interruption above must not leave half an entry.
-                progress.epochs += 1
+                progress.epochs, progress.trend = progress.epochs + 1, trend
                 history.loss.append(loss)
                 history.learning_rate.append(rate)
                 history.val_loss.append(val_loss)
@@ -158,11 +200,29 @@ def train(
                 history.seconds.append(time.perf_counter() - start)
                 if recipe.verbose:
                     print(_line(history, last), flush=True)
-                if monitor.is_done(model, history):
+                if monitor.is_done(model, progress, history):
                     break
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user: the model keeps what it has learnt.", stacklevel=5)
-    return monitor.bring_back_best(model)
+    return monitor.bring_back_best(model, progress)
+
+
+class _Snapshot:
+    """A copy of what each step changes, but for the optimizer's memory."""
+
+    def __init__(self, model: Model, progress: Progress) -> None:
+        self._copies = [array.copy() for array in self._arrays(model, progress)]
+        self._averaged = progress.averaged
+
+    def bring_back(self, model: Model, progress: Progress) -> None:
+        """Make the model what it was."""
+        for array, copied in zip(self._arrays(model, progress), self._copies, strict=True):
+            array[:] = copied
+        progress.averaged = self._averaged
+
+    @staticmethod
+    def _arrays(model: Model, progress: Progress) -> list[Array]:
+        return [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
 
 
 class Passes:
@@ -170,12 +230,16 @@ class Passes:
 
     def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress) -> None:
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
+        self._weights = model.weights if progress.trained is None else progress.trained
         self._batch_size = min(recipe.batch_size, len(data.rows))
         self.shards = self._shards(self._batch_size)
         self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
+        self._average = None
+        if progress.trained is not None:
+            self._average = Average(model.weights, np.zeros((), model.weights.dtype))
         self._recorded: dict[int, Pass] = {}
 
     def _shards(self, rows: int) -> int:
@@ -189,7 +253,18 @@ class Passes:
 
     def learning_rate(self, epoch: float) -> float:
         """The learning rate at a moment."""
-        return self._recipe.learning_rate * self._recipe.schedule.factor(epoch, self._recipe.max_iter)
+        factor = self._recipe.schedule.factor(epoch, self._recipe.max_iter)
+        return self._recipe.learning_rate * factor * self._progress.trend.factor
+
+    def tick(self, learning_rate: float) -> None:
+        """Write the numbers of the next step."""
+        progress, recipe = self._progress, self._recipe
+        progress.steps += 1
+        self._scalars[:] = recipe.optimizer.tick(progress.steps, learning_rate)
+        if self._average is not None:
+            progress.averaged += 1
+            # Weighted by powers of the decay that are divided by their sum: the first step is the mean of itself.
+            self._average.share[...] = (1 - recipe.average) / (1 - recipe.average**progress.averaged)
 
     def epoch(self, epoch: int, team: Team) -> float:
         """Go once through the data; the mean loss, with its penalty."""
@@ -198,14 +273,13 @@ class Passes:
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
         total = 0.0
-        kernels = model.weights[: model.network.weights.decayed]
+        kernels = self._weights[: model.network.weights.decayed]
         for batch in self._batches(order):
             rate = self.learning_rate(epoch + batch.start / len(order))
             recorded = self.of(batch.stop - batch.start)
             recorded.load(self._data, order[batch])
             penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
-            progress.steps += 1
-            self._scalars[:] = recipe.optimizer.tick(progress.steps, rate)
+            self.tick(rate)
             loss = recorded.run(team)
             total += loss + penalty * (batch.stop - batch.start)
             if not math.isfinite(total):
@@ -233,7 +307,7 @@ class Passes:
         model, recipe, progress, network = self._model, self._recipe, self._progress, self._model.network
         sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
         batch = Batch(rows, len(sizes))
-        p = network.bind(model.weights, model.state, model.scaling)
+        p = network.bind(self._weights, model.state, model.scaling)
         shards = []
         for number, size in enumerate(sizes):
             tape = Tape(
@@ -243,7 +317,7 @@ class Passes:
                 training=True,
                 rng=self._rngs[number],
                 arena=self._arenas[number],
-                defer=True,
+                defer=recipe.clip_norm is None,
             )
             shard = _Shard(
                 tape,
@@ -258,7 +332,17 @@ class Passes:
         scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
         gradients = self._gradients[: len(shards)]
         decayed = network.weights.decayed
-        update = Update(recipe.optimizer, recipe.alpha, decayed, model.weights, gradients, progress.slots, scalars)
+        update = Update(
+            recipe.optimizer,
+            recipe.alpha,
+            decayed,
+            self._weights,
+            gradients,
+            progress.slots,
+            scalars,
+            recipe.clip_norm,
+            self._average,
+        )
         update.record([shard.tape for shard in shards])
         return Pass(shards)
 
@@ -307,17 +391,17 @@ class _Monitor:
         self._recipe = recipe
         self._validated = validated
         self._best_score, self._best_loss = -np.inf, np.inf
-        self._best: tuple[Array, Array] | None = None
+        self._best: _Snapshot | None = None
         self._lowest_loss = np.inf
         self._unchanged = 0
 
-    def is_done(self, model: Model, history: History) -> bool:
+    def is_done(self, model: Model, progress: Progress, history: History) -> bool:
         """Note an epoch; whether the last few have brought nothing."""
         tol = self._recipe.tol
         if self._validated:
             score = history.val_score[-1]
             improved = score >= self._best_score + tol
-            self.note(model, history.val_loss[-1], score)
+            self.note(model, progress, history.val_loss[-1], score)
         else:
             loss = history.loss[-1]
             improved = loss <= self._lowest_loss - tol
@@ -326,16 +410,16 @@ class _Monitor:
         may_stop = self._recipe.early_stopping or not self._validated
         return may_stop and self._unchanged > self._recipe.n_iter_no_change
 
-    def note(self, model: Model, loss: float, score: float) -> None:
+    def note(self, model: Model, progress: Progress, loss: float, score: float) -> None:
         """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""
         if (score, -loss) > (self._best_score, -self._best_loss):
             self._best_score, self._best_loss = score, loss
-            self._best = model.weights.copy(), model.state.copy()
+            self._best = _Snapshot(model, progress)
 
-    def bring_back_best(self, model: Model) -> float:
+    def bring_back_best(self, model: Model, progress: Progress) -> float:
         """Give the model the weights of the best validation score, and return it."""
         if self._best is not None:
-            model.weights[:], model.state[:] = self._best
+            self._best.bring_back(model, progress)
         return self._best_score
 
 
@@ -358,3 +442,14 @@ def _report_divergence(loss: float, progress: Progress, recipe: Recipe) -> None:
     if not progress.epochs:
         raise ValueError(message)
     warnings.warn(f"{message} The model of the last finite epoch is kept.", ConvergenceWarning, stacklevel=6)
+
+
+def _report_end_of_schedule(recipe: Recipe, learning_rate: float) -> None:
+    """Say that training goes on where its schedule has ended."""
+    warnings.warn(
+        f"partial_fit goes beyond max_iter={recipe.max_iter} epochs, after which {recipe.schedule!r} has come to its"
+        f" end: the learning rate stays at {learning_rate:g}, where little or nothing is learnt. Set max_iter to the"
+        " number of calls that you plan, or schedule='constant'.",
+        UserWarning,
+        stacklevel=6,
+    )

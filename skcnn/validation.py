@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context, is_regressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _optional_dependencies
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -55,6 +55,8 @@ PARAMETERS: dict[str, list[Any]] = {
     "learning_rate": [Interval(Real, 0, None, closed="left")],
     "schedule": [str, Schedule],
     "alpha": [Interval(Real, 0, None, closed="left")],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "average": [Interval(Real, 0, 1, closed="neither"), Options(bool, {False})],
     "batch_size": [_POSITIVE],
     "max_iter": [_POSITIVE],
     "shuffle": ["boolean"],

@@ -54,8 +54,19 @@ from skcnn.losses import (
     SquaredError,
     SquaredHinge,
 )
-from skcnn.optimizers import SGD, Adam
-from skcnn.schedules import Constant, Cosine, Step
+from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
+from skcnn.schedules import (
+    Adaptive,
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    Polynomial,
+    Step,
+    Warmup,
+)
 
 
 @dataclass(frozen=True)
@@ -334,9 +345,46 @@ OPTIMIZERS = [
     SGD(momentum=0.8, nesterov=False),
     Adam(),
     Adam(beta_1=0.7, beta_2=0.95, epsilon=1e-3),
+    Adam(beta_2=0.5, amsgrad=True),
+    AdamW(),
+    AdamW(weight_decay=3.0, amsgrad=True, beta_2=0.5),
+    Nadam(),
+    Nadam(beta_1=0.7, beta_2=0.95, epsilon=1e-3, momentum_decay=1.0),
+    RMSprop(),
+    RMSprop(decay=0.8, epsilon=1e-3, momentum=0.7),
+    RMSprop(centered=True),
+    RMSprop(centered=True, momentum=0.5),
+    AdaGrad(),
+    AdaGrad(epsilon=0.1),
+    AdaDelta(),
+    AdaDelta(rho=0.5, epsilon=1e-3),
+    Lion(),
+    Lion(beta_1=0.5, beta_2=0.8, weight_decay=2.0),
 ]
 
-SCHEDULES = [Constant(), Step(), Step(step_size=2, gamma=0.5), Cosine(), Cosine(minimum=0.1)]
+SCHEDULES = [
+    Constant(),
+    Step(),
+    Step(step_size=2, gamma=0.5),
+    Exponential(),
+    Exponential(gamma=0.5),
+    Polynomial(),
+    Polynomial(power=2.5, minimum=0.1),
+    InverseScaling(),
+    InverseScaling(power=1),
+    Cosine(),
+    Cosine(minimum=0.1),
+    CosineRestarts(),
+    CosineRestarts(period=3, growth=1.5, minimum=0.1),
+    OneCycle(),
+    OneCycle(fraction=0.5, start=0.0, minimum=0.1),
+    Warmup(),
+    Warmup("cosine", fraction=0.25),
+    Warmup(Step(step_size=3), fraction=0.0),
+    Warmup(OneCycle(), start=0.5),
+    Adaptive(),
+    Adaptive(gamma=0.5, patience=0, tol=0.1, minimum=0.01),
+]
 
 INITIALIZERS = [Zeros(), He(), He("uniform"), Glorot(), Glorot("uniform"), LeCun(), LeCun("uniform")]
 INITIALIZERS += [

@@ -92,7 +92,7 @@ def test_own_classes_are_registered_by_their_name():
         (
             "adamm",
             ValueError,
-            r"optimizer='adamm' is not a known name. Did you mean 'adam'\? Known names: 'adam', 'sgd'",
+            r"optimizer='adamm' is not a known name. Did you mean 'adam'\? Known names: 'adadelta', 'adagrad', 'adam'",
         ),
         ("Adam", ValueError, r"Did you mean 'adam'"),
         ("zzz", ValueError, r"optimizer='zzz' is not a known name. Known names:"),

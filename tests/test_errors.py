@@ -163,9 +163,9 @@ def test_fields_of_other_objects_without_a_meaning(digits, knobs, parameter, val
 @pytest.mark.parametrize(
     ("parameter", "name", "said"),
     [
-        ("optimizer", "adamm", ["optimizer='adamm'", "Did you mean 'adam'?", "'adam', 'sgd'", "pass an object"]),
+        ("optimizer", "adamm", ["optimizer='adamm'", "Did you mean 'adam'?", "'adam', 'adamw'", "pass an object"]),
         ("optimizer", "SGD", ["optimizer='SGD'", "Did you mean 'sgd'?"]),
-        ("optimizer", "rmsprop", ["optimizer='rmsprop'", "'adam', 'sgd'"]),
+        ("optimizer", "momentum", ["optimizer='momentum'", "'rmsprop', 'sgd'"]),
         ("schedule", "cosin", ["schedule='cosin'", "Did you mean 'cosine'?"]),
         ("loss", "logloss", ["loss='logloss'", "Did you mean 'log_loss'?"]),
         ("activation", "rlu", ["activation='rlu'", "Did you mean 'relu'?", "'prelu', 'relu', 'selu'"]),
@@ -235,6 +235,11 @@ KNOBS = [
     ({"learning_rate": -1.0}, ["learning_rate", "[0.0, inf)", "Got -1.0"]),
     ({"learning_rate": float("nan")}, ["learning_rate", "Got nan"]),
     ({"alpha": float("inf")}, ["alpha", "Got inf"]),
+    ({"clip_norm": 0}, ["clip_norm", "(0.0, inf)", "None", "Got 0"]),
+    ({"clip_norm": float("nan")}, ["clip_norm", "Got nan"]),
+    ({"average": 1.0}, ["average", "(0.0, 1.0)", "False", "Got 1.0"]),
+    ({"average": True}, ["average", "(0.0, 1.0)", "False", "Got True"]),
+    ({"average": None}, ["average", "Got None"]),
     ({"batch_size": 0}, ["batch_size", "[1, inf)", "Got 0"]),
     ({"max_iter": 0}, ["max_iter", "[1, inf)", "Got 0"]),
     ({"tol": -1}, ["tol", "[0.0, inf)", "Got -1"]),

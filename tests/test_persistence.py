@@ -26,7 +26,8 @@ MODELS = {
     "plain": {},
     "float32": {"dtype": "float32"},
     "batch norm": {"batch_norm": True, "dropout": 0.2},
-    "sgd": {"optimizer": "sgd", "schedule": "cosine"},
+    "sgd": {"optimizer": "sgd", "schedule": "adaptive"},
+    "average": {"average": 0.9, "clip_norm": 0.5},
     "layers": {"layers": [Conv2D(4), BatchNorm(), ReLU(), MaxPool2D(), Flatten(), Dense(8), BatchNorm(), Dropout(0.1)]},
 }
 
@@ -121,6 +122,7 @@ def test_weights_are_read_only_views(fitted):
 def test_a_pickle_is_hardly_larger_than_the_weights(digits, tmp_path, batch_norm, dtype, used):
     X, y = digits
     model = small(conv_filters=(64, 64), hidden_layer_sizes=(1000,), dtype=dtype, batch_norm=batch_norm, max_iter=1)
+    model.set_params(average=0.9 if used else False)
     model.fit(X, y)
     if used:
         model.predict(X)

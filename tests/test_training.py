@@ -20,8 +20,8 @@ from skcnn import CNNClassifier
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from skcnn.losses import LogLoss
-from skcnn.optimizers import SGD, Adam
-from skcnn.schedules import Cosine, Schedule, Step
+from skcnn.optimizers import SGD, Adam, RMSprop
+from skcnn.schedules import Adaptive, Cosine, Schedule, Step, Warmup
 
 
 def small(**params):
@@ -63,14 +63,29 @@ VARIANTS = {
     "sgd": {"optimizer": SGD(momentum=0.8), "learning_rate": 0.01},
     "plain sgd": {"optimizer": SGD(momentum=0, nesterov=False), "learning_rate": 0.01},
     "adam": {"optimizer": Adam(beta_1=0.5)},
+    "amsgrad": {"optimizer": Adam(amsgrad=True)},
+    "rmsprop": {"optimizer": RMSprop(centered=True, momentum=0.5)},
+    "nadam": {"optimizer": "nadam"},
+    "average": {"average": 0.9},
+    "clipped": {"clip_norm": 0.1},
+    "adaptive": {"schedule": Adaptive(patience=0, tol=0.2)},
     "cosine": {"schedule": "cosine"},
     "steps": {"schedule": Step(step_size=2)},
     "in order": {"shuffle": False},
     "class weights": {"class_weight": {0: 2.0, 3: 0.5}},
-    "everything": {"dropout": 0.3, "batch_norm": True, "schedule": Cosine(minimum=0.1), "optimizer": "sgd"},
+    "everything": {
+        "dropout": 0.3,
+        "batch_norm": True,
+        "schedule": Warmup(Cosine(minimum=0.1)),
+        "optimizer": "adamw",
+        "average": 0.5,
+        "clip_norm": 0.5,
+    },
 }
 variants = pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
-CONSTANT = {name: params for name, params in VARIANTS.items() if "schedule" not in params}
+CONSTANT = {
+    name: params for name, params in VARIANTS.items() if params.get("schedule") in (None, Adaptive(patience=0, tol=0.2))
+}
 
 
 @variants
