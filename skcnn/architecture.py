@@ -1,4 +1,4 @@
-"""From knobs to layers."""
+"""Lists of layers: what the knobs of an estimator mean, and networks that have a name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import Any
 
 from .description import is_count, is_real, is_size, resolve
 from .functional.geometry import pair
-from .layers import Activation, BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
+from .layers import (
+    Activation,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+)
 
 Knob = Any  # one value, or a sequence with one for each block
 
@@ -141,3 +154,218 @@ def _short(size: tuple[int, ...]) -> Any:
 
 def _dropout(rate: float) -> list[Layer]:
     return [Dropout(rate)] if rate else []
+
+
+VGG_BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+VGG_STAGES = (1, 2, 4, 8, 8)  # the filters of each block, in widths
+
+
+def lenet5(*, padding: int = 0, activation: str | Activation = "tanh") -> list[Layer]:
+    """The hidden layers of LeNet-5, for images of 32 x 32 pixels.
+
+    Parameters
+    ----------
+    padding : int, default=0
+        Zeros around the image in front of the first convolution: 2 for images of 28 x 28 pixels.
+    activation : str or Activation, default="tanh"
+        After each convolution and dense layer.
+
+    Returns
+    -------
+    list of Layer
+
+    Raises
+    ------
+    ValueError
+        If ``padding`` is not an int of 0 or more.
+
+    Notes
+    -----
+    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
+    *Proceedings of the IEEE* 86 (1998), 2278-2324, in its common modern form: all filters of the second convolution
+    see all channels, subsampling learns nothing, and the output is a softmax. With one channel and ten classes these
+    are 61,706 parameters; the original has 60,000, for it connects each filter to some channels only.
+
+    Examples
+    --------
+    >>> from skcnn.architecture import lenet5
+    >>> lenet5(padding=2)[0]
+    Conv2D(6, kernel_size=5, padding=2, kernel_initializer='glorot')
+    """
+    if not is_count(padding, 0):
+        raise ValueError(f"padding must be an int of 0 or more, got {padding!r}.")
+    after = resolve(Activation, activation, "activation")
+    drawn: dict[str, Any] = {} if after.kernel_initializer == "he" else {"kernel_initializer": after.kernel_initializer}
+    return [
+        *(Conv2D(6, kernel_size=5, padding=padding or "valid", **drawn), after, AvgPool2D()),
+        *(Conv2D(16, kernel_size=5, padding="valid", **drawn), after, AvgPool2D()),
+        *(Flatten(), Dense(120, **drawn), after, Dense(84, **drawn), after),
+    ]
+
+
+def vgg(
+    depth: int = 16,
+    width: int = 64,
+    *,
+    batch_norm: bool = False,
+    hidden_layer_sizes: int | Sequence[int] = (4096, 4096),
+    dropout: float = 0.5,
+) -> list[Layer]:
+    """The hidden layers of a VGG network: blocks of 3 x 3 convolutions, each with a pooling layer behind it.
+
+    Parameters
+    ----------
+    depth : {11, 13, 16, 19}, default=16
+        Number of layers with a kernel, the output layer included, if there are two hidden dense layers.
+    width : int, default=64
+        Filters of the first block. The next ones have 2, 4, 8 and 8 times as many.
+    batch_norm : bool, default=False
+        Whether each convolution is followed by batch norm, which takes the place of its bias.
+    hidden_layer_sizes : int or sequence of int, default=(4096, 4096)
+        Units of the dense layers behind the blocks. For images of 32 x 32 pixels, (512,) is plenty.
+    dropout : float, default=0.5
+        Rate after each dense layer.
+
+    Returns
+    -------
+    list of Layer
+
+    Raises
+    ------
+    ValueError
+        If a value has no meaning.
+
+    Notes
+    -----
+    K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition",
+    arXiv:1409.1556, table 1, configurations A, B, D and E. Five poolings halve the image each: it must have at least
+    32 x 32 pixels. On 224 x 224 pixels with three channels and 1000 classes, the depths of 11, 13, 16 and 19 have
+    132,863,336, 133,047,848, 138,357,544 and 143,667,240 parameters, and the convolutions of depth 16 alone
+    14,714,688.
+
+    Examples
+    --------
+    >>> from skcnn.architecture import vgg
+    >>> vgg(11, width=8, hidden_layer_sizes=(32,))[:5]
+    [Conv2D(8), ReLU(), MaxPool2D(), Conv2D(16), ReLU()]
+    """
+    if depth not in VGG_BLOCKS:
+        raise ValueError(f"depth must be one of {', '.join(map(str, VGG_BLOCKS))}, got {depth!r}.")
+    first = _width(width)
+    if not is_real(dropout, 0, 1, open_high=True):
+        raise ValueError(f"dropout must be {_MEANING['dropout']}, got {dropout!r}.")
+    layers: list[Layer] = []
+    for convolutions, stage in zip(VGG_BLOCKS[depth], VGG_STAGES, strict=True):
+        for _ in range(convolutions):
+            layers += _normalized(first * stage, batch_norm)
+        layers.append(MaxPool2D())
+    layers.append(Flatten())
+    for units in _counts("hidden_layer_sizes", hidden_layer_sizes):
+        layers += [Dense(units), ReLU(), *_dropout(dropout)]
+    return layers
+
+
+def resnet(depth: int = 20, width: int = 16) -> list[Layer]:
+    """The hidden layers of a residual network for small images, of 32 x 32 pixels say.
+
+    A convolution, three stages of residual blocks with two convolutions each, and the mean of each channel. The second
+    and the third stage halve the image and double the filters.
+
+    Parameters
+    ----------
+    depth : int, default=20
+        Number of layers with a kernel, the output layer included and shortcuts not: 6 n + 2 for n blocks a stage, that
+        is 8, 14, 20, 26, 32, 44, 56, 110 and so on.
+    width : int, default=16
+        Filters of the first stage.
+
+    Returns
+    -------
+    list of Layer
+
+    Raises
+    ------
+    ValueError
+        If ``depth`` is not 6 n + 2, or ``width`` not an int of 1 or more.
+
+    Notes
+    -----
+    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, section 4.2,
+    with one difference: where a stage changes the shape, the shortcut is a 1 x 1 convolution (their option B), not a
+    every other pixel with zeros for the new channels (option A). That is 2,560 parameters more, whatever the depth:
+    for images with three channels and ten classes, 272,282 for a depth of 20 and 855,578 for one of 56, where 269,722
+    and 853,018 are published as 0.27 and 0.85 million.
+
+    Examples
+    --------
+    >>> from skcnn.architecture import resnet
+    >>> resnet(8, width=4)[:5]
+    [Conv2D(4, use_bias=False), BatchNorm(), ReLU(), Residual([Conv2D(4, use_bias=False), BatchNorm(), ReLU(),
+    Conv2D(4, use_bias=False), BatchNorm()]), ReLU()]
+    """
+    if not is_count(depth, 8) or depth % 6 != 2:
+        raise ValueError(f"depth must be 6 n + 2 for some n: 8, 14, 20, 26, 32, ..., got {depth!r}.")
+    first = _width(width)
+    layers = _normalized(first, batch_norm=True)
+    for stage in range(3):
+        for block in range(depth // 6):
+            strides = 2 if stage and not block else 1
+            inside = _normalized(first << stage, batch_norm=True, strides=strides)
+            layers += [Residual([*inside, *_normalized(first << stage, batch_norm=True)[:-1]]), ReLU()]
+    return [*layers, GlobalAvgPool2D()]
+
+
+def all_convolutional(width: int = 96, *, dropout: bool = True) -> list[Layer]:
+    """The hidden layers of the network without pooling and dense layers, for images of 32 x 32 pixels say.
+
+    Parameters
+    ----------
+    width : int, default=96
+        Filters of the first three convolutions. The others have twice as many.
+    dropout : bool, default=True
+        Whether a fifth of the pixels' numbers is dropped, and half of what the convolutions of stride 2 give.
+
+    Returns
+    -------
+    list of Layer
+
+    Raises
+    ------
+    ValueError
+        If ``width`` is not an int of 1 or more.
+
+    Notes
+    -----
+    J. T. Springenberg, A. Dosovitskiy, T. Brox and M. Riedmiller, "Striving for simplicity: the all convolutional net",
+    arXiv:1412.6806, tables 1 and 2, All-CNN-C. Its last layer is a 1 x 1 convolution to the classes, of which the mean
+    over the pixels is taken. Here the mean comes first, and the estimator's output layer is the convolution: means and
+    linear maps commute, so this is the same function with the same parameters, but for the ReLU between the two. With
+    three channels and ten classes they are 1,369,738.
+
+    Examples
+    --------
+    >>> from skcnn.architecture import all_convolutional
+    >>> all_convolutional(8, dropout=False)[:6]
+    [Conv2D(8), ReLU(), Conv2D(8), ReLU(), Conv2D(8, strides=2), ReLU()]
+    """
+    first = _width(width)
+    twice, half = 2 * first, _dropout(0.5 * bool(dropout))
+    return [
+        *_dropout(0.2 * bool(dropout)),
+        *(Conv2D(first), ReLU(), Conv2D(first), ReLU(), Conv2D(first, strides=2), ReLU(), *half),
+        *(Conv2D(twice), ReLU(), Conv2D(twice), ReLU(), Conv2D(twice, strides=2), ReLU(), *half),
+        *(Conv2D(twice, padding="valid"), ReLU(), Conv2D(twice, kernel_size=1), ReLU()),
+        GlobalAvgPool2D(),
+    ]
+
+
+def _normalized(filters: int, batch_norm: bool, strides: int = 1) -> list[Layer]:
+    """A 3 x 3 convolution and its ReLU, with batch norm between them or without."""
+    norm = [BatchNorm()] if batch_norm else []
+    return [Conv2D(filters, strides=strides, use_bias=not batch_norm), *norm, ReLU()]
+
+
+def _width(width: Any) -> int:
+    if not is_count(width):
+        raise ValueError(f"width must be an int of 1 or more, got {width!r}.")
+    return int(width)

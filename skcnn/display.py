@@ -186,7 +186,7 @@ class FilterDisplay(_Display):
         """
         check_is_fitted(estimator)
         network = estimator._model.network
-        found = [name for name, kind in zip(network.names, network.layers, strict=True) if isinstance(kind, Conv2D)]
+        found = [name for name, kind, _ in network.parts if isinstance(kind, Conv2D)]
         layer = found[0] if layer is None and found else layer
         if layer not in found:
             raise ValueError(f"layer={layer!r} is no convolution of the network: {', '.join(found) or 'it has none'}.")

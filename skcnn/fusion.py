@@ -22,9 +22,10 @@ from .layers.bias import Bias
 from .layers.layer_norm import OwnNorm
 from .layers.normalization import BatchNorm, Moments
 from .layers.pooling import GlobalMaxPool2D, MaxPool2D
+from .layers.residual import Branches, part_of
+from .layers.sequence import Step
 from .parameters import Parameter
 
-Step = tuple[str, Layer]
 Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 
@@ -45,6 +46,9 @@ class Rectified(Layer):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return self.layer.parameters(shape)
 
+    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+        return self.layer.margin(tape, shape, rows)
+
     def takes_gaps(self) -> bool:
         return True
 
@@ -56,6 +60,7 @@ class Rectified(Layer):
             positive = tape.scratch(y.shape, bool)
             tape(np.greater, y, 0, positive)
             dy = tape(np.multiply, dy, positive, tape.without_gaps(dy))
+            tape.release(positive)
             assert through is not None
             return through(dy, needs_dx)
 
@@ -142,11 +147,13 @@ RULES: tuple[Rule, ...] = (
     _join(PooledBatchNorm),
     _join(OwnNorm),
     _join(Bias),
+    _join(Branches),
 )
 
 
 def fuse(steps: list[Step]) -> list[Step]:
-    """Apply each rule of the table until it finds nothing more."""
+    """Apply each rule of the table until it finds nothing more, inside of branches first."""
+    steps = [(owner, layer.rewritten(fuse) if isinstance(layer, Branches) else layer) for owner, layer in steps]
     for rule in RULES:
         position = 0
         while position + 1 < len(steps):
@@ -178,9 +185,24 @@ def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str,
             parameters[target[0]] = SimpleNamespace(**(old | new))
             if folded[-1] is target:
                 folded.append((target[0], Bias()))
+        elif isinstance(layer, Branches):
+            layer, parameters[owner] = _fold_inside(layer, p[owner])
+            folded.append((owner, layer))
         else:
             folded.append((owner, layer))
     return folded, parameters
+
+
+def _fold_inside(layer: Branches, p: Any) -> tuple[Branches, SimpleNamespace]:
+    """The same for each branch; parameters that nothing reads any more are left out."""
+    branches = []
+    found: dict[str, Array] = {}
+    for steps in layer.branches:
+        folded, parameters = fold(list(steps), {owner: part_of(p, owner) for owner, _ in steps})
+        branches.append(tuple(folded))
+        for owner, _ in folded:
+            found |= {f"{owner}.{key}": value for key, value in vars(parameters[owner]).items()}
+    return layer.replaced(branches=tuple(branches)), SimpleNamespace(**found)
 
 
 def _before_bias(steps: list[Step]) -> Step | None:

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator
 
 from .augmentation import Augmentation, augmentation_names
 from .description import Description, resolve
-from .layers import Activation
+from .layers import Activation, Layer
+from .layers.sequence import layer_names
 from .losses import Loss
-from .network import layer_names
 from .optimizers import Optimizer
 from .schedules import Schedule
 
@@ -50,8 +50,7 @@ class NestedParameters(BaseEstimator):
             held = params[parameter]
             if isinstance(held, (list, tuple)):
                 for name, member in zip(names_of(held), held, strict=True):
-                    if isinstance(member, Description):
-                        params |= {f"{parameter}__{name}__{field}": v for field, v in member.get_params().items()}
+                    params |= _fields(f"{parameter}__{name}", member)
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -114,12 +113,35 @@ class NestedParameters(BaseEstimator):
         return type(members)([*members[:position], value, *members[position + 1 :]])
 
 
+def _fields(prefix: str, layer: Any) -> dict[str, Any]:
+    """The nested parameters of a layer, and of those that it holds."""
+    if not isinstance(layer, Description):
+        return {}
+    found = {f"{prefix}__{field}": value for field, value in layer.get_params().items()}
+    for name, inner in _inner(layer).items():
+        found |= _fields(f"{prefix}__{name}", inner)
+    return found
+
+
+def _inner(held: Description) -> dict[str, Any]:
+    """Name, as it stands in nested names -> layer, of the layers that another one holds."""
+    return {name.replace(".", "__"): layer for name, layer in held.inner().items()} if isinstance(held, Layer) else {}
+
+
 def _replaced(held: Description, path: str, value: Any) -> Description:
-    """A description with one field set, or a field of a field."""
+    """A description with one field set, or a field of a field, or a layer that it holds."""
+    inside = _inner(held)
+    for number, (name, layer) in enumerate(inside.items()):
+        if path == name or path.startswith(f"{name}__"):
+            assert isinstance(held, Layer)
+            changed: Any = value if path == name else _replaced(layer, path[len(name) + 2 :], value)
+            return held.with_inner(list(held.inner())[number], changed)
     field, _, deeper = path.partition("__")
     if not deeper:
         return held.replaced(**{field: value})
     inner = held.get_params().get(field)
+    if inside and field not in held.get_params():
+        raise ValueError(f"{type(held).__name__} has no layer {field!r}. Its layers are: {', '.join(inside)}.")
     if not isinstance(inner, Description):
         raise ValueError(f"{type(held).__name__} has no parameter {path!r}: its {field} is {inner!r}.")
     return held.replaced(**{field: _replaced(inner, deeper, value)})

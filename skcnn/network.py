@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .description import numbered, refuse_class, resolve
+from .description import resolve
 from .functional.elementwise import Array, copy, reshape, sum_first
-from .functional.geometry import Borders
-from .fusion import Step, fold, fuse
+from .fusion import fold, fuse
 from .initializers import Initializer, Zeros
 from .layers.base import Layer, Shape, ShapeError
 from .layers.dense import Dense
+from .layers.sequence import Step, check_layers, flattened, infer_shapes, layer_names, lowered_steps, record_steps
 from .losses import Loss, MixedTargets, record_loss
 from .parameters import Layout, Parameter
 from .scaling import Scaling
@@ -50,10 +51,12 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Shape, outputs: int) -> None:
-        self.hidden = tuple(layers)
+        check_layers(layers)
+        # What a list in a layer holds must not change any more.
+        self.hidden = tuple(deepcopy(layer) if layer.inner() else layer for layer in layers)
         self.input_shape = input_shape
         self.outputs = outputs
-        self.layers: list[Layer] = [*layers, Dense(outputs, kernel_initializer=Zeros())]
+        self.layers: list[Layer] = [*self.hidden, Dense(outputs, kernel_initializer=Zeros())]
         self.names = [*layer_names(layers), "output"]
         self.shapes = self._infer_shapes()
         self.parameters = {
@@ -63,26 +66,16 @@ class Network:
         }
         self.weights = Layout({k: p for k, p in self.parameters.items() if p.trainable})
         self.state = Layout({k: p for k, p in self.parameters.items() if not p.trainable})
-        self.lowered: list[Step] = [
-            (name, part) for name, layer in zip(self.names, self.layers, strict=True) for part in layer.lowered()
-        ]
+        self.lowered = lowered_steps(self.names, self.layers)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.hidden, self.input_shape, self.outputs)
 
     def _infer_shapes(self) -> list[Shape]:
-        shapes = [self.input_shape]
-        for i, layer in enumerate(self.hidden):
-            if not isinstance(layer, Layer):
-                refuse_class(layer, f"layers[{i}]")
-                raise TypeError(f"layers[{i}] must be a layer, got {layer!r}.")
-            try:
-                layer.check()
-                shapes.append(layer.output_shape(shapes[-1]))
-            except ShapeError as error:
-                raise ShapeError(f"layers[{i}] = {layer!r} cannot take input of shape {shapes[-1]}: {error}.") from None
-            except ValueError as error:
-                raise ValueError(f"layers[{i}] = {error}") from None
+        try:
+            shapes = infer_shapes(self.hidden, self.input_shape)
+        except ShapeError as error:
+            raise ShapeError(f"{error}.") from None
         if len(shapes[-1]) != 1:
             raise ShapeError(
                 f"layers must end with a flat output, but theirs has shape {shapes[-1]}: put Flatten() or"
@@ -94,6 +87,12 @@ class Network:
     def multiply_adds(self) -> int:
         """Of one forward pass of one image."""
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
+
+    @cached_property
+    def parts(self) -> list[tuple[str, Layer, Shape]]:
+        """Name, layer and the shape in front of it, of all layers: those inside of others right before them."""
+        layers = zip(self.names, self.layers, self.shapes, strict=False)
+        return [part for name, layer, shape in layers for part in flattened(name, layer, shape)]
 
     def initial(self, layout: Layout, rng: np.random.Generator, dtype: Any) -> Array:
         """A vector of freshly drawn parameters."""
@@ -109,7 +108,7 @@ class Network:
         vectors = [(self.weights, weights)] if state is None else [(self.weights, weights), (self.state, state)]
         for layout, vector in vectors:
             for name, view in layout.views(vector).items():
-                owner, key = name.rsplit(".", 1)
+                owner, key = name.split(".", 1)
                 setattr(bound[owner], key, view)
         return bound
 
@@ -130,74 +129,38 @@ class Network:
         over the rows of the batch go to ``g``, and the weighted sum of this shard's losses to ``total`` (1,).
         """
         steps = fuse(self.lowered)
-        done = []
-        margins = self._margins(tape, steps, len(x))
-        y = _arrange(tape, x, p["input"], next(margins))
-        for owner, layer in steps:
-            tape.margin = next(margins)
-            with tape.step(owner) as held:
-                y, backward = layer.record(tape, y, p[owner], g[owner])
-            done.append((owner, backward, held))
+        y, backward = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, g)
         with tape.step("loss"):
             values, slope = record_loss(loss, tape, y, target)
             tape(np.multiply, values, row_weights, values)
             tape(sum_first, values[:, None], total)
             tape(np.multiply, slope, row_weights[:, None], slope)
             dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
-        owns_parameters = [i for i, (owner, _) in enumerate(steps) if vars(g[owner])]
-        for i in range(len(steps) - 1, owns_parameters[0] - 1, -1):
-            owner, backward, held = done[i]
-            tape.gaps = i > 0 and steps[i - 1][1].takes_gaps()
-            with tape.step(owner) as produced:
-                assert backward is not None
-                dx = backward(dy, needs_dx=i > owns_parameters[0])
-            tape.end([*held, *produced, dy], but=x if dx is None else dx)
-            dy = dx
+        backward(dy, False)
 
     def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any, raw: Array) -> None:
         """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions ``raw`` (n, outputs)."""
-        margins = self._margins(tape, steps, len(x))
-        y = _arrange(tape, x, p["input"], next(margins))
-        for owner, layer in steps:
-            before = y
-            tape.margin = next(margins)
-            with tape.step(owner):
-                y, _ = layer.record(tape, before, p[owner], None)
-            tape.end([before], but=y)
+        y, _ = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, None, spend=True)
         with tape.step("output"):
             tape(copy, y, raw)
 
-    def _margins(self, tape: Tape, steps: list[Step], rows: int) -> Iterator[Borders | None]:
-        """The border that each step wants around its input, and None for what comes after the last."""
-        shape = self.input_shape
-        for _, layer in steps:
-            yield layer.margin(tape, shape, rows)
-            shape = layer.output_shape(shape)
-        yield None
+    def _arrange(self, tape: Tape, x: Array, scaling: Any, steps: list[Step]) -> Array:
+        """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory and the border that the steps want."""
+        n, h, w, c = x.shape
+        tape.margin = steps[0][1].margin(tape, self.input_shape, n)
+        with tape.step("input"):
+            rows = reshape(x, (n * h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
+            if scaling.mean.any():
+                tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
+            if (scaling.scale != 1).any():
+                tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
+            return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
     def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
         """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
         last = max(i for i, (owner, _) in enumerate(self.lowered) if owner == layer)
         steps, parameters = fold(self.lowered[: last + 1], p)
         return fuse(steps), parameters
-
-
-def layer_names(layers: Sequence[Layer]) -> list[str]:
-    """conv1, relu1, conv2, ...: by kind and position, as in ``parameters_`` and in nested search names."""
-    return numbered(getattr(layer, "stem", "layer") for layer in layers)
-
-
-def _arrange(tape: Tape, x: Array, scaling: Any, margin: Borders | None) -> Array:
-    """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory that the tape wants."""
-    n, h, w, c = x.shape
-    tape.margin = margin
-    with tape.step("input"):
-        rows = reshape(x, (n * h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
-        if scaling.mean.any():
-            tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
-        if (scaling.scale != 1).any():
-            tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
-        return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
 
 def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:

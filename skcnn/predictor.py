@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -116,6 +117,7 @@ class _Kit:
 
 def _chunk_rows(network: Network, itemsize: int) -> int:
     """Rows of a chunk."""
-    largest = max(int(np.prod(shape)) for shape in network.shapes) * itemsize
+    shapes = [network.input_shape, *(layer.output_shape(shape) for _, layer, shape in network.parts)]
+    largest = max(math.prod(shape) for shape in shapes) * itemsize
     wanted = TINY_ROWS if network.multiply_adds < TINY else ROWS
     return max(1, min(wanted, LARGEST // largest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .layers import Layer
 from .network import Network
 from .table import Table
 
@@ -26,7 +27,8 @@ class Summary:
     Attributes
     ----------
     layers : tuple of LayerSummary
-        The input, the hidden layers and the output: name, layer, shape of its output, parameters, multiply-adds.
+        The input, the hidden layers and the output: name, layer, shape of its output, parameters, multiply-adds. A
+        layer that holds others comes after them, and does not count again what they have.
     """
 
     layers: tuple[LayerSummary, ...]
@@ -53,13 +55,18 @@ class Summary:
 
 def summarize(network: Network) -> Summary:
     """The summary of a network."""
-    parameters = dict.fromkeys(network.names, 0)
+    parameters = {name: 0 for name, _, _ in network.parts}
     for name, parameter in network.weights.parameters.items():
         parameters[name.rsplit(".", 1)[0]] += parameter.size
     layers = [LayerSummary("input", "", network.input_shape, 0, 0)]
-    for name, layer, before, after in zip(
-        network.names, network.layers, network.shapes, network.shapes[1:], strict=False
-    ):
-        shown = f"Dense({network.outputs})" if name == "output" else repr(layer)
-        layers.append(LayerSummary(name, shown, after, parameters[name], layer.multiply_adds(before)))
+    for name, layer, before in network.parts:
+        # What a layer holds has rows of its own, so that the columns add up to the totals.
+        products = 0 if layer.inside(before) else layer.multiply_adds(before)
+        layers.append(LayerSummary(name, _shown(name, layer), layer.output_shape(before), parameters[name], products))
     return Summary(tuple(layers))
+
+
+def _shown(name: str, layer: Layer) -> str:
+    if name == "output":
+        return f"Dense({layer.get_params()['units']})"
+    return type(layer).__name__ if layer.inner() else repr(layer)

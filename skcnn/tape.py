@@ -294,13 +294,16 @@ class Tape:
 
     @contextmanager
     def step(self, owner: str) -> Iterator[list[Array]]:
-        """Record on behalf of ``owner``; gives the list of what the step holds on to, and ends its scratch."""
+        """Record on behalf of ``owner``; gives the list of what the step holds on to, and ends its scratch.
+
+        A step may hold others: what is recorded after them is on behalf of the outer one again.
+        """
+        outer = self.owner, self._scratch, self._held
         self.owner, self._scratch, self._held = owner, [], []
-        held = self._held
-        yield held
+        yield self._held
         for array in self._scratch:
             self._arena.give(array)
-        self.owner, self._scratch = "", []
+        self.owner, self._scratch, self._held = outer
 
     def end(self, held: Sequence[Array], but: Array) -> None:
         """Hand back what a step held, but not the memory of ``but``, which is still to be read."""

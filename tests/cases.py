@@ -27,6 +27,7 @@ from skcnn.layers import (
     SELU,
     AvgPool2D,
     BatchNorm,
+    Concatenate,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -43,6 +44,7 @@ from skcnn.layers import (
     Mish,
     PReLU,
     ReLU,
+    Residual,
     SeparableConv2D,
     Sigmoid,
     SiLU,
@@ -214,6 +216,123 @@ LAYERS += [
     _case(Softmax(), (3, 4, 5), oracles.softmax),
     _case(Softmax(), (3, 2, 18), oracles.softmax),
     _case(Softmax(), (9,), oracles.softmax),
+]
+
+_relu = oracles.elementwise(lambda layer, v: max(v, 0.0))
+_tanh = oracles.elementwise(lambda layer, v: math.tanh(v))
+
+
+def _part(name, layer, oracle):
+    """A layer inside of another one: the name that its parameters have there, itself and its slow twin."""
+    return name, layer, oracle
+
+
+def _conv(name, *args, **fields):
+    return _part(name, Conv2D(*args, **fields), oracles.conv2d)
+
+
+def _block(norm):
+    """The block of a residual network of 18 channels."""
+    return [
+        _conv("conv1", 18, use_bias=False),
+        _part("batchnorm1", BatchNorm(), norm),
+        _part("relu1", ReLU(), _relu),
+        _conv("conv2", 18, use_bias=False),
+        _part("batchnorm2", BatchNorm(), norm),
+    ]
+
+
+def _pre_activated(norm):
+    """A block that begins with batch norm, with strides that differ."""
+    inside = [_part("batchnorm1", BatchNorm(), norm), _part("relu1", ReLU(), _relu), _conv("conv1", 5, strides=(2, 1))]
+    around = [_part("shortcut.avgpool1", AvgPool2D((2, 1)), oracles.avg_pool), _conv("shortcut.conv1", 5, 1)]
+    return inside, around
+
+
+def _layers(parts):
+    return [layer for _, layer, _ in parts]
+
+
+_INNER = Residual([Conv2D(18)], shortcut=Conv2D(18, kernel_size=5))
+_POOL = MaxPool2D(3, strides=1, padding="same")
+
+# Layers that hold others: their twins know names and shortcuts by hand.
+LAYERS += [
+    _case(Residual([Conv2D(3)]), (4, 5, 3), oracles.residual([_conv("conv1", 3)])),
+    _case(Residual([]), (4, 5, 18), oracles.residual([])),
+    _case(
+        Residual([Conv2D(4, strides=2), ReLU()]),
+        (5, 6, 3),
+        oracles.residual(
+            [_conv("conv1", 4, strides=2), _part("relu1", ReLU(), _relu)],
+            [_conv("shortcut", 4, kernel_size=1, strides=2, use_bias=False)],
+        ),
+    ),
+    _case(
+        Residual(_layers(_block(None))),
+        (4, 3, 18),
+        oracles.residual(_block(oracles.batch_norm)),
+        oracles.residual(_block(oracles.batch_norm_training)),
+    ),
+    _case(
+        Residual(_layers(_pre_activated(None)[0]), shortcut=_layers(_pre_activated(None)[1])),
+        (4, 3, 17),
+        oracles.residual(*_pre_activated(oracles.batch_norm)),
+        oracles.residual(*_pre_activated(oracles.batch_norm_training)),
+    ),
+    _case(
+        Residual([_INNER, Tanh()], shortcut=[]),
+        (4, 4, 18),
+        oracles.residual(
+            [
+                _part("residual1", _INNER, oracles.residual([_conv("conv1", 18)], [_conv("shortcut", 18, 5)])),
+                _part("tanh1", Tanh(), _tanh),
+            ]
+        ),
+    ),
+    _case(
+        Residual([Dense(5), Tanh()]),
+        (7,),
+        oracles.residual(
+            [_part("dense1", Dense(5), oracles.dense), _part("tanh1", Tanh(), _tanh)],
+            [_part("shortcut", Dense(5, use_bias=False), oracles.dense)],
+        ),
+    ),
+    _case(
+        Residual([Conv2D(3), Dropout(0.3)]),
+        (4, 4, 2),
+        oracles.residual([_conv("conv1", 3)], [_conv("shortcut", 3, kernel_size=1, use_bias=False)]),
+        "random",
+    ),
+    _case(
+        Concatenate([[Conv2D(3), ReLU()], [], [_POOL]]),
+        (4, 5, 2),
+        oracles.concatenate(
+            [_conv("conv1", 3), _part("relu1", ReLU(), _relu)], [], [_part("maxpool1", _POOL, oracles.max_pool)]
+        ),
+    ),
+    _case(
+        Concatenate([[Conv2D(17)], [Conv2D(4), Conv2D(2, kernel_size=5)]]),
+        (4, 4, 18),
+        oracles.concatenate([_conv("conv1", 17)], [_conv("conv1", 4), _conv("conv2", 2, kernel_size=5)]),
+    ),
+    _case(
+        Concatenate([[Residual([Conv2D(3)])], [Concatenate([[], [Conv2D(3)]])]]),
+        (3, 4, 3),
+        oracles.concatenate(
+            [_part("residual1", None, oracles.residual([_conv("conv1", 3)]))],
+            [_part("concatenate1", None, oracles.concatenate([], [_conv("conv1", 3)]))],
+        ),
+    ),
+    _case(
+        Concatenate([[GlobalAvgPool2D()], [GlobalMaxPool2D()]]),
+        (3, 4, 5),
+        oracles.concatenate(
+            [_part("globalavgpool1", None, oracles.global_avg_pool)],
+            [_part("globalmaxpool1", None, oracles.global_max_pool)],
+        ),
+    ),
+    _case(Concatenate([[Dense(4)], []]), (6,), oracles.concatenate([_part("dense1", Dense(4), oracles.dense)], [])),
 ]
 
 LOSSES = [

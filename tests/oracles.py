@@ -220,3 +220,26 @@ def softmax(layer, x, p):
         powers = [math.exp(v) for v in x[index]]
         y[index] = [power / sum(powers) for power in powers]
     return y
+
+
+def sequence(layers, x, p, prefix=""):
+    """Layers one after the other; ``layers`` are (name, layer, oracle), ``p`` has their parameters by ``prefix``."""
+    for name, layer, oracle in layers:
+        start = f"{prefix}{name}."
+        x = oracle(layer, x, {key.removeprefix(start): v for key, v in p.items() if key.startswith(start)})
+    return x
+
+
+def residual(inside, around=()):
+    """An oracle that adds what two sequences make of the same input."""
+    return lambda layer, x, p: sequence(inside, x, p) + sequence(around, x, p)
+
+
+def concatenate(*branches):
+    """An oracle that puts what sequences make of the same input side by side."""
+
+    def oracle(layer, x, p):
+        parts = [sequence(inside, x, p, f"branch{i}.") for i, inside in enumerate(branches, 1)]
+        return np.concatenate(parts, axis=-1)
+
+    return oracle

@@ -5,7 +5,7 @@ import pytest
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.features import activations
-from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU
+from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU, Residual
 
 plt = pytest.importorskip("matplotlib.pyplot")
 display = pytest.importorskip("skcnn.display")
@@ -55,6 +55,14 @@ def test_filters(fitted):
     with pytest.raises(ValueError, match="layer='relu1' is no convolution of the network: conv1, conv2"):
         display.FilterDisplay.from_estimator(fitted, "relu1")
     assert len(display.FilterDisplay(np.ones((3, 3, 3, 9)), is_colour=True).plot(max_filters=6).axes_) == 6
+
+
+def test_filters_inside_of_a_residual_layer(data):
+    layers = [Residual([Conv2D(3)]), GlobalAvgPool2D()]
+    model = CNNClassifier(layers=layers, max_iter=1, random_state=0).fit(*data)
+    drawn = display.FilterDisplay.from_estimator(model, "residual1.conv1")
+    kernel = model.parameters_["residual1.conv1.kernel"]
+    np.testing.assert_array_equal(drawn.kernel, kernel)
 
 
 def test_activations(fitted, data):

@@ -12,6 +12,7 @@ from skcnn.layers import (
     SELU,
     AvgPool2D,
     BatchNorm,
+    Concatenate,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -25,6 +26,7 @@ from skcnn.layers import (
     Mish,
     PReLU,
     ReLU,
+    Residual,
     Sigmoid,
     SiLU,
     Softmax,
@@ -34,6 +36,8 @@ from skcnn.layers import (
     ZeroPad2D,
 )
 from skcnn.optimizers import SGD
+
+_BLOCK = [Conv2D(18, use_bias=False), BatchNorm(), ReLU(), Conv2D(18, use_bias=False), BatchNorm()]
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -52,6 +56,12 @@ ARCHITECTURES = {
     "activations": [Conv2D(4), PReLU(), Conv2D(17), Softplus(), Conv2D(18), PReLU(0.1), Conv2D(3), ELU(), Conv2D(17),
                     SELU(), Conv2D(16), Softmax(), Conv2D(4), Flatten(), Dense(6), PReLU(), Dense(5)],
     "wide": [Conv2D(20), BatchNorm(), ReLU(), Conv2D(16, kernel_size=1), ReLU(), GlobalAvgPool2D()],
+    "residual": [Conv2D(18, use_bias=False), BatchNorm(), ReLU(), Residual(_BLOCK), ReLU(),
+                 Residual([Conv2D(5, padding=1, strides=2), Tanh(), Residual([Conv2D(5), Tanh()])]), ReLU(),
+                 Residual([Conv2D(7), Tanh()], shortcut=[Conv2D(7, kernel_size=1)]), GlobalAvgPool2D(),
+                 Residual([Dense(6), Tanh()])],
+    "branches": [Conv2D(4), ReLU(), Concatenate([[Conv2D(3), ReLU()], [], [LeakyReLU(), Conv2D(17)]]),
+                 Tanh(), Concatenate([[GlobalAvgPool2D()], [Conv2D(2), Tanh(), Flatten()]])],
     "depthwise": [DepthwiseConv2D(depth_multiplier=2), BatchNorm(), ReLU(), Conv2D(18, kernel_size=1), GroupNorm(6),
                   ReLU(), DepthwiseConv2D(5), LayerNorm(), ReLU(), GlobalAvgPool2D()],
     "larger": [Conv2D(4), ZeroPad2D(((0, 1), (2, 0))), Conv2D(17), UpSample2D((1, 2)), Conv2D(3), Tanh(),
@@ -65,6 +75,18 @@ class ChannelsLast(nn.Module):
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class Parts(nn.Module):
+    """What becomes of the outputs of several modules on one input, which are added or put side by side."""
+
+    def __init__(self, branches, added):
+        super().__init__()
+        self.branches, self.added = nn.ModuleList(nn.Sequential(*modules) for modules in branches), added
+
+    def forward(self, x):
+        parts = [branch(x) for branch in self.branches]
+        return sum(parts) if self.added else torch.cat(parts, dim=1)
 
 
 class OfPixels(nn.Module):
@@ -82,8 +104,23 @@ def _pair(value):
     return tuple(value) if isinstance(value, tuple) else (value, value)
 
 
-def twin(layer, shape):
-    """The module that means the same."""
+def twin(layer, shape, name, named):
+    """The module that means the same; ``named`` collects the modules by our names."""
+    inside = {part: twin(inner, before, f"{name}.{part}", named) for part, inner, before in layer.inside(shape)}
+    named[name] = Parts(_branches(layer, inside), isinstance(layer, Residual)) if inside else _own(layer, shape)
+    return named[name]
+
+
+def _branches(layer, inside):
+    """The modules inside, by branch: those of a concatenation that has an empty one, too."""
+    if isinstance(layer, Residual):
+        around = [module for part, module in inside.items() if part.startswith("shortcut")]
+        return [module for module in inside.values() if module not in around], around
+    starts = [f"branch{i}." for i in range(1, len(layer.branches) + 1)]
+    return [[module for part, module in inside.items() if part.startswith(start)] for start in starts]
+
+
+def _own(layer, shape):
     match layer:
         case Conv2D():
             pads = [(a.before, a.after) for a in (layer.geometry(shape).rows, layer.geometry(shape).columns)]
@@ -132,14 +169,14 @@ def twin(layer, shape):
 
 def build(model):
     """The fitted model as a torch module with the same weights, and its parameters by our names."""
-    network = model._model.network
-    modules = [twin(layer, shape) for layer, shape in zip(network.layers, network.shapes, strict=False)]
-    named = {}
-    for name, module in zip(network.names, modules, strict=True):
+    network, found, named = model._model.network, {}, {}
+    modules = [twin(*bound, found) for bound in zip(network.layers, network.shapes, network.names, strict=False)]
+    for name, module in found.items():
         ours = {"kernel": "weight", "scale": "weight", "bias": "bias", "offset": "bias", "slope": "weight"}
         for key, theirs in ours.items():
             if f"{name}.{key}" in model.parameters_:
                 named[f"{name}.{key}"] = getattr(module, theirs)
+    assert set(named) == set(model.parameters_)
     whole = nn.Sequential(*modules).double()
     with torch.no_grad():
         for name, parameter in named.items():
@@ -193,7 +230,7 @@ def test_one_step_of_sgd_equals_that_of_pytorch(name, weight_decay):
             assert relative_difference(ours.parameters_[key], parameter) < 1e-9, key
     module.eval()
     raw = module(torch.tensor(X.transpose(0, 3, 1, 2))).softmax(dim=1).detach().numpy()
-    if not any(isinstance(layer, BatchNorm) for layer in ARCHITECTURES[name]):  # PyTorch's running variance is unbiased
+    if not ours.state_:  # PyTorch's running variance is unbiased
         np.testing.assert_allclose(ours.predict_proba(X), raw, rtol=1e-7)
 
 

@@ -11,6 +11,7 @@ from .layer_norm import GroupNorm, LayerNorm
 from .normalization import BatchNorm
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from .reshape import Flatten
+from .residual import Concatenate, Residual
 from .resize import UpSample2D, ZeroPad2D
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Activation",
     "AvgPool2D",
     "BatchNorm",
+    "Concatenate",
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
@@ -37,6 +39,7 @@ __all__ = [
     "Mish",
     "PReLU",
     "ReLU",
+    "Residual",
     "SeparableConv2D",
     "ShapeError",
     "SiLU",

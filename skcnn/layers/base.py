@@ -46,6 +46,18 @@ class Layer(Description):
         """The parameter, output channels last, that scales the output before its bias: batch norm folds into it."""
         return None
 
+    def inner(self) -> dict[str, Layer]:
+        """Name -> layer, where a layer holds others: the names under which a user reaches into it."""
+        return {}
+
+    def with_inner(self, name: str, layer: Layer) -> Layer:
+        """The same layer with another one inside."""
+        raise ValueError(f"{type(self).__name__} holds no layer {name!r}.")
+
+    def inside(self, shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        """Name, layer and the shape in front of it, of all layers inside, for an input of ``shape``."""
+        return []
+
     def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
         """The border of zeros that it wants around ``rows`` images, ((top, bottom), (left, right)); None for none."""
         return None

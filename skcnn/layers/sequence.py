@@ -1,0 +1,108 @@
+"""Layers one after the other: their names, their shapes, and how they are recorded.
+
+The network records its steps with this, and so does each layer that holds others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..description import numbered, refuse_class
+from ..functional.elementwise import Array
+from ..tape import memory
+from .base import Layer, Shape, ShapeError
+
+Step = tuple[str, Layer]  # the name of the layer that the user knows, and what is recorded on its behalf
+Through = Callable[[Array, bool], "Array | None"]
+
+
+def layer_names(layers: Sequence[Layer]) -> list[str]:
+    """conv1, relu1, conv2, ...: by kind and position, as in ``parameters_`` and in nested search names."""
+    return numbered(getattr(layer, "stem", "layer") for layer in layers)
+
+
+def lowered_steps(names: Sequence[str], layers: Sequence[Layer]) -> list[Step]:
+    """The steps that compute the layers."""
+    return [(name, part) for name, layer in zip(names, layers, strict=True) for part in layer.lowered()]
+
+
+def check_layers(layers: Sequence[Layer], where: str = "layers") -> None:
+    """Refuse what is no layer, and layers whose fields have no meaning; ``where`` is the list in the message."""
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            refuse_class(layer, f"{where}[{i}]")
+            raise TypeError(f"{where}[{i}] must be a layer, got {layer!r}.")
+        try:
+            layer.check()
+        except ValueError as error:
+            raise ValueError(f"{where}[{i}] = {error}") from None
+
+
+def infer_shapes(layers: Sequence[Layer], shape: Shape, where: str = "layers") -> list[Shape]:
+    """The shape in front of each layer, and behind the last; a `ShapeError` says which layer cannot take its own."""
+    shapes = [shape]
+    for i, layer in enumerate(layers):
+        try:
+            shapes.append(layer.output_shape(shapes[-1]))
+        except ShapeError as error:
+            raise ShapeError(f"{where}[{i}] = {layer!r} cannot take input of shape {shapes[-1]}: {error}") from None
+    return shapes
+
+
+def flattened(name: str, layer: Layer, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    """Name, layer and the shape in front of it, of all layers inside ``layer``, and then of itself."""
+    for inner, part, before in layer.inside(shape):
+        yield from flattened(f"{name}.{inner}", part, before)
+    yield name, layer, shape
+
+
+def shape_and_rows(x: Array) -> tuple[Shape, int]:
+    """The shape of one image of ``x`` (h, w, n, c) or (n, f), and n."""
+    return ((*x.shape[:2], x.shape[3]), x.shape[2]) if x.ndim == 4 else (x.shape[1:], len(x))
+
+
+def record_steps(
+    tape: Any,
+    steps: Sequence[Step],
+    x: Array,
+    p: Mapping[str, Any],
+    g: Mapping[str, Any] | None,
+    *,
+    spend: bool = False,
+) -> tuple[Array, Through]:
+    """Record steps one after the other: the output, and ``backward(dy, needs_dx) -> dx``.
+
+    ``p`` and ``g`` are by the names of the steps. The memory of ``dy`` is handed back by ``backward`` when it has been
+    read, that of ``x`` only when predicting, and if it is ours to ``spend``. The output has no gaps, nor has dx.
+    """
+    prefix = f"{tape.owner}." if tape.owner else ""
+    shape, rows = shape_and_rows(x)
+    done = []
+    y = x
+    for i, (owner, layer) in enumerate(steps):
+        before, shape = y, layer.output_shape(shape)
+        tape.margin = steps[i + 1][1].margin(tape, shape, rows) if i + 1 < len(steps) else None
+        with tape.step(prefix + owner) as held:
+            y, through = layer.record(tape, before, p[owner], None if g is None else g[owner])
+        if not tape.training and (spend or memory(before) is not memory(x)):
+            tape.end([before], but=y)
+        done.append((through, held))
+
+    def backward(dy: Array, needs_dx: bool) -> Array | None:
+        assert g is not None
+        owning = [i for i, (owner, _) in enumerate(steps) if vars(g[owner])]
+        first = 0 if needs_dx else owning[0] if owning else len(steps)
+        dx: Array | None = dy
+        for i in range(len(steps) - 1, first - 1, -1):
+            through, held = done[i]
+            tape.gaps = i > 0 and steps[i - 1][1].takes_gaps()
+            assert through is not None
+            assert dx is not None
+            dy = dx
+            with tape.step(prefix + steps[i][0]) as produced:
+                dx = through(dy, needs_dx=needs_dx or i > first)
+            tape.end([*held, *produced, dy], but=x if dx is None else dx)
+        return dx if needs_dx else None
+
+    return y, backward
