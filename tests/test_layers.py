@@ -216,6 +216,10 @@ def test_fitted_model_is_saved_and_loaded(case, tmp_path):
     for mmap_mode in (None, "r"):
         loaded = joblib.load(tmp_path / "model.joblib", mmap_mode=mmap_mode)
         np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    skcnn.save(model, tmp_path / "model.skcnn")
+    loaded = skcnn.load(tmp_path / "model.skcnn")
+    assert loaded.layers == model.layers
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
 
 
 @cases

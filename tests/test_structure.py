@@ -21,6 +21,7 @@ from skcnn.description import Description
 
 PACKAGE = Path(skcnn.__file__).parent
 RANKS = [
+    ["_version"],
     ["functional"],
     ["description", "parameters", "tape", "table"],
     ["layers", "losses", "optimizers", "schedules", "initializers", "scaling", "augmentation"],
@@ -31,7 +32,7 @@ RANKS = [
     ["estimators"],
     ["regressor"],
     ["features"],
-    ["summary", "profiling", "testing", "display"],
+    ["summary", "profiling", "testing", "display", "persistence"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

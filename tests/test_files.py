@@ -1,0 +1,206 @@
+"""`skcnn.save` and `skcnn.load`: the same predictions from a file that cannot run code, and clear errors for others."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+import skcnn
+from skcnn import CNNClassifier, CNNRegressor, persistence
+from skcnn.description import description
+from skcnn.layers import ReLU
+from skcnn.optimizers import SGD
+
+SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
+
+
+@description
+class Doubled(ReLU):
+    """A layer of somebody's own."""
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(60, 8, 8)), rng.integers(0, 3, 60)
+
+
+@pytest.fixture(scope="module")
+def file(images, tmp_path_factory):
+    """A fitted classifier, and the bytes of its file."""
+    model = CNNClassifier(**SMALL, batch_norm=True).fit(*images)
+    path = tmp_path_factory.mktemp("file") / "model.skcnn"
+    skcnn.save(model, path)
+    return model, path.read_bytes()
+
+
+def header_of(content):
+    start = len(persistence.MAGIC) + 8
+    end = start + int.from_bytes(content[start - 8 : start], "little")
+    return json.loads(content[start:end]), content[end:]
+
+
+def with_header(header, body, *, seal=True):
+    """A file of another header, whose checksum is right."""
+    if seal:
+        header = header | {"crc32": zlib.crc32(body)}
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(persistence.MAGIC) + 8 + len(text)) % persistence.ALIGNMENT)
+    return persistence.MAGIC + len(text).to_bytes(8, "little") + text + body
+
+
+VARIANTS = {
+    "classes": lambda X, y: CNNClassifier(**SMALL).fit(X, y),
+    "float32": lambda X, y: CNNClassifier(**SMALL, dtype="float32").fit(X, y),
+    "two words": lambda X, y: CNNClassifier(**SMALL).fit(X, np.where(y > 0, "yes", "no")),
+    "objects": lambda X, y: CNNClassifier(**SMALL).fit(X, np.where(y > 0, "yes", "no").astype(object)),
+    "labels": lambda X, y: CNNClassifier(**SMALL).fit(X, np.stack([y > 0, y > 1], 1).astype(int)),
+    "weights": lambda X, y: CNNClassifier(**SMALL, class_weight={0: 1.0, 1: 2.5, 2: np.float64(3)}).fit(X, y),
+    "numbers of NumPy": lambda X, y: CNNClassifier(**SMALL | {"max_iter": np.int64(2)}, alpha=np.float32(0.1)).fit(
+        X, y
+    ),
+    "random state": lambda X, y: CNNClassifier(**SMALL | {"random_state": np.random.RandomState(3)}).fit(X, y),
+    "descriptions": lambda X, y: CNNClassifier(**SMALL, optimizer=SGD(momentum=0.8), activation=ReLU()).fit(X, y),
+    "list of layers": lambda X, y: CNNClassifier(layers=CNNClassifier(**SMALL).fit(X, y).layers_, max_iter=1).fit(X, y),
+    "validation": lambda X, y: CNNClassifier(**SMALL, early_stopping=True).fit(X, y),
+    "regression": lambda X, y: CNNRegressor(**SMALL).fit(X, y),
+    "two outputs": lambda X, y: CNNRegressor(**SMALL).fit(X, np.stack([y, -y], 1)),
+    "rows": lambda X, y: CNNClassifier(**SMALL, input_shape=(8, 8)).fit(X.reshape(60, 64), y),
+}
+
+
+@pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS)
+def test_what_is_loaded_is_what_was_saved(build, images, tmp_path):
+    X, y = images
+    model = build(X, y)
+    skcnn.save(model, tmp_path / "model.skcnn")
+    loaded = skcnn.load(tmp_path / "model.skcnn")
+    assert type(loaded) is type(model)
+    told = [{k: v for k, v in m.get_params().items() if k != "random_state"} for m in (model, loaded)]
+    assert repr(told[0]) == repr(told[1])
+    X = X.reshape(len(X), -1) if len(X.shape) == 3 and model.input_shape else X
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.predict(X).dtype == model.predict(X).dtype
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+        np.testing.assert_array_equal(loaded.classes_, model.classes_)
+    assert str(loaded.history_) == str(model.history_)  # NaN is not equal to itself
+    assert loaded.layers_ == model.layers_
+    assert not next(iter(loaded.parameters_.values())).flags.writeable
+
+
+def test_training_goes_on_where_it_was(images, tmp_path):
+    whole = CNNClassifier(**SMALL).fit(*images)
+    parts = CNNClassifier(**SMALL)
+    for _ in range(2):
+        parts.partial_fit(*images, classes=[0, 1, 2])
+        skcnn.save(parts, tmp_path / "parts.skcnn")
+        parts = skcnn.load(tmp_path / "parts.skcnn")
+    np.testing.assert_array_equal(parts.predict_proba(images[0]), whole.predict_proba(images[0]))
+
+
+def test_names_of_columns_and_models_that_are_not_fitted(images, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(images[0].reshape(60, 64), columns=[f"pixel {i}" for i in range(64)])
+    skcnn.save(CNNClassifier(**SMALL).fit(X, images[1]), tmp_path / "named.skcnn")
+    assert list(skcnn.load(tmp_path / "named.skcnn").feature_names_in_) == list(X.columns)
+
+
+def test_a_model_that_is_not_fitted(tmp_path):
+    skcnn.save(CNNClassifier(**SMALL), tmp_path / "new.skcnn")
+    assert repr(skcnn.load(tmp_path / "new.skcnn")) == repr(CNNClassifier(**SMALL))
+
+
+def test_a_file_is_little_more_than_its_weights(file):
+    model, content = file
+    assert len(content) < 4_500 + 8 * (model.n_parameters_ + sum(array.size for array in model.state_.values()))
+
+
+def test_classes_of_your_own_have_to_be_named(images, tmp_path):
+    path = tmp_path / "own.skcnn"
+    skcnn.save(CNNClassifier(**SMALL, activation=Doubled()).fit(*images), path)
+    with pytest.raises(ValueError, match=r"names a class 'Doubled'.*classes="):
+        skcnn.load(path)
+    assert skcnn.load(path, classes=[Doubled]).activation == Doubled()
+
+
+def test_what_cannot_be_saved_leaves_the_old_file(file, tmp_path):
+    path = tmp_path / "model.skcnn"
+    skcnn.save(file[0], path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match=r"class_weight is a type.*joblib"):
+        skcnn.save(CNNClassifier(class_weight=int), path)
+    with pytest.raises(TypeError, match="save takes a CNNClassifier or CNNRegressor, got dict"):
+        skcnn.save({}, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.skcnn"]
+
+
+def changed(content, **changes):
+    header, body = header_of(content)
+    return with_header(header | changes, body)
+
+
+def in_state(content, key, value):
+    header, body = header_of(content)
+    return with_header(header | {"state": header["state"] | {key: value}}, body)
+
+
+BROKEN = {
+    "nothing": (lambda c: b"", "not a file that skcnn.save has written"),
+    "pickle": (lambda c: b"\x80\x04K\x01.", "not a file that skcnn.save has written"),
+    "cut in the header": (lambda c: c[:100], "cut off"),
+    "cut in the arrays": (lambda c: c[:-200], "damaged or cut off"),
+    "a flipped bit": (lambda c: c[:-70] + bytes([c[-70] ^ 4]) + c[-69:], "damaged"),
+    "no JSON": (lambda c: c[:20] + b"}" + c[21:], "header is damaged"),
+    "newer": (lambda c: changed(c, format=99, skcnn="7.0"), "skcnn 7.0.*upgrade"),
+    "another estimator": (lambda c: changed(c, estimator="os.system"), "os.system"),
+    "other arrays": (lambda c: changed(c, arrays=[{"dtype": "object", "shape": [1]}]), "dtype 'object'"),
+    "huge array": (lambda c: changed(c, arrays=[{"dtype": "int8", "shape": [10**12]}]), "larger than the file"),
+    "negative array": (lambda c: changed(c, arrays=[{"dtype": "int8", "shape": [-1]}]), "shape"),
+    "a method": (lambda c: in_state(c, "predict", 1), "sets 'predict'"),
+    "a parameter": (lambda c: in_state(c, "max_iter", -3), "max_iter"),
+    "an unknown class": (lambda c: in_state(c, "loss", {"description": "eval", "fields": {}}), "names a class 'eval'"),
+    "a wrong field": (lambda c: in_state(c, "loss", {"description": "LogLoss", "fields": {"x": 1}}), "fits together"),
+    "a wrong value": (lambda c: in_state(c, "loss", {"code": "1"}), "does not write"),
+    "other classes": (
+        lambda c: in_state(c, "classes_", {"strings": ["a"], "object": True, "shape": [1]}),
+        "its classes",
+    ),
+    "other images": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 2]}), "images"),
+    "no model": (lambda c: in_state(c, "_model", 3), "model is none"),
+    "deep": (lambda c: in_state(c, "layers", json.loads("[" * 900 + "]" * 900)), "fits together"),
+}
+
+
+@pytest.mark.parametrize(("breaks", "message"), BROKEN.values(), ids=BROKEN)
+def test_other_bytes_are_refused(breaks, message, file, tmp_path):
+    path = tmp_path / "broken.skcnn"
+    path.write_bytes(breaks(file[1]))
+    with pytest.raises(ValueError, match=message):
+        skcnn.load(path)
+
+
+def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "fuzzed.skcnn"
+    header, body = header_of(file[1])
+    text = json.dumps(header).encode()
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(text)
+        for _ in range(rng.integers(1, 4)):
+            damaged[rng.integers(len(damaged))] = rng.integers(32, 127)
+        content = persistence.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
+        path.write_bytes(content)
+        try:
+            skcnn.load(path)
+        except ValueError as error:  # and nothing else
+            refused += "fuzzed.skcnn" in str(error)
+    assert refused > 100
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        skcnn.load(tmp_path / "nowhere.skcnn")
