@@ -36,9 +36,8 @@ def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[
     network = NETWORKS[NET]
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network).set_params(augmentation=list(members) or None)._recipe()
-    slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    passes = Passes(model, data, recipe, Progress(0, slots))
+    passes = Passes(model, data, recipe, Progress.begin(model, recipe, 0))
     recorded, rows = passes.of(BATCH), batches(BATCH)
     rngs = cycle([[np.random.default_rng([i, shard]) for shard in range(passes.shards)] for i in range(8)])
 

@@ -1,7 +1,7 @@
 """A convolutional neural network that is a scikit-learn estimator, in plain NumPy."""
 
 from ._version import __version__
-from .estimators import CNNClassifier
+from .classifier import CNNClassifier
 from .features import CNNFeatures
 from .persistence import load, save
 from .profiling import profile

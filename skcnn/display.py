@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .estimators import BaseCNN, CNNClassifier
+from .classifier import CNNClassifier
+from .estimators import BaseCNN
 from .features import activations
 from .functional.elementwise import Array
 from .layers.conv import Conv2D

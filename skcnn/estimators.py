@@ -1,4 +1,4 @@
-"""The estimators: they validate, encode targets, choose the output, call the training and keep arrays."""
+"""What the estimators share: they validate, encode targets, choose the output, call the training and keep arrays."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .architecture import build_layers
@@ -27,16 +25,12 @@ from .predictor import Predictor
 from .scaling import measure_scaling, no_scaling
 from .training import INIT, SPLIT, Data, History, Model, Progress, Recipe, stream, train
 from .validation import (
-    CLASSIFIER_PARAMETERS,
-    check_class_targets,
     check_images,
     check_images_and_targets,
-    check_partial_fit_first_call,
     check_weights,
-    fit_context,
     split,
-    with_class_weights,
 )
+from .watching import Watch
 
 if TYPE_CHECKING:
     from .summary import Summary
@@ -44,13 +38,14 @@ if TYPE_CHECKING:
 KNOBS = (
     "conv_filters", "kernel_size", "pool_size", "hidden_layer_sizes", "activation", "batch_norm", "dropout"
 )  # fmt: skip
+CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
     "early_stopping", "verbose",
 )  # fmt: skip
 
 
-class BaseCNN(NestedParameters):
+class BaseCNN(CallbackSupportMixin, NestedParameters):
     """What the estimators share: everything but the meaning of y."""
 
     _task: str  # that of its losses
@@ -88,9 +83,17 @@ class BaseCNN(NestedParameters):
     # -- fitting
 
     def _train(
-        self, images: Array, y: Array, weights: Array, validation: Data | None, *, resume: bool, partial: bool
+        self,
+        images: Array,
+        y: Array,
+        weights: Array,
+        validation: Data | None,
+        *,
+        resume: bool,
+        given: dict[str, Any] | None = None,
     ) -> Self:
-        """Fit, or go on where the last call ended; ``partial``: for one epoch."""
+        """Fit, or go on where the last call ended; for one epoch, if nothing is given for callbacks to see."""
+        partial = given is None
         recipe = self._recipe()
         seed = self._progress.seed if resume else int(check_random_state(self.random_state).randint(2**31 - 1))
         targets = self._encode(y)
@@ -120,6 +123,9 @@ class BaseCNN(NestedParameters):
             score = self._score_raw(raw, validation.targets, validation.weights)
             return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
 
+        watch = None if given is None else self._watch(given, model, progress, history)
+        if watch is not None:
+            watch.begin()
         best = train(
             model,
             data,
@@ -129,10 +135,29 @@ class BaseCNN(NestedParameters):
             epochs=1 if partial else self.max_iter,
             first_epoch=progress.epochs if partial else 0,
             validate=None if validation is None else validate,
+            watch=None if watch is None else watch.epoch,
         )
         self._keep(model, progress, history, best)
         self._goes_on = partial or self.warm_start
+        if watch is not None:
+            watch.end()
         return self
+
+    def _watch(self, given: dict[str, Any], model: Model, progress: Progress, history: History) -> Watch | None:
+        """What tells the callbacks, if there are any."""
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+
+        def attributes() -> dict[str, Any]:
+            shell = object.__new__(type(self))
+            shell.__dict__.update(vars(self))
+            now = replace(model, weights=model.weights.copy(), state=model.state.copy())
+            shell._keep(now, progress.forgotten(), history, -np.inf)
+            shell._goes_on = False
+            return {key: value for key, value in vars(shell).items() if not key.startswith("_skl_callbacks")}
+
+        return Watch(self, context, given, attributes)
 
     def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
         """The validation set that was given, if one was."""
@@ -222,6 +247,7 @@ class BaseCNN(NestedParameters):
         try:
             yield
         except BaseException:
+            before |= {key: vars(self)[key] for key in CALLBACKS if key in vars(self)}  # they are still to be told
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
@@ -292,461 +318,3 @@ class BaseCNN(NestedParameters):
         if "_model" in state:
             model = self._model
             self._predictor = Predictor(model.network, model.weights, model.state, model.scaling)
-
-
-def _has_probabilities(estimator: CNNClassifier) -> bool:
-    """Whether there is a `predict_proba`; an AttributeError that names the loss, if there is not."""
-    loss = estimator._loss()
-    if not loss.has_probabilities:
-        raise AttributeError(
-            f"loss={loss!r} gives no probabilities: use decision_function, wrap the classifier in"
-            " sklearn.calibration.CalibratedClassifierCV, or take loss='log_loss'."
-        )
-    return True
-
-
-class CNNClassifier(ClassifierMixin, BaseCNN):
-    """Convolutional neural network for classification.
-
-    It takes images, learns by stochastic gradient descent, and behaves as every scikit-learn classifier does.
-
-    Parameters
-    ----------
-    conv_filters : int or sequence of int, default=(32, 64)
-        One block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]`` per entry, with that many filters.
-    kernel_size : int or sequence, default=3
-        Size of the convolutions' windows: one int, or for each block an int or a pair (height, width).
-    pool_size : int or sequence, default=2
-        Size of the pooling windows, given alike; 1 does not pool. Blocks pool only along axes that are long enough.
-    hidden_layer_sizes : int or sequence of int, default=(128,)
-        Units of the dense layers after the blocks.
-    layers : list of Layer, default=None
-        The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
-        `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
-    input_shape : (int, int) or (int, int, int), default=None
-        (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
-        image with one channel, and everything else a signal, 1 x features with one channel.
-    activation : str or Activation, default="relu"
-        "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
-        "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
-    batch_norm : bool, default=False
-        Whether the blocks normalize before the activation.
-    dropout : float or sequence of float, default=0.0
-        Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
-        for each dense layer.
-    loss : str or Loss, default="log_loss"
-        What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
-        losses there is no `predict_proba`.
-    optimizer : str or Optimizer, default="adam"
-        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
-    learning_rate : float, default=1e-3
-        Size of the steps, 0 or more.
-    schedule : str or Schedule, default="constant"
-        What the learning rate is multiplied by as training goes on: "constant", "step", "exponential", "polynomial",
-        "inverse_scaling", "cosine", "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of
-        `skcnn.schedules`.
-    alpha : float, default=1e-4
-        Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
-    clip_norm : float, default=None
-        The largest norm of a step's gradient: one that is longer, over all weights and without the penalty of `alpha`,
-        is scaled down to it.
-    average : False or float, default=False
-        A decay above 0 and less than 1, as 0.99: the model is then the running mean of the weights after each step,
-        with the weights of the last ``1 / (1 - average)`` steps or so in it, while training goes on with the weights
-        themselves.
-    batch_size : int, default=64
-        Rows per step; all, if there are fewer.
-    max_iter : int, default=30
-        Passes over the data. Reaching it is the normal end.
-    shuffle : bool, default=True
-        Whether each pass has an order of its own.
-    augmentation : str, Augmentation or list of them, default=None
-        How images are changed at random while training, each time that they are used: "random_flip", "random_crop",
-        "random_shift", "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout",
-        "mixup", "cutmix", an object of `skcnn.augmentation`, or a list of these to apply in order. Validation and
-        prediction use images as they are.
-    standardize : bool, default=True
-        Whether the mean and the standard deviation of each channel are learnt from the training images and applied
-        to all images, so that raw 8-bit pixels just work.
-    class_weight : dict, list of dict or "balanced", default=None
-        Weights of the classes, by which the sample weights are multiplied.
-    early_stopping : bool, default=False
-        Whether training stops when the validation score has not improved by `tol` for `n_iter_no_change` epochs.
-        Without ``X_val``, `validation_fraction` of the rows are set aside, stratified by class.
-    validation_fraction : float, default=0.1
-        Share of the rows to set aside.
-    n_iter_no_change : int, default=10
-        Epochs without improvement before training stops. Without a validation set it is the training loss that has
-        to improve.
-    tol : float, default=1e-4
-        What counts as an improvement.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
-    random_state : int, RandomState instance or None, default=None
-        Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
-        int, every fit on the same data gives the same bits.
-    dtype : {"auto", "float32", "float64"}, default="auto"
-        What is computed in. "auto" computes float64 input in float64 and everything else in float32. Networks of less
-        than 32,768 multiply-adds per image predict in float64 at any rate.
-    n_jobs : int, default=None
-        Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
-        -1 all processors. The results are the same bits for every number.
-    verbose : int, default=0
-        Whether each epoch prints a line.
-
-    Attributes
-    ----------
-    classes_ : ndarray (n_classes,)
-        The class labels; the numbers of the labels for a multi-label y.
-    n_features_in_ : int
-        Pixels times channels of an image.
-    feature_names_in_ : ndarray (n_features_in_,)
-        Names of the columns, if X was a DataFrame with names that are strings.
-    input_shape_ : (int, int, int)
-        Height, width and channels of an image.
-    input_mean_, input_scale_ : ndarray (channels,)
-        What images are standardized with.
-    layers_ : list of Layer
-        The hidden layers that were built, ready to paste into `layers`.
-    parameters_ : dict of str -> ndarray
-        The weights, read-only, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
-        ``dense1.kernel`` (in, out), ..., ``output.bias``.
-    state_ : dict of str -> ndarray
-        The running statistics of batch normalization.
-    n_parameters_ : int
-        Number of weights.
-    n_iter_ : int
-        Epochs done.
-    loss_, best_loss_ : float
-        Training loss of the last epoch, and the lowest.
-    loss_curve_ : list of float
-        Training loss of each epoch.
-    validation_scores_ : list of float or None
-        Accuracy on the validation set after each epoch, if there is one.
-    best_validation_score_ : float or None
-        The best of them. The model is that of the epoch that reached it; of several, that of the lowest loss.
-    history_ : dict of str -> list of float
-        One entry per epoch: ``loss``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``; NaN where there
-        was no validation set. ``loss`` holds the penalty of `alpha`, and is measured while the weights change and
-        dropout is on; ``val_loss`` is the plain loss of the model after the epoch.
-
-    See Also
-    --------
-    sklearn.neural_network.MLPClassifier : Dense layers only.
-
-    Notes
-    -----
-    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
-    Fitted on one form, the estimator takes every other form of the same images. Large arrays, memory-mapped ones too,
-    are converted batch by batch.
-
-    The training loss is the weighted mean over the rows of the pointwise loss, plus the penalty. A binary y has one
-    output and a sigmoid, more classes a softmax, and a multi-label y a sigmoid per label, over which the loss sums.
-
-    A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
-    after `partial_fit` and with `warm_start`; so are the weights behind an `average`.
-
-    With `average`, the mean of the first t steps weighs the weights of step s by ``average ** (t - s)``, divided by the
-    sum of these numbers: initial weights are not in it. It is what `parameters_` holds, what is validated and what
-    predicts; the running statistics of batch normalization are those of the training, and training losses are measured
-    on the weights themselves.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_digits
-    >>> from sklearn.model_selection import train_test_split
-    >>> from skcnn import CNNClassifier
-    >>> digits = load_digits()
-    >>> X_train, X_test, y_train, y_test = train_test_split(digits.images, digits.target, random_state=0)
-    >>> classifier = CNNClassifier(conv_filters=(16, 32), hidden_layer_sizes=(64,), max_iter=20, random_state=0)
-    >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.97
-    True
-    >>> classifier.predict_proba(X_test[:1]).shape
-    (1, 10)
-    """
-
-    _parameter_constraints = CLASSIFIER_PARAMETERS
-    _task = "classification"
-    classes_: Array
-    _labels: bool  # whether y is a matrix of labels
-
-    def __init__(
-        self,
-        conv_filters: Any = (32, 64),
-        kernel_size: Any = 3,
-        pool_size: Any = 2,
-        hidden_layer_sizes: Any = (128,),
-        *,
-        layers: Any = None,
-        input_shape: Any = None,
-        activation: Any = "relu",
-        batch_norm: bool = False,
-        dropout: Any = 0.0,
-        loss: Any = "log_loss",
-        optimizer: Any = "adam",
-        learning_rate: float = 1e-3,
-        schedule: Any = "constant",
-        alpha: float = 1e-4,
-        clip_norm: float | None = None,
-        average: float | bool = False,
-        batch_size: int = 64,
-        max_iter: int = 30,
-        shuffle: bool = True,
-        augmentation: Any = None,
-        standardize: bool = True,
-        class_weight: Any = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        random_state: Any = None,
-        dtype: str = "auto",
-        n_jobs: int | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.conv_filters = conv_filters
-        self.kernel_size = kernel_size
-        self.pool_size = pool_size
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.layers = layers
-        self.input_shape = input_shape
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.dropout = dropout
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.alpha = alpha
-        self.clip_norm = clip_norm
-        self.average = average
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.augmentation = augmentation
-        self.standardize = standardize
-        self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.dtype = dtype
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Fit the network to images and their classes or labels.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
-        y : array-like (n,) or (n, n_labels)
-            Classes, or for several labels a matrix of zeros and ones.
-        sample_weight : array-like (n,), default=None
-            Weights of the rows, 0 or more. A weight of 2 is the row twice.
-        X_val, y_val : array-like, default=None
-            A validation set. Its loss and score are noted after each epoch, and the model of the epoch with the best
-            score is kept; it ends the training only with `early_stopping`.
-        sample_weight_val : array-like, default=None
-            Weights of its rows.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter, the images, the targets or the weights cannot be used, or the loss does not stay finite
-            in the first epoch. The estimator then is what it was before.
-        """
-        with self._unchanged_on_error():
-            resume = self.warm_start and self.__sklearn_is_fitted__()
-            images, y = check_images_and_targets(self, X, y, reset=not resume)
-            weights = check_weights(sample_weight, images)
-            labels = check_class_targets(y)
-            classes = np.arange(y.shape[1]) if labels else np.unique(y)
-            if resume and (labels != self._labels or not np.array_equal(classes, self.classes_)):
-                raise ValueError(
-                    "warm_start goes on with the same classes only: they were"
-                    f" {self.classes_.tolist()}, and y has {classes.tolist()}."
-                )
-            self._labels, self.classes_ = labels, classes
-            validation = self._validation_data(X_val, y_val, sample_weight_val, images.shape[1:])
-            return self._train(images, y, weights, validation, resume=resume, partial=False)
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Go once over the data, continuing from the last call with optimizer and random state.
-
-        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. The first call learns the
-        standardization; the schedule goes by the number of epochs done, of `max_iter`.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
-        y : array-like (n,) or (n, n_labels)
-            Classes or labels.
-        classes : array-like (n_classes,), default=None
-            All classes that will ever come. Needed in the first call, unless y is multi-label.
-        sample_weight : array-like (n,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            As `fit`, and for a class that is not in ``classes``, or with `early_stopping` or balanced class weights.
-        """
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"partial_fit does not support class_weight={self.class_weight!r}: it sees one chunk of the data only."
-                " Compute the weights on all of y with sklearn.utils.class_weight.compute_class_weight and pass a dict."
-            )
-        with self._unchanged_on_error():
-            resume = self.__sklearn_is_fitted__()
-            images, y = check_images_and_targets(self, X, y, reset=not resume)
-            weights = check_weights(sample_weight, images)
-            labels = y.ndim == 2 and check_class_targets(y)
-            if labels and classes is None:
-                classes = np.arange(y.shape[1])
-            if resume and labels != self._labels:
-                raise ValueError("y must be of the same kind as in the first call: classes (n,), or labels (n, k).")
-            check_partial_fit_first_call(self, classes)
-            self._labels = labels
-            return self._train(images, y, weights, None, resume=resume, partial=True)
-
-    def decision_function(self, X: Any) -> Array:
-        """Raw predictions.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
-
-        Returns
-        -------
-        ndarray (n,) or (n, n_classes)
-            The logarithm of the odds of the second class if there are two; else a number for each class or label.
-        """
-        raw = self._raw(X)
-        return raw.ravel() if self._is_binary() else raw
-
-    @available_if(_has_probabilities)
-    def predict_proba(self, X: Any) -> Array:
-        """Probabilities of the classes, or of each label.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
-
-        Returns
-        -------
-        ndarray (n, n_classes)
-            In float64, in the order of `classes_`.
-        """
-        raw = self._raw(X)
-        p = self._loss().probabilities(raw, exclusive=not (self._labels or self._is_binary()))
-        return np.hstack([1 - p, p]) if self._is_binary() else p
-
-    @available_if(_has_probabilities)
-    def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
-
-        Returns
-        -------
-        ndarray (n, n_classes)
-            In float64; -inf for a probability of 0.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
-    def predict(self, X: Any) -> Array:
-        """The most probable class, or the labels that are more probable than not.
-
-        Where the loss gives no probabilities: the class of the largest raw prediction, or the labels whose is positive.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
-
-        Returns
-        -------
-        ndarray (n,) or (n, n_labels)
-            Of the dtype of `classes_`; for labels, zeros and ones.
-        """
-        decided = self._decide(self._raw(X))
-        return decided if self._labels else self.classes_[decided]
-
-    def _is_binary(self) -> bool:
-        return not self._labels and len(self.classes_) == 2
-
-    def _decide(self, raw: Array) -> Array:
-        """Raw predictions -> class numbers (n,), or labels (n, k)."""
-        if self._labels:
-            return (raw > 0).astype(int)
-        return (raw[:, 0] > 0).astype(int) if self._is_binary() else raw.argmax(axis=1)
-
-    def _encode(self, y: Array, name: str = "y") -> Array:
-        if self._labels:
-            if y.ndim != 2 or y.shape[1] != len(self.classes_):
-                raise ValueError(f"{name} must have {len(self.classes_)} labels per row, got shape {y.shape}.")
-            found = np.unique(y)
-            if not np.isin(found, (0, 1)).all():
-                raise ValueError(f"{name} must hold labels (n, k) of zeros and ones, got values {found[:5].tolist()}.")
-            return y.astype(np.float64)
-        if y.ndim != 1:
-            raise ValueError(f"{name} must hold one class per row, got shape {y.shape}.")
-        unseen = np.setdiff1d(y, self.classes_)
-        if unseen.size:
-            raise ValueError(
-                f"{name} has classes that the estimator does not know: {unseen.tolist()}. It knows"
-                f" {self.classes_.tolist()}, which the first call of fit or partial_fit has named."
-            )
-        codes = np.searchsorted(self.classes_, y)
-        return codes[:, None].astype(np.float64) if self._is_binary() else codes
-
-    def _outputs(self, targets: Array) -> int:
-        return targets.shape[1] if targets.ndim == 2 else len(self.classes_)
-
-    def _strata(self, targets: Array) -> Array | None:
-        return None if self._labels else targets
-
-    def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
-        truth = targets[:, 0] if self._is_binary() else targets
-        return float(accuracy_score(truth.astype(int), self._decide(raw), sample_weight=weights))
-
-    def _target_weights(self, weights: Array, y: Array) -> Array:
-        return with_class_weights(weights, self.class_weight, y, self.classes_)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

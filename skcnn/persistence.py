@@ -22,8 +22,9 @@ import numpy as np
 
 from ._version import __version__
 from .augmentation import Augmentation
+from .classifier import CNNClassifier
 from .description import Description
-from .estimators import BaseCNN, CNNClassifier
+from .estimators import BaseCNN
 from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers.base import Layer
@@ -77,7 +78,9 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
         known = " or ".join(ESTIMATORS)
         raise TypeError(f"save takes a {known}, got {type(estimator).__name__}; for others there is joblib.dump.")
     arrays: list[Array] = []
-    state = {key: _encode(value, arrays, key) for key, value in estimator.__getstate__().items()}
+    held = estimator.__getstate__()
+    held.pop("_skl_callbacks", None)  # they watch a fit, and are not part of what it learns
+    state = {key: _encode(value, arrays, key) for key, value in held.items()}
     described = [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in arrays]
     body = b"".join(_padded(array.tobytes()) for array in arrays)
     header = {

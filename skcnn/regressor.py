@@ -286,9 +286,12 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         """
         with self._unchanged_on_error():
             resume = self.warm_start and self.__sklearn_is_fitted__()
-            images, y, weights = self._checked(X, y, sample_weight, resume, "warm_start goes on with the same outputs")
+            images, targets, weights = self._checked(
+                X, y, sample_weight, resume, "warm_start goes on with the same outputs"
+            )
             validation = self._validation_data(X_val, y_val, sample_weight_val, images.shape[1:])
-            return self._train(images, y, weights, validation, resume=resume, partial=False)
+            given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            return self._train(images, targets, weights, validation, resume=resume, given=given)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -320,7 +323,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         with self._unchanged_on_error():
             resume = self.__sklearn_is_fitted__()
             images, y, weights = self._checked(X, y, sample_weight, resume, "y must be of the same form as before")
-            return self._train(images, y, weights, None, resume=resume, partial=True)
+            return self._train(images, y, weights, None, resume=resume)
 
     def predict(self, X: Any) -> Array:
         """Predicted targets.

@@ -142,6 +142,7 @@ def train(
     epochs: int,
     first_epoch: int = 0,
     validate: Callable[[], tuple[float, float]] | None = None,
+    watch: Callable[[], Callable[[], bool]] | None = None,
 ) -> float:
     """Train a model in place, for ``epochs`` more epochs or until it stops improving.
 
@@ -157,6 +158,8 @@ def train(
         Where on its schedule the training starts.
     validate : callable, optional
         Gives the loss and the score on the validation set. If given, the best epoch is brought back at the end.
+    watch : callable, optional
+        Called when an epoch begins. What it gives is called when the epoch ends, and tells whether to stop.
 
     Returns
     -------
@@ -182,6 +185,7 @@ def train(
         with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
             for epoch in range(epochs):
                 start = time.perf_counter()
+                ended = _never if watch is None else watch()
                 loss = passes.epoch(first_epoch + epoch, team)
                 if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
                     _report_divergence(loss, progress, recipe)
@@ -202,11 +206,16 @@ def train(
                 history.seconds.append(time.perf_counter() - start)
                 if recipe.verbose:
                     print(_line(history, last), flush=True)
-                if monitor.is_done(model, progress, history):
+                stop = ended()
+                if monitor.is_done(model, progress, history) or stop:
                     break
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user: the model keeps what it has learnt.", stacklevel=5)
     return monitor.bring_back_best(model, progress)
+
+
+def _never() -> bool:
+    return False
 
 
 class _Snapshot:

@@ -17,6 +17,8 @@ LISTED = {
     "schedules": "schedules",
     "initializers": "initializers",
     "losses": "losses",
+    "augmentation": "augmentation",
+    "architectures": "architecture",
 }
 
 
@@ -45,7 +47,7 @@ def test_picture_is_small():
 
 @pytest.mark.parametrize("kind", LISTED)
 def test_what_is_listed_exists(kind):
-    row = next(line for line in README.splitlines() if line.startswith(f"| {kind} |"))
+    row = next(line for line in README.splitlines() if line.startswith(f"| [{kind}]("))
     module = importlib.import_module(f"skcnn.{LISTED[kind]}")
     names = re.findall(r"`(\w+)`", row)
     assert names
