@@ -85,7 +85,7 @@ def residual(epochs: int) -> CNNClassifier:
     )
 
 
-RUNS: dict[str, tuple[Callable[[int], CNNClassifier], int]] = {"small": (small, 12), "residual": (residual, 40)}
+RUNS: dict[str, tuple[Callable[[int], CNNClassifier], int]] = {"small": (small, 12), "residual": (residual, 60)}
 
 
 def run(name: str, X: Any, y: Any, epochs: int | None = None) -> tuple[float, float]:

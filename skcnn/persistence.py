@@ -42,6 +42,8 @@ ALIGNMENT = 64
 KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule
 ESTIMATORS: dict[str, type[BaseCNN]] = {"CNNClassifier": CNNClassifier, "CNNRegressor": CNNRegressor}
 RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Progress, Scaling, Trend)}
+SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
+FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
 
@@ -298,7 +300,10 @@ def _build(name: Any, state: dict[str, Any]) -> BaseCNN:
         raise _Refused(f"it sets {foreign[0]!r}, which is the class's own.")
     estimator = cls(**{key: state[key] for key in parameters})
     estimator._validate_params()
-    if "_model" in state:
+    if lacking := [key for key in FITTED[name] if key not in state]:
+        if len(lacking) < len(FITTED[name]):
+            raise _Refused(f"it lacks {lacking[0]!r}.")
+    else:
         _check_model(state)
     estimator.__setstate__(state)
     return estimator
@@ -314,7 +319,8 @@ def _check_model(state: dict[str, Any]) -> None:
     channels = (network.input_shape[2],)
     if kind not in (np.float32, np.float64) or model.state.dtype != kind or sizes[0] != sizes[1]:
         raise _Refused("its weights are not those of its layers.")
-    if not isinstance(scaling, Scaling) or (scaling.mean.shape, scaling.scale.shape) != (channels, channels):
+    moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
+    if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
         raise _Refused("its standardization is not that of its images.")
     remembered = [part for part in (progress.slots, progress.trained) if part is not None]
     if any(part.shape[-1:] != model.weights.shape for part in remembered):
@@ -323,10 +329,15 @@ def _check_model(state: dict[str, Any]) -> None:
         network.input_shape
     ):
         raise _Refused("its images are not those of its layers.")
-    classes = state.get("classes_")
-    if classes is not None:
-        outputs = 1 if len(classes) == 2 and not state["_labels"] else len(classes)
-        if classes.ndim != 1 or outputs != network.outputs:
-            raise _Refused("its classes are not those of its output layer.")
+    columns = state.get("_columns")
+    if "classes_" in state:
+        classes, labels = state["classes_"], state["_labels"]
+        outputs = 1 if len(classes) == 2 and not labels else len(classes)
+        fits = isinstance(labels, bool) and isinstance(classes, np.ndarray) and classes.shape == (len(classes),)
+    else:
+        outputs = columns or 1
+        fits = columns is None or type(columns) is int
+    if not fits or outputs != network.outputs:
+        raise _Refused("its classes or targets are not those of its output layer.")
     for array in (model.weights, model.state):
         array.flags.writeable = False
