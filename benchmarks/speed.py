@@ -279,6 +279,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--measure", nargs="+", choices=MEASURES, help="default: all, or none with --estimator")
     parser.add_argument("--estimator", action="store_true", help="compare with skorch and MLPClassifier")
     parser.add_argument("--techniques", action="store_true", help="steps with one technique left out at a time")
+    parser.add_argument("--coretype", help="kernels of OpenBLAS for one more contender")
     parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
     parser.add_argument("--batches", nargs="+", type=int, default=[64], help="rows of the training steps")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 64, 1024], help="rows of the inference")
@@ -303,6 +304,9 @@ def opponents(arguments: argparse.Namespace) -> list[Contender]:
     found: list[Contender] = []
     if arguments.techniques:
         return [Contender(f"without {name}", "skcnn", ("step",), without=name) for name in TECHNIQUES]
+    if arguments.coretype:
+        kernels = {"OPENBLAS_CORETYPE": arguments.coretype}
+        found.append(Contender(f"skcnn, {arguments.coretype}", "skcnn", MEASURES, environment=kernels))
     if arguments.measure and has_torch:
         found += PYTORCH
     elif arguments.measure:
