@@ -82,8 +82,7 @@ def build_layers(
     kernels = _per_block("kernel_size", kernel_size, len(filters))
     pools = _per_block("pool_size", pool_size, len(filters))
     rates = _per_block("dropout", dropout, len(filters), len(units))
-    after = resolve(Activation, activation, "activation")
-    drawn: dict[str, Any] = {} if after.kernel_initializer == "he" else {"kernel_initializer": after.kernel_initializer}
+    after, drawn = _activation(activation)
 
     shape: tuple[int, ...] = input_shape
     layers: list[Layer] = []
@@ -102,6 +101,12 @@ def build_layers(
     for u, rate in zip(units, rates[len(filters) :], strict=True):
         layers += [Dense(u, **drawn), after, *_dropout(rate)]
     return layers
+
+
+def _activation(activation: str | Activation) -> tuple[Activation, dict[str, Any]]:
+    """An activation, and how the kernels of the layers in front of it are drawn, where not as by default."""
+    after = resolve(Activation, activation, "activation")
+    return after, {} if after.kernel_initializer == "he" else {"kernel_initializer": after.kernel_initializer}
 
 
 def _counts(knob: str, value: Any) -> list[int]:
@@ -194,8 +199,7 @@ def lenet5(*, padding: int = 0, activation: str | Activation = "tanh") -> list[L
     """
     if not is_count(padding, 0):
         raise ValueError(f"padding must be an int of 0 or more, got {padding!r}.")
-    after = resolve(Activation, activation, "activation")
-    drawn: dict[str, Any] = {} if after.kernel_initializer == "he" else {"kernel_initializer": after.kernel_initializer}
+    after, drawn = _activation(activation)
     return [
         *(Conv2D(6, kernel_size=5, padding=padding or "valid", **drawn), after, AvgPool2D()),
         *(Conv2D(16, kernel_size=5, padding="valid", **drawn), after, AvgPool2D()),

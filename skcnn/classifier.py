@@ -345,8 +345,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         ValueError
             As `fit`, and for a class that is not in ``classes``, or with `early_stopping` or balanced class weights.
         """
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
+        self._refuse_early_stopping()
         if isinstance(self.class_weight, str):
             raise ValueError(
                 f"partial_fit does not support class_weight={self.class_weight!r}: it sees one chunk of the data only."

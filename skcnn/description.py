@@ -98,7 +98,7 @@ def is_size(value: object, least: int = 1) -> bool:
 
 def registered(kind: type[D]) -> dict[str, type[D]]:
     """Name -> class, for every class of a kind that has a name of its own."""
-    named = [cls for cls in _subclasses(kind) if cls.__dict__.get("name")]
+    named = [cls for cls in subclasses(kind) if cls.__dict__.get("name")]
     found = {name: cls for cls in named for name in (cls.name, *cls.aliases)}
     return dict(sorted(found.items()))
 
@@ -136,10 +136,11 @@ def refuse_class(value: object, parameter: str) -> None:
         raise TypeError(f"{parameter}={value.__name__} is a class: pass an object, {value.__name__}(...).")
 
 
-def _subclasses(kind: type[D]) -> Iterator[type[D]]:
+def subclasses(kind: type[D]) -> Iterator[type[D]]:
+    """The classes of a kind, however far down."""
     for cls in kind.__subclasses__():
         yield cls
-        yield from _subclasses(cls)
+        yield from subclasses(cls)
 
 
 def _is_default(field: Any, value: object) -> bool:

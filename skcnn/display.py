@@ -32,24 +32,24 @@ class _Display:
     figure_: Figure
     ax_: Axes
 
-    def _axes(self, ax: Any, size: tuple[float, float]) -> Any:
+    def _pyplot(self) -> Any:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 
+        return plt
+
+    def _axes(self, ax: Any, size: tuple[float, float]) -> Any:
         if ax is None:
-            _, ax = plt.subplots(figsize=size, layout="constrained")
+            _, ax = self._pyplot().subplots(figsize=size, layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 
     def _grid(self, pictures: int, columns: int, title: str, extra: float = 0.0) -> list[Any]:
         """Axes for small pictures, without frames."""
-        check_matplotlib_support(f"{type(self).__name__}.plot")
-        import matplotlib.pyplot as plt
-
         columns = min(columns, pictures)
         rows = math.ceil(pictures / columns)
         size = columns * TILE, rows * (TILE + extra) + 0.4
-        self.figure_, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        self.figure_, grid = self._pyplot().subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         self.figure_.suptitle(title, fontsize=10)

@@ -45,6 +45,14 @@ PLAIN = (
 )  # fmt: skip
 
 
+def predictor_of(model: Model, layer: str = "output") -> Predictor:
+    """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
+    names = model.network.names
+    if layer not in names:
+        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
+    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
+
+
 class BaseCNN(CallbackSupportMixin, NestedParameters):
     """What the estimators share: everything but the meaning of y."""
 
@@ -118,7 +126,7 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
 
         def validate() -> tuple[float, float]:
             assert validation is not None
-            predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+            predictor = predictor_of(model)
             raw = predictor.raw(validation.images, recipe.n_jobs, validation.rows)
             score = self._score_raw(raw, validation.targets, validation.weights)
             return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
@@ -219,7 +227,7 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
         """Set the fitted attributes."""
         model.weights.flags.writeable = model.state.flags.writeable = False
         self._model, self._progress = model, progress
-        self._predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+        self._predictor = predictor_of(model)
         self.input_shape_ = model.network.input_shape
         self.input_mean_, self.input_scale_ = model.scaling.mean, model.scaling.scale
         self.layers_ = list(model.network.hidden)
@@ -251,6 +259,10 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
+
+    def _refuse_early_stopping(self) -> None:
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
 
     # -- looking at a fitted model
 
@@ -316,5 +328,4 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "_model" in state:
-            model = self._model
-            self._predictor = Predictor(model.network, model.weights, model.state, model.scaling)
+            self._predictor = predictor_of(self._model)

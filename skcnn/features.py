@@ -6,10 +6,9 @@ import math
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import BaseCNN
+from .estimators import BaseCNN, predictor_of
 from .functional.elementwise import Array
 from .predictor import Predictor
 from .validation import check_images
@@ -85,15 +84,12 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         fitted = clone(self.estimator).fit(X, y, **fit_params)
         network = getattr(fitted, "estimator", fitted)  # inside FrozenEstimator
-        if isinstance(network, Pipeline) or not isinstance(network, BaseCNN):
+        if not isinstance(network, BaseCNN):
             raise TypeError(f"estimator must be a CNNClassifier or CNNRegressor, got {self.estimator!r}.")
         check_is_fitted(network)
-        names = network._model.network.names
-        layer = names[-2] if self.layer is None else self.layer
-        if layer not in names:
-            raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
+        layer = network._model.network.names[-2] if self.layer is None else self.layer
+        self._predictor = predictor_of(network._model, layer)
         self.estimator_, self.layer_ = network, layer
-        self._predictor = self._predictor_of(network)
         self.layer_shape_ = self._predictor.shape
         self.n_features_in_ = network.n_features_in_
         return self
@@ -113,10 +109,6 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         found = _run(self.estimator_, self._predictor, X)
         return found.reshape(len(found), -1)
-
-    def _predictor_of(self, network: BaseCNN) -> Predictor:
-        model = network._model
-        return Predictor(model.network, model.weights, model.state, model.scaling, layer=self.layer_)
 
     @property
     def _n_features_out(self) -> int:
@@ -140,7 +132,7 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
-            self._predictor = self._predictor_of(self.estimator_)
+            self._predictor = predictor_of(self.estimator_._model, self.layer_)
 
 
 def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
@@ -178,11 +170,7 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
     (3, 8, 8, 32)
     """
     check_is_fitted(estimator)
-    model = estimator._model
-    if layer not in model.network.names:
-        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(model.network.names)}.")
-    predictor = Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
-    return _run(estimator, predictor, X)
+    return _run(estimator, predictor_of(estimator._model, layer), X)
 
 
 def _run(estimator: BaseCNN, predictor: Predictor, X: Any) -> Array:

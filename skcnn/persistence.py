@@ -23,7 +23,7 @@ import numpy as np
 from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier
-from .description import Description
+from .description import Description, subclasses
 from .estimators import BaseCNN
 from .functional.elementwise import Array
 from .initializers import Initializer
@@ -123,7 +123,8 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     content = Path(path).read_bytes()
     try:
         header, arrays = _parse(content)
-        known = {cls.__name__: cls for kind in KINDS for cls in _described(kind)} | {c.__name__: c for c in classes}
+        own = (cls for kind in KINDS for cls in _of_this_package(kind))
+        known = {cls.__name__: cls for cls in (*own, *classes)}
         state = {str(key): _decode(value, arrays, known) for key, value in header["state"].items()}
         return _build(header["estimator"], state)
     except _Refused as error:
@@ -276,16 +277,9 @@ def _decode(value: Any, arrays: list[Array], known: dict[str, type[Description]]
 # -- the estimator
 
 
-def _described(kind: type[Description]) -> list[type[Description]]:
-    """The classes of a kind that belong to this package."""
+def _of_this_package(kind: type[Description]) -> list[type[Description]]:
     package = __name__.rpartition(".")[0]
-    found, waiting = [], list(kind.__subclasses__())
-    while waiting:
-        cls = waiting.pop()
-        waiting += cls.__subclasses__()
-        if cls.__module__.split(".")[0] == package:
-            found.append(cls)
-    return found
+    return [cls for cls in subclasses(kind) if cls.__module__.split(".")[0] == package]
 
 
 def _build(name: Any, state: dict[str, Any]) -> BaseCNN:

@@ -318,8 +318,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         ValueError
             As `fit`, and with `early_stopping`.
         """
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
+        self._refuse_early_stopping()
         with self._unchanged_on_error():
             resume = self.__sklearn_is_fitted__()
             images, y, weights = self._checked(X, y, sample_weight, resume, "y must be of the same form as before")

@@ -53,7 +53,7 @@ class Update:
             tape = self._of(part, tapes)
             with tape.step(products[0].owner if products else "optimizer") as held:
                 if products:
-                    gradient = self._record_product(tape, part, products)
+                    gradient = self._record_product(tape, products)
                 elif factors:
                     gradient = self.gradients[0, part]
                     tape(np.multiply, gradient, factors[tape], gradient)
@@ -117,7 +117,7 @@ class Update:
         return (product.out.ctypes.data - self.gradients.ctypes.data) // self.gradients.itemsize
 
     @staticmethod
-    def _record_product(tape: Tape, part: slice, products: list[OuterProduct]) -> Array:
+    def _record_product(tape: Tape, products: list[OuterProduct]) -> Array:
         first, *others = products
         total = tape.output(first.out.shape)
         tape(np.matmul, first.x.T, first.dy, total)

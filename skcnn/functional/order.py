@@ -27,11 +27,12 @@ def by_channel(tape: Any, vector: Array, x: Array) -> Array:
 
     Where channels lie innermost that is (n, c): the inner loop of a ufunc is then n * c long instead of c.
     """
-    shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape
     if not tape.training:  # the parameters will not change
-        full = np.empty_like(x if x.size <= SMALL else x[:1, :1] if x.ndim == 4 else x[:1])
+        pixel = x[:1, :1] if x.ndim == 4 else x[:1]
+        full = np.empty_like(x if x.size <= SMALL else pixel)
         full[...] = vector
         return full
+    shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape
     if shape == vector.shape and vector.dtype == x.dtype:
         return vector
     return tape(copy, vector, tape.scratch(shape))

@@ -15,7 +15,7 @@ from ..tape import memory
 from .base import Backward, Layer, Shape, ShapeError
 from .conv import Conv2D
 from .dense import Dense
-from .sequence import Step, check_layers, infer_shapes, layer_names, lowered_steps, record_steps
+from .sequence import Step, check_layers, infer_shapes, layer_names, lowered_steps, record_steps, shape_and_rows
 
 
 def part_of(p: Any, owner: str) -> SimpleNamespace:
@@ -52,7 +52,7 @@ class Branches(Layer):
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         margin = tape.margin
-        shape = (*x.shape[:2], x.shape[3]) if x.ndim == 4 else x.shape[1:]
+        shape, _ = shape_and_rows(x)
         found, backwards = [], []
         for steps in self._bound(shape):
             parts = [None if v is None else {owner: part_of(v, owner) for owner, _ in steps} for v in (p, g)]
