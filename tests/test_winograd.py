@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import skcnn.functional.convolution as convolution
+from skcnn.functional import dilated
 from skcnn.functional.geometry import windows
 from skcnn.functional.winograd import TILES, Tiles, Tiling, best_tiling, transforms
 from skcnn.layers import Conv2D
@@ -21,7 +22,8 @@ def always(monkeypatch):
 
     def choose(*m):
         def tiling(dtype, geometry, *sizes):
-            rows, columns = (Tiles(*axis) for axis in zip(geometry.out, geometry.kernel, m, strict=True))
+            inside = dilated.plain(geometry) if geometry.is_dilated else geometry
+            rows, columns = (Tiles(*axis) for axis in zip(inside.out, inside.kernel, m, strict=True))
             return Tiling(rows, columns)
 
         monkeypatch.setattr(convolution, "choose_tiling", tiling)
@@ -37,8 +39,13 @@ WINDOWS = [((3, 3), (2, 2)), ((3, 3), (4, 4)), ((5, 5), (2, 4)), ((5, 5), (4, 4)
 @pytest.mark.parametrize("padding", ["same", "valid", 2, (0, 1)], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_the_direct_convolution(shape, padding, kernel, m, always):
+    compare(shape, kernel, m, always, padding=padding)
+
+
+def compare(shape, kernel, m, always, **options):
+    """Winograd's convolution with the direct one: results and gradients."""
     h, w, c, f = shape
-    layer = Conv2D(f, kernel, padding=padding, use_bias=False)
+    layer = Conv2D(f, kernel, use_bias=False, **options)
     if min(layer.geometry((h, w, c)).out) < 1:
         with pytest.raises(ValueError, match="more than"):
             layer.output_shape((h, w, c))
@@ -55,6 +62,21 @@ def test_equals_the_direct_convolution(shape, padding, kernel, m, always):
                 if isinstance(mine, dict):
                     mine, expected = mine["kernel"], expected["kernel"]
                 np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{"dilation": 2}, {"dilation": (3, 1)}, {"dilation": (1, 2)}], ids=str)
+@pytest.mark.parametrize("padding", ["same", "valid", 5, (0, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 8, 16, 16), (7, 12, 17, 18), (16, 15, 16, 20)], ids=str)
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3)], ids=str)
+def test_dilated_windows(shape, padding, kernel, options, always):
+    compare(shape, kernel, (2, 4), always, padding=padding, **options)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+@pytest.mark.parametrize("shape", [(9, 8, 24, 18), (7, 12, 18, 36)], ids=str)
+def test_groups(shape, groups, always):
+    compare(shape, (3, 3), (4, 2), always, groups=groups)
+    compare(shape, (3, 3), (4, 2), always, groups=groups, dilation=2)
 
 
 @pytest.mark.parametrize(("kernel", "m"), WINDOWS, ids=str)
@@ -115,6 +137,8 @@ def test_it_is_chosen_where_it_wins():
     assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(Tiles(2, 3, 2), Tiles(2, 3, 2))
     assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(Tiles(16, 5, 4), Tiles(18, 5, 4))
     assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(Tiles(16, 7, 2), Tiles(16, 7, 2))
+    assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(Tiles(8, 3, 4), Tiles(8, 3, 4))
+    assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(Tiles(16, 3, 4), Tiles(16, 3, 4))
     assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(Tiles(1, 1, 1), Tiles(64, 5, 4))
 
 
@@ -130,8 +154,8 @@ def test_it_is_chosen_where_it_wins():
         (Conv2D(32, kernel_size=1), (16, 16, 32), {}),
         (Conv2D(32, kernel_size=(1, 3)), (16, 16, 32), {}),
         (Conv2D(32, strides=2), (16, 16, 32), {}),
-        (Conv2D(32, dilation=2), (16, 16, 32), {}),
-        (Conv2D(32, groups=2), (16, 16, 32), {}),
+        (Conv2D(32, dilation=2, strides=2), (16, 16, 32), {}),
+        (Conv2D(32, groups=4), (16, 16, 32), {}),
     ],
     ids=repr,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import depthwise, im2col
+from . import depthwise, dilated, im2col
 from .elementwise import Array
 from .geometry import Borders, Windows
 from .order import NARROW
@@ -31,7 +31,7 @@ def choose(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, d
     """How n images with c channels are convolved with f filters."""
     tiling = None if direct else choose_tiling(dtype, geometry, n, c, f, groups)
     if tiling is not None:
-        return Choice(tiling, tiling.borders(geometry))
+        return Choice(tiling, None if geometry.is_dilated else tiling.borders(geometry))
     return Choice(None, geometry.borders if geometry.has_border else None)
 
 
@@ -39,11 +39,13 @@ def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups:
     """Winograd's tiling where it wins; None for the direct convolution.
 
     It wins for windows of stride 1 in single precision, on arrays with their channels innermost. In double precision
-    every result is that of the direct convolution.
+    every result is that of the direct convolution. Dilated windows are cut into plain ones first (see `dilated`).
     """
-    plain = all((axis.stride, axis.dilation) == (1, 1) for axis in (geometry.rows, geometry.columns))
-    if not plain or groups > 1 or min(c, f) < NARROW or dtype != np.float32:
+    if geometry.is_strided or min(c, f) // groups < NARROW or dtype != np.float32:
         return None
+    if geometry.is_dilated:
+        n *= geometry.rows.dilation * geometry.columns.dilation
+        geometry = dilated.plain(geometry)
     tiling = best_tiling(geometry)
     if tiling is None or math.prod(geometry.kernel) - tiling.cost < GAIN:
         return None
@@ -58,8 +60,10 @@ def record_convolution(
     f = kernel.shape[3]
     choice = choose(x.dtype, geometry, n, c, f, groups, direct)
     y = tape.output((*geometry.out, n, f))
+    if choice.tiling is not None and geometry.is_dilated:
+        return y, dilated.record(tape, choice.tiling, x, kernel, y, geometry, groups)
     if choice.tiling is not None and choice.borders is not None:
-        winograd = Winograd(tape, choice.tiling, choice.borders, kernel)
+        winograd = Winograd(tape, choice.tiling, choice.borders, kernel, groups)
         winograd.record_forward(tape, tape.with_border(x, *choice.borders), y)
         return y, lambda dy, dkernel, needs_dx: winograd.record_backward(tape, dy, dkernel, x if needs_dx else None)
 

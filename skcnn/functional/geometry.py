@@ -86,6 +86,16 @@ class Windows:
         """Whether any window reads outside the image."""
         return self.borders != ((0, 0), (0, 0))
 
+    @property
+    def is_strided(self) -> bool:
+        """Whether the window leaves pixels out between its places."""
+        return (self.rows.stride, self.columns.stride) != (1, 1)
+
+    @property
+    def is_dilated(self) -> bool:
+        """Whether the window leaves pixels out between its elements."""
+        return (self.rows.dilation, self.columns.dilation) != (1, 1)
+
     def offsets(self) -> Iterator[Pair]:
         """(0, 0), (0, 1), ...: the places in a window, row by row."""
         return product(range(self.rows.kernel), range(self.columns.kernel))

@@ -120,11 +120,12 @@ def best_tiling(geometry: Windows) -> Tiling | None:
 
 
 class Winograd:
-    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c, f), forward and backward."""
+    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
 
-    def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array) -> None:
-        self._tiling, self._borders = tiling, borders
-        self._c, self._f = kernel.shape[2:]
+    def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
+        self._tiling, self._borders, self._groups = tiling, borders, groups
+        self._depth, self._f = kernel.shape[2:]
+        self._c = self._depth * groups
         along_rows, along_columns = (transforms(axis.m, axis.k) for axis in (tiling.rows, tiling.columns))
         self._at, self._g, self._bt = (
             (a.astype(kernel.dtype), b.astype(kernel.dtype)) for a, b in zip(along_rows, along_columns, strict=True)
@@ -136,9 +137,9 @@ class Winograd:
         self._v: list[tuple[slice, Array]] = []  # Bt d B of each block, for the backward pass
 
     def _record_kernel(self, tape: Any, kernel: Array) -> Array:
-        """kernel (kh, kw, c, f) -> G g Gt (r * r, c, f)."""
-        rows, columns, size = self._tiling.rows, self._tiling.columns, self._c * self._f
-        u = tape.keep((rows.r * columns.r, self._c, self._f))
+        """kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
+        rows, columns, size = self._tiling.rows, self._tiling.columns, self._depth * self._f
+        u = tape.keep((rows.r * columns.r, self._depth, self._f))
         half = tape.scratch((rows.r, columns.k * size))
         tape(np.matmul, self._g[0], reshape(kernel, (rows.k, columns.k * size)), half)
         tape(np.matmul, self._g[1], reshape(half, (rows.r, columns.k, size)), reshape(u, (rows.r, columns.r, size)))
@@ -147,7 +148,13 @@ class Winograd:
 
     def _kernel(self, kernel: Array) -> Callable[[], Array]:
         """As `_record_kernel`, at once."""
-        return lambda: np.einsum("ri,sj,ijcf->rscf", *self._g, kernel).reshape(-1, self._c, self._f)
+        return lambda: np.einsum("ri,sj,ijcf->rscf", *self._g, kernel).reshape(-1, self._depth, self._f)
+
+    def _by_group(self, a: Array) -> Array:
+        """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
+        if self._groups == 1:
+            return a
+        return reshape(a, (*a.shape[:2], self._groups, a.shape[2] // self._groups)).transpose(0, 2, 1, 3)
 
     def record_forward(self, tape: Any, x: Array, y: Array) -> None:
         """x with its border -> y (h, w, n, f)."""
@@ -169,7 +176,7 @@ class Winograd:
             if tape.training:
                 self._v.append((block, v))
             products = tape.scratch((len(v), v.shape[1], f))
-            tape(np.matmul, v, self._u, products)
+            tape(np.matmul, self._by_group(v), self._by_group(self._u), self._by_group(products))
             tape.release(v)
             out = target[block.start * rows.m : block.stop * rows.m]
             shape = rows.r, b, columns.count, columns.m, n * f
@@ -185,7 +192,7 @@ class Winograd:
             tape(copy, target[: rows.size, : columns.size], y)
 
     def record_backward(self, tape: Any, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
-        """dy (h, w, n, f) -> dkernel (kh, kw, c, f), and dx, if ``x`` (h', w', n, c) is given."""
+        """dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f), and dx, if ``x`` (h', w', n, c) is given."""
         rows, columns, (c, f), n = self._tiling.rows, self._tiling.columns, (self._c, self._f), dy.shape[2]
         beyond = rows.padded - rows.size, columns.padded - columns.size
         if any(beyond):
@@ -205,23 +212,25 @@ class Winograd:
             if rows.r > 1:
                 tape.release(half)
             z = reshape(z, (rows.r * columns.r, -1, f))
+            by_group = self._by_group(v), self._by_group(z)
             if block.stop == rows.count:
-                tape(np.matmul, v.swapaxes(1, 2), z, du)
+                tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(du))
             else:
                 part = tape.scratch(du.shape) if part is None else part
-                tape(np.matmul, v.swapaxes(1, 2), z, part)
+                tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(part))
                 tape(np.add, du, part, du)
-            if framed is not None:
-                tape(np.matmul, z, self._u.swapaxes(1, 2), v)  # what was kept has been read
+            if framed is not None:  # what was kept has been read
+                tape(np.matmul, by_group[1], self._by_group(self._u).swapaxes(-1, -2), by_group[0])
                 tiles = reshape(v, (rows.r, columns.r, b, columns.count, n * c))
                 self._record_input_gradient(
                     tape, tiles, framed[block.start * rows.m : block.stop * rows.m + rows.k - 1]
                 )
             tape.release(z)
-        half = tape.scratch((rows.k, columns.r * c * f))
-        tape(np.matmul, self._g[0].T, reshape(du, (rows.r, columns.r * c * f)), half)
-        by_column = reshape(half, (rows.k, columns.r, c * f))
-        tape(np.matmul, self._g[1].T, by_column, reshape(dkernel, (rows.k, columns.k, c * f)))
+        size = self._depth * f
+        half = tape.scratch((rows.k, columns.r * size))
+        tape(np.matmul, self._g[0].T, reshape(du, (rows.r, columns.r * size)), half)
+        by_column = reshape(half, (rows.k, columns.r, size))
+        tape(np.matmul, self._g[1].T, by_column, reshape(dkernel, (rows.k, columns.k, size)))
         if framed is None or x is None:
             return None
         (top, _), (left, _) = self._borders
