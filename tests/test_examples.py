@@ -121,3 +121,13 @@ def test_watching_a_fit(tmp_path):
     printed = run("watching_a_fit", tmp_path)
     assert "On disk is a model of 5 epochs." in printed
     assert "12 epochs; the same bits as a fit that never stopped: True" in printed
+
+
+def test_export_onnx(tmp_path):
+    pytest.importorskip("onnxruntime")
+    printed = run("export_onnx", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.97
+    assert printed.count("same labels: True") == 2
+    assert number(r"difference of a probability: (\S+)", printed) < 1e-5
+    assert number(r"pipeline, largest difference: (\S+)", printed) < 1e-5
+    assert re.search(r"^conv1/Conv +Conv$", printed, flags=re.MULTILINE)

@@ -1,6 +1,10 @@
 """Exported to ONNX, an estimator predicts in onnxruntime what it predicts itself."""
 
+import re
+import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import cases
 import numpy as np
@@ -24,7 +28,7 @@ from skcnn.architecture import lenet5, resnet
 from skcnn.description import description
 from skcnn.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, ReLU, Residual, Tanh
 from skcnn.losses import LogLoss, Loss
-from skcnn.onnx import CONVERTERS, register, to_onnx
+from skcnn.onnx import CONVERTERS, Graph, Tensor, register, to_onnx
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -93,22 +97,27 @@ def test_every_layer_has_a_converter():
     assert of_package - {Layer, Activation} == set(CONVERTERS)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in cases.LOSSES if loss.task == "classification"], ids=repr)
-@pytest.mark.parametrize("kind", ["classes", "two", "labels"])
-def test_every_loss_of_classes(loss, kind):
+def meanings(loss):
+    """What y may be: weights of classes are for as many, and a single one for two or for labels."""
     weights = getattr(loss, "alpha", None)
-    if isinstance(weights, list) and kind != "classes":
-        pytest.skip("its weights are those of four classes")
-    count = len(weights) if isinstance(weights, list) else 3
-    alike = kind == "classes" and isinstance(weights, float)
-    y = {"classes": np.arange(N) % count, "two": CLASSES > 0, "labels": LABELS}[kind]
-    if alike:
-        pytest.skip("a single weight is one of two classes")
+    targets = {"classes": CLASSES, "two": CLASSES > 0, "labels": LABELS}
+    if isinstance(weights, list):
+        targets = {"classes": np.arange(N) % len(weights)}
+    elif weights is not None:
+        del targets["classes"]
+    return [pytest.param(loss, y, id=f"{loss!r} of {kind}") for kind, y in targets.items()]
+
+
+OF_CLASSES = [row for loss in cases.LOSSES if loss.task == "classification" for row in meanings(loss)]
+
+
+@pytest.mark.parametrize(("loss", "y"), OF_CLASSES)
+def test_every_loss_of_classes(loss, y):
     estimator = small(loss=loss).fit(IMAGES, y)
     found = assert_same(estimator, IMAGES)
     if not loss.has_probabilities:
         raw = estimator.decision_function(IMAGES)
-        expected = np.stack([-raw, raw], axis=1) if kind == "two" else raw
+        expected = np.stack([-raw, raw], axis=1) if raw.ndim == 1 else raw
         assert_allclose(found["scores"], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -409,6 +418,12 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
         assert len(to_onnx(estimator[-1]).graph.node)
 
 
+def test_the_packages_are_imported_when_they_are_needed():
+    code = "import sys, skcnn.onnx; print({'onnx', 'skl2onnx'} & set(sys.modules), end='')"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout == "set()"
+
+
 def test_losses_that_have_a_link_have_a_converter_for_it():
     from skcnn.onnx.layers import LINKS
 
@@ -416,3 +431,25 @@ def test_losses_that_have_a_link_have_a_converter_for_it():
         method = type(loss).predict if loss.task == "regression" else type(loss).probabilities
         assert method in LINKS or not loss.has_probabilities
     assert Loss.probabilities not in LINKS
+
+
+# -- the page of the documentation
+
+PAGE = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
+TABLE = dict(re.findall(r"^\| `(\w+)` \| ([\w ,;]+) \|$", PAGE, flags=re.MULTILINE))
+
+
+def test_the_page_names_every_layer():
+    assert set(TABLE) == {cls.__name__ for cls in CONVERTERS} - {"Bias"}
+
+
+@pytest.mark.parametrize("case", cases.LAYERS, ids=lambda case: case.id)
+def test_the_page_names_the_operators(case):
+    if type(case.layer).__name__ not in TABLE:
+        return  # Bias, which no user writes
+    graph = Graph(17, CONVERTERS)
+    parameters = {name: np.ones(p.shape) for name, p in case.layer.parameters(case.shape).items()}
+    graph.layer("layer1", case.layer, Tensor("X", case.shape), SimpleNamespace(**parameters))
+    found = [node.op_type for node in graph.nodes if node.name.startswith("layer1/")]
+    forms = [re.findall(r"[A-Z]\w+", form) for form in TABLE[type(case.layer).__name__].split(";")]
+    assert found in forms
