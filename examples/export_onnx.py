@@ -20,6 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skcnn import CNNClassifier, CNNFeatures
 from skcnn.onnx import to_onnx
@@ -28,7 +29,7 @@ digits = load_digits()
 X_train, X_test, y_train, y_test = train_test_split(
     digits.images, digits.target, stratify=digits.target, random_state=0
 )
-classifier = CNNClassifier((16, 32), batch_norm=True, hidden_layer_sizes=(64,), max_iter=15, random_state=0)
+classifier = CNNClassifier((16, 32), batch_norm=True, hidden_layer_sizes=(32,), max_iter=15, random_state=0)
 classifier.fit(X_train, y_train)
 print(f"accuracy on the test images: {classifier.score(X_test, y_test):.4f}")
 
@@ -61,7 +62,7 @@ print(f"largest difference of a probability: {difference.max():.1e}")
 # %%
 # The images of which the classifier is least certain, and what both say about them.
 chosen = np.argsort(expected.max(axis=1))[:4]
-figure, axes = plt.subplots(2, 4, figsize=(9, 4), height_ratios=(1, 1.2), sharey="row", layout="constrained")
+figure, axes = plt.subplots(2, 4, figsize=(9, 4.2), height_ratios=(1, 1.2), sharey="row", layout="constrained")
 for (image_axes, bar_axes), i in zip(axes.T, chosen, strict=True):
     image_axes.imshow(X_test[i], cmap="gray_r")
     image_axes.set_axis_off()
@@ -71,13 +72,13 @@ for (image_axes, bar_axes), i in zip(axes.T, chosen, strict=True):
     bar_axes.set_xticks(range(10))
     bar_axes.set_xlabel("class")
 axes[1, 0].set_ylabel("probability")
-axes[1, 0].legend(fontsize=8)
+figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
 # %%
 # A pipeline is exported as a whole: here a logistic regression on what the last hidden layer makes of the images. The
 # other steps are converted by skl2onnx.
 features = CNNFeatures(FrozenEstimator(classifier), layer="relu3")
-pipeline = make_pipeline(features, LogisticRegression(max_iter=500)).fit(X_train, y_train)
+pipeline = make_pipeline(features, StandardScaler(), LogisticRegression(C=0.1)).fit(X_train, y_train)
 session = onnxruntime.InferenceSession(to_onnx(pipeline).SerializeToString())
 label, probabilities = session.run(["label", "probabilities"], {"X": rows})
 print("pipeline, same labels:", np.array_equal(label, pipeline.predict(X_test)))

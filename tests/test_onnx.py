@@ -252,7 +252,7 @@ AROUND = {
     "regressor": (make_pipeline(StandardScaler(), small(CNNRegressor)), TARGETS),
     "targets": (make_pipeline(StandardScaler(), small(CNNRegressor)), np.stack([TARGETS, -TARGETS], axis=1)),
     "features": (make_pipeline(CNNFeatures(small(), "maxpool1"), StandardScaler(), logistic()), CLASSES),
-    "union": (make_pipeline(make_union(CNNFeatures(small()), PCA(3)), logistic()), CLASSES),
+    "union": (make_pipeline(make_union(CNNFeatures(small()), PCA(3)), StandardScaler(), logistic()), CLASSES),
     "columns": (
         make_pipeline(
             ColumnTransformer([("a", StandardScaler(), slice(32)), ("b", "passthrough", slice(32, 64))]), small()
