@@ -10,6 +10,7 @@ import cases
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -26,14 +27,18 @@ import skcnn.layers
 from skcnn import CNNClassifier, CNNFeatures, CNNRegressor
 from skcnn.architecture import lenet5, resnet
 from skcnn.description import description
+from skcnn.functional.order import by_channel
+from skcnn.functional.reduction import record_channel_products
 from skcnn.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, ReLU, Residual, Tanh
 from skcnn.losses import LogLoss, Loss
 from skcnn.onnx import CONVERTERS, Graph, Tensor, register, to_onnx
+from skcnn.parameters import Parameter
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 skl2onnx = pytest.importorskip("skl2onnx")
 
+OPSETS = (17, 22 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) > (1, 20) else 21)  # oldest and newest
 RNG = np.random.default_rng(0)
 N = 30
 IMAGES = RNG.normal(3, 2, (N, 8, 8))
@@ -84,7 +89,7 @@ def test_every_layer(case):
     layers = [*[Flatten()] * flat, case.layer, *[Flatten()] * (len(case.layer.output_shape(case.shape)) == 3)]
     X, y = RNG.normal(1, 2, (12, *shape)), np.arange(12) % 3
     estimator = CNNClassifier(layers=layers, max_iter=2, learning_rate=0.05, random_state=0).fit(X, y)
-    for opset in (17, 22):  # the oldest and the newest operators
+    for opset in OPSETS:
         assert_same(estimator, X, to_onnx(estimator, opset=opset))
     network = estimator._model.network
     features = CNNFeatures(FrozenEstimator(estimator), network.names[int(flat)]).fit(X)
@@ -249,6 +254,7 @@ AROUND = {
     "labels": (make_pipeline(StandardScaler(), small()), LABELS),
     "no probabilities": (make_pipeline(StandardScaler(), small(loss="hinge")), TWO),
     "pipeline in a pipeline": (make_pipeline(StandardScaler(), make_pipeline(MinMaxScaler(), small())), CLASSES),
+    "left out": (make_pipeline("passthrough", StandardScaler(), "passthrough", small()), CLASSES),
     "regressor": (make_pipeline(StandardScaler(), small(CNNRegressor)), TARGETS),
     "targets": (make_pipeline(StandardScaler(), small(CNNRegressor)), np.stack([TARGETS, -TARGETS], axis=1)),
     "features": (make_pipeline(CNNFeatures(small(), "maxpool1"), StandardScaler(), logistic()), CLASSES),
@@ -284,6 +290,15 @@ AROUND = {
 def test_around_the_network(name):
     estimator, y = AROUND[name]
     assert_same(estimator.fit(ROWS, y), ROWS)
+
+
+def test_the_newest_operators_and_a_class_of_ones_own():
+    class Mine(CNNClassifier):
+        pass
+
+    estimator = make_pipeline(StandardScaler(), small(Mine)).fit(ROWS, CLASSES)
+    assert_same(estimator, ROWS, to_onnx(estimator, opset=OPSETS[1]))
+    assert_same(estimator[-1], ROWS)
 
 
 # skl2onnx looks at all attributes of an SVC, also at those that will go away.
@@ -324,6 +339,25 @@ class Softsign(Activation):
 
 
 @description
+class ChannelScale(Layer):
+    """A learnt factor for each channel."""
+
+    stem = "channelscale"
+
+    def parameters(self, shape):
+        return {"scale": Parameter(shape[-1:], 1.0)}
+
+    def record(self, tape, x, p, g):
+        y = tape(np.multiply, x, by_channel(tape, p.scale, x), tape.output(x.shape))
+
+        def backward(dy, needs_dx=True):
+            record_channel_products(tape, x, dy, g.scale)
+            return tape(np.multiply, dy, by_channel(tape, p.scale, dy), dy)
+
+        return y, backward
+
+
+@description
 class Doubted(LogLoss):
     """The link is inherited."""
 
@@ -338,6 +372,10 @@ class Halved(LogLoss):
 
 def softsign(graph, layer, x, p):
     return graph("Softsign", x)
+
+
+def channel_scale(graph, layer, x, p):
+    return graph("Mul", x, graph.by_channel(p.scale, x, "scale"))
 
 
 def halved(graph, loss, raw, exclusive):
@@ -355,6 +393,14 @@ def test_a_layer_of_ones_own(layers):
     assert_same(around, ROWS, to_onnx(around, converters={Softsign: softsign}))
     with pytest.raises(TypeError, match="has no converter"):  # it was for one call
         to_onnx(around)
+
+
+def test_a_layer_of_ones_own_with_parameters():
+    layers = [Conv2D(4), ChannelScale(), Flatten(), Dense(5), ChannelScale()]
+    estimator = small(layers=layers, learning_rate=0.1, max_iter=4).fit(ROWS, CLASSES)
+    model = to_onnx(estimator, converters={ChannelScale: channel_scale})
+    assert_same(estimator, ROWS, model)
+    assert {"channelscale1.scale", "channelscale2.scale"} <= {constant.name for constant in model.graph.initializer}
 
 
 def test_a_subclass_may_compute_something_else():
@@ -394,6 +440,30 @@ def test_arguments_are_checked():
     for converters in ({"Softsign": softsign}, {Softsign: "Softsign"}, {small: softsign}):
         with pytest.raises(TypeError, match="converters must hold classes of layers or losses"):
             to_onnx(estimator, converters=converters)
+
+
+def test_a_pipeline_that_does_not_know_its_features():
+    class Plain(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return X
+
+    estimator = make_pipeline(Plain(), small()).fit(ROWS, CLASSES)
+    with pytest.raises(ValueError, match="Pipeline does not know its number of features: pass initial_types"):
+        to_onnx(estimator)
+
+
+@pytest.mark.parametrize("widths", [[32, 32], [63]])
+def test_inputs_that_do_not_fit_are_named(widths):
+    kind = skl2onnx.common.data_types.FloatTensorType
+    inputs = [(f"X{i}", kind([None, width])) for i, width in enumerate(widths)]
+    for estimator in (small().fit(ROWS, CLASSES), CNNFeatures(small()).fit(ROWS, CLASSES)):
+        with pytest.raises(
+            ValueError, match=rf"one input of 64 features, but the inputs have {re.escape(str(widths))}"
+        ):
+            to_onnx(estimator, initial_types=inputs)
 
 
 def test_isotonic_calibration_is_refused():

@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..classifier import CNNClassifier
@@ -133,7 +134,7 @@ def register() -> None:
 
 def _ours() -> Iterable[type]:
     """The classes of this package, those that derive from them, and what keeps them from being fitted again."""
-    ours = [*subclasses(BaseCNN), CNNFeatures]  # type: ignore[type-abstract]
+    ours = [*subclasses(BaseCNN), CNNFeatures, *CNNFeatures.__subclasses__()]  # type: ignore[type-abstract]
     try:
         alias = needs("skl2onnx").get_model_alias(FrozenEstimator)
     except RuntimeError:  # skl2onnx does not know it
@@ -165,6 +166,8 @@ def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset
                 "skl2onnx rounds isotonic calibration to its steps, where scikit-learn interpolates between them: the"
                 " probabilities would be others. Calibrate with method='sigmoid'."
             )
+    if isinstance(estimator, Pipeline):  # skl2onnx stumbles over the names of steps that do nothing
+        estimator = Pipeline([step for step in estimator.steps if step[1] not in ("passthrough", None)])
     if initial_types is None:
         features = getattr(estimator, "n_features_in_", None)
         if features is None:
@@ -201,15 +204,23 @@ def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> A
 
 
 def _set_shapes(operator: Any) -> None:
-    """Set types and shapes of the outputs."""
+    """Set types and shapes of the outputs; a ValueError for inputs that are not one matrix."""
     types, kinds = needs("skl2onnx.common.data_types"), needs("onnx").TensorProto
     of_kind = {
         kinds.FLOAT: types.FloatTensorType,
         kinds.INT64: types.Int64TensorType,
         kinds.STRING: types.StringTensorType,
     }
+    estimator = _inside(operator.raw_operator)
+    features = (estimator.estimator_ if isinstance(estimator, CNNFeatures) else estimator).n_features_in_
+    widths = [(variable.type.shape or [None, None])[-1] for variable in operator.inputs]
+    if len(widths) > 1 or widths[0] not in (None, features):
+        raise ValueError(
+            f"{type(estimator).__name__} takes one input of {features} features, but the inputs have {widths}. Pass"
+            f" initial_types=[('X', FloatTensorType([None, {features}]))], or put the columns together before it."
+        )
     rows = operator.inputs[0].get_first_dimension()
-    outputs = outputs_of(_inside(operator.raw_operator)).values()
+    outputs = outputs_of(estimator).values()
     for variable, (kind, shape) in zip(operator.outputs, outputs, strict=True):
         variable.set_type(of_kind[kind]([rows, *shape]))
 

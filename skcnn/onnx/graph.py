@@ -168,7 +168,7 @@ class Graph:
         return self._helper.make_model(
             graph,
             opset_imports=[self._helper.make_opsetid("", self.opset)],
-            ir_version=10,  # the newest that onnxruntime has read since 1.18, in 2024
+            ir_version=10,  # onnxruntime reads it since 1.18, of 2024
             producer_name="skcnn",
             producer_version=__version__,
         )
