@@ -104,7 +104,7 @@ def to_onnx(
 
 
 def register() -> None:
-    """Make the estimators of this package known to skl2onnx, for who calls ``skl2onnx.to_onnx`` himself.
+    """Make the estimators of this package known to skl2onnx, for those who call ``skl2onnx.to_onnx`` themselves.
 
     `to_onnx` does it by itself. To do it again does no harm.
 
