@@ -149,7 +149,7 @@ def draw_convolution(path: Path) -> None:
             chosen = np.full(y.shape, PAPER, dtype=object)
             chosen[a, b] = PALE_ORANGE
             cells(panel, y, x + 9.6, 2.2, chosen)
-            for at, name in ((2, "image x"), (6.7, "kernel w"), (10.6, "output y")):
+            for at, name in ((2, "image x"), (6.7, "kernel W"), (10.6, "output y")):
                 text(panel, x + at, 0.6, name, color=MUTED)
             terms = " + ".join(  # what is 0 is left out
                 f"{IMAGE[a + i, b + j]:g}·{KERNEL[i, j]:g}".replace("-", MINUS)
@@ -207,11 +207,11 @@ def draw_backward(path: Path) -> None:
         for line, (a, b) in enumerate(readers):
             i, j = 1 - a, 2 - b
             factors = f"{UPSTREAM[a, b]:g} · {KERNEL[i, j]:g}"
-            words = f"y[{a}, {b}] read it with w[{i}, {j}] = {KERNEL[i, j]:g}: it gives {factors}"
+            words = f"y[{a}, {b}] read it with W[{i}, {j}] = {KERNEL[i, j]:g}: it gives {factors}"
             text(panel, 19.3, 3.8 + 1.0 * line, words.replace("-", MINUS), ha="left", fontsize=9)
         total = plane(dx)[1, 2]
         text(panel, 19.3, 3.8 + len(readers), f"dx[1, 2] = {total:g}".replace("-", MINUS), ha="left", fontweight="bold")
-        text(panel, 0.3, 9.2, "dw: a correlation of the image with dy", ha="left", fontweight="bold", fontsize=10)
+        text(panel, 0.3, 9.2, "dW: a correlation of the image with dy", ha="left", fontweight="bold", fontsize=10)
         colours = np.full(IMAGE.shape, PAPER, dtype=object)
         colours[0:2, 1:3] = PALE_BLUE
         cells(panel, IMAGE, 0.3, 10.6, colours)
@@ -224,8 +224,8 @@ def draw_backward(path: Path) -> None:
         chosen[0, 1] = PALE_BLUE
         dw = g["kernel"][:, :, 0, 0]
         cells(panel, dw, 9.6, 11.1, chosen)
-        text(panel, 11.1, 10.6, "dw (3, 3)", color=MUTED)
-        text(panel, 14.0, 12.6, "Why: w[0, 1] met x[a, b + 1] for y[a, b], at all four places", ha="left")
+        text(panel, 11.1, 10.6, "dW (3, 3)", color=MUTED)
+        text(panel, 14.0, 12.6, "Why: W[0, 1] met x[a, b + 1] for y[a, b], at all four places", ha="left")
 
 
 def draw_strides(path: Path) -> None:
