@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from figures_activations import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, activation_curve, figure, title
 
+from skcnn.functional.interpolation import weights
 from skcnn.functional.winograd import transforms
 from skcnn.initializers import Glorot, He, LeCun
 from skcnn.layers import AvgPool2D, Conv2D, MaxPool2D
@@ -343,6 +344,38 @@ def draw_pooling(path: Path) -> None:
                 text(panel, 24.3, top + 0.9 * k, line, ha="left", fontsize=9)
 
 
+def draw_moving(path: Path) -> None:
+    """A residual block in both directions, and the matrix of a bilinear enlargement."""
+    matrix = weights(4, 2, float)
+    with canvas(path, 36, 10.4) as panel:
+        for left, names, colour, words in (
+            (0.8, ("$x$", "$y$"), BLUE, "forward: copied, then added"),
+            (12.2, ("$dx$", "$dy$"), ORANGE, "backward: copied, then added"),
+        ):
+            text(panel, left + 4.6, 0.7, words, fontweight="bold", fontsize=9.5)
+            forward = colour == BLUE
+            box(panel, left, 4.4, 1.5, 1.5, PALE_BLUE if forward else PALE_ORANGE)
+            text(panel, left + 0.75, 5.15, names[0], fontsize=12)
+            box(panel, left + 8.0, 4.4, 1.5, 1.5, PALE_BLUE if forward else PALE_ORANGE)
+            text(panel, left + 8.75, 5.15, names[1], fontsize=12)
+            box(panel, left + 3.5, 2.3, 2.6, 1.3, "#f3f4f6")
+            text(panel, left + 4.8, 2.95, "layers", fontweight="bold")
+            box(panel, left + 3.5, 6.7, 2.6, 1.3, "#f3f4f6")
+            text(panel, left + 4.8, 7.35, "shortcut", fontweight="bold")
+            for y, near in ((2.95, 4.4), (7.35, 5.9)):
+                ends = [((left + 1.2, near), (left + 3.45, y)), ((left + 6.15, y), (left + 8.3, near))]
+                for start, end in ends if forward else [(b, a) for a, b in ends]:
+                    arrow(panel, start, end, colour)
+        text(panel, 29.7, 0.7, "UpSample2D((1, 2), 'bilinear')", family="monospace", fontsize=9)
+        shades = np.array([[PALE_BLUE if value else PAPER for value in row] for row in matrix], dtype=object)
+        cells(panel, matrix, 26.6, 1.4, shades, fontsize=7.5)
+        text(panel, 31.0, 5.4, "@", fontsize=11)
+        cells(panel, np.array([[f"$x_{k}$"] for k in range(4)], dtype=object), 31.5, 3.4)
+        text(panel, 33.1, 5.4, "=", fontsize=12)
+        cells(panel, np.array([[f"$y_{k}$"] for k in range(8)], dtype=object), 33.7, 1.4)
+        text(panel, 30.6, 9.9, "backward: its transpose, dx = $A^T$ dy", color=ORANGE)
+
+
 def draw_gates(path: Path) -> None:
     """The gates of the activations that have one, and how slopes multiply through layers."""
     from skcnn.layers import GELU, HardSwish, Mish, ReLU, Sigmoid, SiLU, Tanh
@@ -627,6 +660,7 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     "winograd": draw_winograd,
     "depthwise": draw_depthwise,
     "pooling": draw_pooling,
+    "moving": draw_moving,
     "activations": draw_gates,
     "batch_norm": draw_batch_norm,
     "losses": draw_losses,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import skcnn.layers
 from skcnn.description import registered
 from skcnn.layers import Activation
 from skcnn.losses import Loss
@@ -119,6 +120,14 @@ def test_links_lead_somewhere(page):
 def test_index_names_every_lesson():
     linked = re.findall(r"^(?:\d+\.|-) \[[^\]]+\]\((\w+)\.md\)", (FOLDER / "index.md").read_text(), flags=re.MULTILINE)
     assert sorted(linked) == sorted(page.stem for page in LESSONS)
+
+
+def test_every_layer_has_its_page():
+    text = "".join(page.read_text(encoding="utf-8") for page in LESSONS)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    layers = {name for name in skcnn.layers.__all__ if name not in ("Activation", "Layer", "ShapeError")}
+    assert len(layers) > 30
+    assert layers <= set(re.findall(r"`(\w+)[`(]", prose))
 
 
 @pytest.mark.parametrize(
