@@ -624,7 +624,8 @@ def draw_regularization(path: Path) -> None:
         for alpha in (0.0, 0.5, 2.0, 8.0):
             w = np.linalg.solve(curvature + alpha * np.eye(2), curvature @ best)
             panel.plot(*w, "o", color=ORANGE, markersize=5)
-            panel.annotate(f"alpha = {alpha:g}", w, xytext=(5, -12), textcoords="offset points", fontsize=8, color=INK)
+            beside = 5, 5 if alpha == 0 else -12
+            panel.annotate(f"alpha = {alpha:g}", w, beside, textcoords="offset points", fontsize=8, color=INK)
         title(panel, "A penalty pulls to 0")
         rate = 0.5
         panel = axes[0, 1]

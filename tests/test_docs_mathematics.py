@@ -21,7 +21,7 @@ LESSONS = [page for page in PAGES if page.stem != "index"]
 LIMIT = 120_000  # bytes of a picture
 # All that the formulas use: a renderer without a network, as that to MathML, has to know these and no more.
 COMMANDS = """
-    alpha approx bar begin beta bigl bigr cdot cdots delta end epsilon eta frac gamma gt in int lambda
+    alpha approx begin beta bigl bigr cdot cdots delta end epsilon eta frac gamma gt in int lambda
     lceil ldots leftarrow lfloor log lt mathrm max min mu odot partial prod qquad quad rceil rfloor rho
     sigma sqrt sum tanh tau
 """
