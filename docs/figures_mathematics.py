@@ -1,6 +1,6 @@
 """Draw the figures of docs/mathematics: `python docs/figures_mathematics.py` from the root of a checkout.
 
-What is a number in a figure is computed by the package, not typed.
+What a figure shows as a result is computed, most often by the package itself.
 """
 
 from __future__ import annotations
