@@ -23,7 +23,8 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         The network. It is cloned and fitted in ``fit``; one that is fitted already is left as it is inside
         `sklearn.frozen.FrozenEstimator`.
     layer : str, default=None
-        Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1". None is the last before the output layer.
+        Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1", or "residual1.conv2" for one inside of
+        another. None is the last before the output layer.
 
     Attributes
     ----------
@@ -145,7 +146,7 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
     X : array-like (n, h, w, c), (n, h, w) or (n, features)
         Images.
     layer : str
-        Name of the layer, as in ``summary()``.
+        Name of the layer, as in ``summary()``; "residual1.conv2" is one inside of another.
 
     Returns
     -------

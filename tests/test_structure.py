@@ -31,7 +31,7 @@ RANKS = [
     ["training", "predictor", "nesting", "validation"],
     ["estimators"],
     ["classifier", "regressor"],
-    ["features"],
+    ["features", "saliency"],
     ["summary", "profiling", "testing", "display", "persistence"],
     ["__init__"],
 ]
