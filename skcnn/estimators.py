@@ -25,10 +25,12 @@ from .predictor import Predictor
 from .scaling import measure_scaling, no_scaling
 from .training import INIT, SPLIT, Data, History, Model, Progress, Recipe, stream, train
 from .validation import (
+    DocumentationLink,
     check_images,
     check_images_and_targets,
     check_weights,
     split,
+    visual_block,
 )
 from .watching import Watch
 
@@ -53,7 +55,7 @@ def predictor_of(model: Model, layer: str = "output") -> Predictor:
     return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
 
 
-class BaseCNN(CallbackSupportMixin, NestedParameters):
+class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     """What the estimators share: everything but the meaning of y."""
 
     _task: str  # that of its losses
@@ -307,6 +309,14 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
 
         check_is_fitted(self)
         return summarize(self._model.network)
+
+    def _sk_visual_block_(self) -> Any:
+        """What scikit-learn draws in the HTML form: the layers, once they are there."""
+        if not self.__sklearn_is_fitted__():
+            return visual_block("single", self, names=type(self).__name__, name_details=str(self))
+        from .diagram import network_block
+
+        return network_block(self._model.network)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")

@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from .estimators import BaseCNN, predictor_of
 from .functional.elementwise import Array
 from .predictor import Predictor
-from .validation import check_images
+from .validation import DocumentationLink, check_images, visual_block
 
 
-class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Transform images into what a layer of a convolutional network makes of them.
 
     Parameters
@@ -114,6 +114,12 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     @property
     def _n_features_out(self) -> int:
         return math.prod(self.layer_shape_)
+
+    def _sk_visual_block_(self) -> Any:
+        """What scikit-learn draws in the HTML form: the network, with its layers once it is fitted."""
+        network = getattr(self, "estimator_", self.estimator)
+        names = [f"estimator: {type(network).__name__}"]
+        return visual_block("parallel", [network], names=names, name_details=[str(network)])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
