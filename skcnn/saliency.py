@@ -86,7 +86,7 @@ def input_gradient(
         raise ValueError(f"noise must be a number of 0 or more, got {noise!r}.")
     images = check_images(estimator, X, reset=False)
     model = estimator._model
-    slopes = _slopes(estimator, images, target)
+    slopes = _slopes(estimator, len(images), default_target(estimator, images) if target is None else target)
     differentiator = Differentiator(model.network, model.weights, model.state, model.scaling)
     if n_samples == 1:
         found = differentiator.gradient(images, slopes, estimator.n_jobs)
@@ -103,21 +103,25 @@ def input_gradient(
     return found.astype(model.weights.dtype, copy=False)
 
 
-def _slopes(estimator: BaseCNN, images: Array, target: Any) -> Array:
-    """What is differentiated, as the weights (n, outputs) of the raw predictions in a sum."""
-    n, outputs = len(images), estimator._model.network.outputs
-    is_classifier = isinstance(estimator, CNNClassifier)
-    if target is None and is_classifier:
+def default_target(estimator: BaseCNN, images: Array) -> Array:
+    """What is differentiated if nothing is asked for (n,): classes, labels, or the number of the only output."""
+    if isinstance(estimator, CNNClassifier):
         raw = estimator._predictor.raw(images, estimator.n_jobs)
-        chosen = (raw[:, 0] > 0).astype(int) if estimator._is_binary() else raw.argmax(axis=1)
-    elif target is None and outputs == 1:
-        chosen = np.zeros(n, int)
-    else:
-        known = estimator.classes_ if is_classifier else np.arange(outputs)
-        chosen = _numbers(target, known, n, "classes" if is_classifier else "outputs")
-    if is_classifier and estimator._is_binary():
-        return np.where(chosen == 1, 1.0, -1.0)[:, None]
-    return np.eye(outputs)[chosen]
+        binary = estimator._is_binary()
+        return estimator.classes_[(raw[:, 0] > 0).astype(int) if binary else raw.argmax(axis=1)]
+    outputs = estimator._model.network.outputs
+    if outputs > 1:
+        raise ValueError(f"target must be the number of an output, 0 to {outputs - 1}: the regressor has {outputs}.")
+    return np.zeros(len(images), int)
+
+
+def _slopes(estimator: BaseCNN, n: int, target: Any) -> Array:
+    """What is differentiated, as the weights (n, outputs) of the raw predictions in a sum."""
+    outputs = estimator._model.network.outputs
+    if not isinstance(estimator, CNNClassifier):
+        return np.eye(outputs)[_numbers(target, np.arange(outputs), n, "outputs")]
+    chosen = _numbers(target, estimator.classes_, n, "classes")
+    return np.where(chosen, 1.0, -1.0)[:, None] if estimator._is_binary() else np.eye(outputs)[chosen]
 
 
 def _numbers(target: Any, known: Array, n: int, what: str) -> Array:
