@@ -115,3 +115,9 @@ def test_folder_of_images(tmp_path):
     rows = re.findall(r"is_a_(\d).png (\d): ", printed)
     assert len(rows) == 12
     assert sum(truth == first for truth, first in rows) >= 10
+
+
+def test_watching_a_fit(tmp_path):
+    printed = run("watching_a_fit", tmp_path)
+    assert "On disk is a model of 5 epochs." in printed
+    assert "12 epochs; the same bits as a fit that never stopped: True" in printed

@@ -33,7 +33,7 @@ RANKS = [
     ["classifier", "regressor"],
     ["features", "saliency"],
     ["summary", "profiling", "testing", "display", "persistence"],
-    ["diagram"],
+    ["diagram", "callbacks"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
