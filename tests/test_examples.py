@@ -121,3 +121,11 @@ def test_watching_a_fit(tmp_path):
     printed = run("watching_a_fit", tmp_path)
     assert "On disk is a model of 5 epochs." in printed
     assert "12 epochs; the same bits as a fit that never stopped: True" in printed
+
+
+def test_looking_inside(tmp_path):
+    printed = run("looking_inside", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.94
+    assert "maps of residual1.relu1: (1, 8, 8, 32)" in printed
+    most, least = (number(rf"without the 8 {which} salient pixels: (.*)", printed) for which in ("most", "least"))
+    assert most < 3 * least < 0
