@@ -11,10 +11,10 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .classifier import CNNClassifier
-from .estimators import BaseCNN
+from .estimators import BaseCNN, check_fitted_network
 from .features import activations
 from .functional.elementwise import Array
 from .layers.conv import Conv2D
@@ -116,7 +116,7 @@ class HistoryDisplay(_Display):
         -------
         HistoryDisplay
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         name = "validation accuracy" if isinstance(estimator, CNNClassifier) else "validation $R^2$"
         return cls(estimator.history_, score_name=name).plot(ax=ax)
 
@@ -198,7 +198,7 @@ class FilterDisplay(_Display):
         ValueError
             If there is no such convolution.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         network = estimator._model.network
         found = [name for name, kind, _ in network.parts if isinstance(kind, Conv2D)]
         layer = found[0] if layer is None and found else layer
@@ -285,7 +285,7 @@ class ActivationDisplay(_Display):
         ValueError
             If there is no such layer, or its output is flat.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         batch = np.asarray(image)[None]
         maps = activations(estimator, batch, layer)
         if maps.ndim != 4:
@@ -372,7 +372,7 @@ class MisclassifiedDisplay(_Display):
         ValueError
             If every image is classified correctly.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator, CNNClassifier)
         y = column_or_1d(y)
         p = estimator.predict_proba(X)
         predicted = estimator.classes_[p.argmax(axis=1)]
@@ -462,7 +462,7 @@ class ClassActivationDisplay(_Display):
         ValueError
             If the network does not end in ``GlobalAvgPool2D``, or the class is not known.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator, CNNClassifier)
         network = estimator._model.network
         if len(network.hidden) < 2 or not isinstance(network.hidden[-1], GlobalAvgPool2D):
             raise ValueError("A class activation map needs GlobalAvgPool2D() as the last hidden layer.")
@@ -593,7 +593,7 @@ class SaliencyDisplay(_Display):
         -------
         SaliencyDisplay
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         images = check_images(estimator, X, reset=False)
         target = default_target(estimator, images) if target is None else target
         gradient = input_gradient(

@@ -364,3 +364,14 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         super().__setstate__(state)
         if "_model" in state:
             self._predictor = predictor_of(self._model)
+
+
+def check_fitted_network(estimator: Any, *kinds: type[BaseCNN]) -> None:
+    """Refuse what is none of the ``kinds`` of estimators, or of any; and what is not fitted."""
+    if not isinstance(estimator, kinds or BaseCNN):
+        names = " or ".join(kind.__name__ for kind in kinds) or "CNNClassifier or CNNRegressor"
+        raise TypeError(
+            f"estimator must be a {names}, got {estimator!r}. Of a pipeline, take the step: pipeline[-1], with the"
+            " images as the steps before it hand them on."
+        )
+    check_is_fitted(estimator)

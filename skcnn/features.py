@@ -8,7 +8,7 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import BaseCNN, predictor_of
+from .estimators import BaseCNN, check_fitted_network, predictor_of
 from .functional.elementwise import Array
 from .predictor import Predictor
 from .validation import DocumentationLink, check_images, visual_block
@@ -176,7 +176,7 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
     >>> activations(classifier, digits.images[:3], "conv1").shape
     (3, 8, 8, 32)
     """
-    check_is_fitted(estimator)
+    check_fitted_network(estimator)
     return _run(estimator, predictor_of(estimator._model, layer), X)
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from .classifier import CNNClassifier
 from .description import is_count, is_real
-from .estimators import BaseCNN
+from .estimators import BaseCNN, check_fitted_network
 from .functional.elementwise import Array
 from .predictor import Differentiator
 from .validation import check_images
@@ -55,6 +54,8 @@ def input_gradient(
 
     Raises
     ------
+    TypeError
+        If it is no estimator of this package.
     NotFittedError
         If the estimator is not fitted.
     ValueError
@@ -79,7 +80,7 @@ def input_gradient(
     (3, 8, 8, 1)
     >>> why_not_seven = input_gradient(classifier, digits.images[:3], target=7)
     """
-    check_is_fitted(estimator)
+    check_fitted_network(estimator)
     if not is_count(n_samples):
         raise ValueError(f"n_samples must be an int of 1 or more, got {n_samples!r}.")
     if not is_real(noise, 0):

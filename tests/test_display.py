@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.features import activations
@@ -188,3 +190,16 @@ def test_maps_of_a_layer_inside_of_another(data):
     drawn = display.ActivationDisplay.from_estimator(model, data[0][2], "residual1.relu1")
     np.testing.assert_array_equal(drawn.maps, activations(model, data[0][2:3], "residual1.relu1")[0])
     assert drawn.maps.min() == 0
+
+
+@pytest.mark.parametrize("kind", ["History", "Filter", "Activation", "Misclassified", "ClassActivation", "Saliency"])
+def test_what_is_no_fitted_network_is_refused(data, kind):
+    X, y = data
+    arguments = {"Activation": (X[0], "conv1"), "Misclassified": (X, y), "ClassActivation": (X[0],), "Saliency": (X,)}
+    draw = getattr(display, f"{kind}Display").from_estimator
+    wrong = [make_pipeline(CNNClassifier())] + [CNNRegressor()] * (kind in ("Misclassified", "ClassActivation"))
+    for estimator in wrong:
+        with pytest.raises(TypeError, match=r"must be a CNNClassifier.*, got .*take the step: pipeline\[-1\]"):
+            draw(estimator, *arguments.get(kind, ()))
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        draw(CNNClassifier(), *arguments.get(kind, ()))
