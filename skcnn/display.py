@@ -132,6 +132,7 @@ class HistoryDisplay(_Display):
         -------
         HistoryDisplay
         """
+        own = ax is None
         ax = self._axes(ax, (6.0, 3.6))
         epochs = np.arange(1, len(self.history["loss"]) + 1)
         marker = "o" if len(epochs) == 1 else None  # a line through one point is not to be seen
@@ -147,7 +148,11 @@ class HistoryDisplay(_Display):
             self.score_ax_.plot(epochs, scores, **style, label=self.score_name)
             self.score_ax_.set_ylabel(self.score_name)
             lines = [*ax.get_lines(), *self.score_ax_.get_lines()]
-            ax.legend(lines, [line.get_label() for line in lines], frameon=False, loc="center right")
+            names = [line.get_label() for line in lines]
+            if own:  # above the axes, for inside it would lie on one line or another
+                self.figure_.legend(lines, names, frameon=False, loc="outside upper center", ncols=3)
+            else:
+                ax.legend(lines, names)
         else:
             ax.legend(frameon=False)
         return self
@@ -312,7 +317,9 @@ class ActivationDisplay(_Display):
         first, *others = self._grid(shown + 1, columns, title)
         _show(first, self.image)
         for k, axes in enumerate(others):
-            drawn = axes.imshow(self.maps[..., k], cmap="viridis", vmin=self.maps.min(), vmax=self.maps.max())
+            picture = self.maps[..., k]
+            style = {"cmap": "viridis", "vmin": self.maps.min(), "vmax": self.maps.max(), "aspect": _aspect(picture)}
+            drawn = axes.imshow(picture, **style)
         self._scale(drawn)
         return self
 
@@ -492,7 +499,7 @@ class ClassActivationDisplay(_Display):
         """
         ax = self._axes(ax, (3.4, 3.2))
         colours = "gray_r" if self.image.shape[2] == 1 else "gray"  # the only colours are those of the evidence
-        ax.imshow(self.image.mean(axis=2), cmap=colours)
+        ax.imshow(self.image.mean(axis=2), cmap=colours, aspect=_aspect(self.image))
         h, w = self.image.shape[:2]
         limit = np.abs(self.evidence).max() or 1.0
         shown = ax.imshow(
@@ -503,8 +510,10 @@ class ClassActivationDisplay(_Display):
             alpha=0.55,
             extent=(-0.5, w - 0.5, h - 0.5, -0.5),
             interpolation="bilinear",
+            aspect=_aspect(self.image),
         )
-        self.figure_.colorbar(shown, ax=ax, label="evidence", shrink=0.8)
+        bar: Any = self.figure_.colorbar(shown, ax=ax, label="evidence", shrink=0.8)
+        bar.solids.set(alpha=1)
         ax.set_axis_off()
         ax.set_title(fill(f"Where {self.label} is", 28), fontsize=10)
         return self
@@ -625,7 +634,7 @@ class SaliencyDisplay(_Display):
         for (upper, lower), image, text, size in zip(pairs, self.images, titles, self.saliency, strict=True):
             _show(upper, image)
             upper.set_title(text, fontsize=7)
-            lower.imshow(size, cmap="inferno", vmin=0)
+            lower.imshow(size, cmap="inferno", vmin=0, aspect=_aspect(size))
         self.axes_ = list(pairs.flat)
         return self
 
@@ -634,9 +643,16 @@ def _show(axes: Any, image: Array) -> None:
     """An image (h, w, c): colours for three channels, else the first channel in grey."""
     if image.shape[2] == 3:
         low, high = image.min(), image.max()
-        axes.imshow(image if image.dtype == np.uint8 else (image - low) / ((high - low) or 1.0))
+        image = image if image.dtype == np.uint8 else (image - low) / ((high - low) or 1.0)
+        axes.imshow(image, aspect=_aspect(image))
     else:
-        axes.imshow(image[..., 0], cmap="gray_r")
+        axes.imshow(image[..., 0], cmap="gray_r", aspect=_aspect(image))
+
+
+def _aspect(picture: Array) -> str:
+    """Pixels are square, but for signals, which would be lines without a height."""
+    h, w = picture.shape[:2]
+    return "auto" if max(h, w) > 8 * min(h, w) else "equal"
 
 
 def _of(shown: int, whole: int) -> str:

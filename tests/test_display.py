@@ -40,7 +40,7 @@ def test_history(fitted, data):
     np.testing.assert_array_equal(loss.get_ydata(), fitted.history_["loss"])
     np.testing.assert_array_equal(val_loss.get_ydata(), fitted.history_["val_loss"])
     np.testing.assert_array_equal(drawn.score_ax_.get_lines()[0].get_ydata(), fitted.history_["val_score"])
-    assert drawn.ax_.get_legend().get_texts()[2].get_text() == "validation accuracy"
+    assert drawn.figure_.legends[0].get_texts()[2].get_text() == "validation accuracy"
     _, own = plt.subplots()
     X, y = data
     plain = CNNRegressor((2,), hidden_layer_sizes=(), max_iter=2).fit(X, y)
@@ -203,3 +203,22 @@ def test_what_is_no_fitted_network_is_refused(data, kind):
             draw(estimator, *arguments.get(kind, ()))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         draw(CNNClassifier(), *arguments.get(kind, ()))
+
+
+def test_signals_are_drawn_with_a_height():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 1, 30)), rng.integers(0, 2, 40)
+    model = CNNClassifier((2,), max_iter=1, random_state=0).fit(X, y)
+    drawn = display.SaliencyDisplay.from_estimator(model, X[:3])
+    maps = display.ActivationDisplay.from_estimator(model, X[0], "relu1")
+    for axes in drawn.axes_ + maps.axes_:
+        assert axes.get_position().height * axes.get_figure().get_figheight() > 0.5
+
+
+def test_the_legend_lies_beside_the_lines(fitted):
+    drawn = display.HistoryDisplay.from_estimator(fitted)
+    drawn.ax_.set_title("a title of one's own")
+    drawn.figure_.draw_without_rendering()
+    assert drawn.figure_.legends[0].get_window_extent().y0 >= drawn.ax_.title.get_window_extent().y1
+    _, own = plt.subplots()
+    assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 3
