@@ -32,7 +32,7 @@ RANKS = [
     ["estimators"],
     ["classifier", "regressor"],
     ["features", "saliency"],
-    ["summary", "profiling", "testing", "display", "persistence"],
+    ["summary", "profiling", "testing", "display", "persistence", "onnx"],
     ["diagram", "callbacks"],
     ["__init__"],
 ]
