@@ -123,6 +123,14 @@ def test_watching_a_fit(tmp_path):
     assert "12 epochs; the same bits as a fit that never stopped: True" in printed
 
 
+def test_looking_inside(tmp_path):
+    printed = run("looking_inside", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.94
+    assert "maps of residual1.relu1: (1, 8, 8, 32)" in printed
+    most, least = (number(rf"without the 8 {which} salient pixels: (.*)", printed) for which in ("most", "least"))
+    assert most < 3 * least < 0
+
+
 def test_deep_features(tmp_path):
     printed = run("deep_features", tmp_path)
     pixels, features = number(r"SVM on pixels: ([\d.]+)", printed), number(r"on what conv2 gives: ([\d.]+)", printed)
