@@ -113,7 +113,9 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
         if validation is None and self.early_stopping:
             rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
             validation = Data(images, aside, targets[aside], weights[aside])
-        data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
+        # The chunks of partial_fit have one scale: a heavy one is not to weigh as much as a light one.
+        scale = self._progress.weight_scale if partial and resume else float(row_weights[rows].mean())
+        data = Data(images, rows, targets[rows], row_weights[rows] / scale)
 
         if resume:
             model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
@@ -123,6 +125,7 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[rows], seed)
             progress = Progress.begin(model, recipe, seed)
             history = History()
+        progress.weight_scale = scale
 
         def validate() -> tuple[float, float]:
             assert validation is not None

@@ -53,7 +53,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from: all images, and of the used ones their numbers, targets and weights (of mean 1)."""
+    """Rows to learn from: all images, and of the used ones their numbers, targets and weights (of mean 1 in a fit)."""
 
     images: Array  # (n, h, w, c), any dtype; may be memory-mapped
     rows: Array  # (used,)
@@ -85,6 +85,7 @@ class Progress:
     averaged: int = 0  # steps in that mean
     trend: Trend = field(default_factory=Trend)
     warned: bool = False  # that the schedule has come to its end
+    weight_scale: float = 1.0  # what row weights are divided by
 
     @classmethod
     def begin(cls, model: Model, recipe: Recipe, seed: int) -> Progress:
