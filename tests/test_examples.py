@@ -115,3 +115,20 @@ def test_folder_of_images(tmp_path):
     rows = re.findall(r"is_a_(\d).png (\d): ", printed)
     assert len(rows) == 12
     assert sum(truth == first for truth, first in rows) >= 10
+
+
+def test_larger_than_memory(tmp_path):
+    printed = run("larger_than_memory", tmp_path)
+    converted = number(r"as float32: ([\d.]+) MB", printed)
+    for what in ("fit on the memory map", "predict on the memory map", "one pass in chunks"):
+        assert number(rf"{what}: ([\d.]+) MB", printed) < converted / 4
+    assert number(r"after 10 chunks: ([\d.]+)", printed) > 0.85
+    whole, chunked = (
+        [(float(mean), float(spread)) for mean, spread in re.findall(r"([\d.]+) ± ([\d.]+)", line)]
+        for line in re.findall(r"^(?:all images at once|chunks of 256 images).*±.*$", printed, flags=re.MULTILINE)
+    )
+    assert len(whole) == len(chunked) == 5
+    for (mean, spread), (other, _) in zip(whole, chunked, strict=True):
+        assert abs(mean - other) < spread
+    assert whole[-1][0] < whole[0][0] / 5
+    assert number(r"in the last: ([\d.]+)", printed) < 1e-5
