@@ -98,6 +98,33 @@ def test_images_that_are_scattered_first(digits, client):
     assert_array_equal(found, cross_val_score(network(), *digits, cv=2))
 
 
+def test_a_dask_array_of_images_is_predicted_block_by_block(digits, client):
+    from dask import array as da
+
+    X, y = digits
+    fitted = network().fit(X, y)
+    blocks = da.from_array(X, chunks=(50, 8, 8))
+    axes = {"drop_axis": (1, 2), "new_axis": 1, "chunks": (blocks.chunks[0], 10)}
+    found = blocks.map_blocks(fitted.predict_proba, dtype=float, **axes)
+    assert found.shape == (120, 10)
+    assert_array_equal(found.compute(), fitted.predict_proba(X))
+    classes = blocks.map_blocks(fitted.predict, dtype=y.dtype, drop_axis=(1, 2))
+    assert_array_equal(classes.compute(), fitted.predict(X))
+
+
+def test_blocks_of_a_dask_array_are_learnt_one_after_the_other(digits, client):
+    from dask import array as da
+
+    X, y = digits
+    blocks = da.from_array(X, chunks=(50, 8, 8))
+    found, expected = network(), network()
+    for number, start in enumerate(range(0, len(X), 50)):
+        chunk = slice(start, start + 50)
+        found.partial_fit(blocks.blocks[number].compute(), y[chunk], classes=range(10))
+        expected.partial_fit(X[chunk], y[chunk], classes=range(10))
+    assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+
+
 def count(n_jobs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
