@@ -132,3 +132,15 @@ def test_larger_than_memory(tmp_path):
         assert abs(mean - other) < spread
     assert whole[-1][0] < whole[0][0] / 5
     assert number(r"in the last: ([\d.]+)", printed) < 1e-5
+
+
+def test_successive_halving(tmp_path):
+    printed = run("successive_halving", tmp_path)
+    assert re.findall(r"^ *(\d+) candidates with +(\d+) epochs$", printed, flags=re.MULTILINE) == [
+        ("27", "2"),
+        ("9", "6"),
+        ("3", "18"),
+    ]
+    assert number(r"epochs of each fold: (\d+)", printed) * 3 == number(r"of the full grid: (\d+)", printed)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.96
+    assert number(r"with what was drawn: ([\d.]+)", printed) > 0.95
