@@ -65,7 +65,7 @@ print(f"predict on the memory map: {megabytes(lambda: classifier.predict(images)
 # ``images``. The chunks come in another order each time, and within each of them ``partial_fit`` shuffles the rows.
 def chunks(X, y, rows, order):
     """Slices of the data, in random order."""
-    for start in order.permutation(range(0, len(X), rows)):
+    for start in order.permutation(range(0, X.shape[0], rows)):
         yield X[start : start + rows], y[start : start + rows]
 
 

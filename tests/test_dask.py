@@ -4,6 +4,7 @@ import os
 import warnings
 
 import joblib
+import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -123,6 +124,18 @@ def test_blocks_of_a_dask_array_are_learnt_one_after_the_other(digits, client):
         found.partial_fit(blocks.blocks[number].compute(), y[chunk], classes=range(10))
         expected.partial_fit(X[chunk], y[chunk], classes=range(10))
     assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+
+
+def fit_file(path, y, **params):
+    return network(**params).fit(np.load(path, mmap_mode="r"), y)
+
+
+def test_a_file_that_workers_open_themselves(digits, client, tmp_path):
+    X, y = digits
+    np.save(tmp_path / "images.npy", X)
+    futures = [client.submit(fit_file, tmp_path / "images.npy", y, alpha=alpha) for alpha in (0.0, 0.1)]
+    for alpha, found in zip((0.0, 0.1), client.gather(futures), strict=True):
+        assert_array_equal(found.predict_proba(X), network(alpha=alpha).fit(X, y).predict_proba(X))
 
 
 def count(n_jobs):

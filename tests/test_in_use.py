@@ -235,6 +235,23 @@ def test_two_workers_give_what_one_gives(rows, wrap, backend):
     assert_array_equal(getattr(found, method)(X), getattr(wrap(1).fit(X, y), method)(X))
 
 
+@pytest.mark.parametrize(
+    "meta",
+    [
+        VotingClassifier([("a", small())]),
+        CalibratedClassifierCV(small(), cv=2),
+        OneVsRestClassifier(small()),
+        StackingClassifier([("a", small())], final_estimator=small(max_iter=1), cv=2),
+        GridSearchCV(small(), {"alpha": [0.0, 0.1]}, cv=2),
+    ],
+    ids=lambda meta: type(meta).__name__,
+)
+def test_images_go_through_as_their_rows_do(digits, rows, meta):
+    y = digits[1] % 3
+    from_images = clone(meta).fit(digits[0], y).predict(digits[0])
+    assert_array_equal(from_images, clone(meta).fit(rows[0], y).predict(rows[0]))
+
+
 def test_cross_validation_on_two_workers(digits):
     assert_array_equal(cross_val_score(small(), *digits, cv=3, n_jobs=2), cross_val_score(small(), *digits, cv=3))
 
