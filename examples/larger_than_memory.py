@@ -61,8 +61,9 @@ print(f"predict on the memory map: {megabytes(lambda: classifier.predict(images)
 
 # %%
 # Of anything else, ``fit`` would read all. ``partial_fit`` goes once over what it is given, and all that the loop asks
-# of the data is a slice: ``zarr.open("images.zarr")`` or ``h5py.File("images.h5")["images"]`` can stand in place of
-# ``images``. The chunks come in another order each time, and within each of them ``partial_fit`` shuffles the rows.
+# of the data is a shape and slices: ``zarr.open("images.zarr")`` or ``h5py.File("images.h5")["images"]`` can stand in
+# place of ``images``. The chunks come in another order each time, and within each of them ``partial_fit`` shuffles the
+# rows.
 def chunks(X, y, rows, order):
     """Slices of the data, in random order."""
     for start in order.permutation(range(0, X.shape[0], rows)):

@@ -1,11 +1,13 @@
 """Learning from data that can only be sliced, a chunk at a time."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.metrics import log_loss
 
-from skcnn import CNNClassifier, CNNRegressor
+from skcnn import CNNClassifier, CNNRegressor, load, save
 
 CLASSES = np.arange(10)
 
@@ -105,3 +107,19 @@ def test_the_standardization_is_that_of_the_first_chunk(digits):
     model = network().partial_fit(X[:50], y[:50], classes=CLASSES).partial_fit(X[50:], y[50:])
     assert_array_equal(model.input_mean_, network().partial_fit(X[:50], y[:50], classes=CLASSES).input_mean_)
     assert model.input_mean_ == pytest.approx(X[:50].mean())
+
+
+@pytest.mark.parametrize("how", ["pickle", "file"])
+def test_the_scale_of_the_weights_is_kept_with_the_model(digits, tmp_path, how):
+    X, y = digits
+    model = network().partial_fit(X[:60], y[:60], classes=CLASSES, sample_weight=np.full(60, 4.0))
+    if how == "pickle":
+        kept = pickle.loads(pickle.dumps(model))
+    else:
+        save(model, tmp_path / "model.skcnn")
+        kept = load(tmp_path / "model.skcnn")
+    afresh = network().partial_fit(X[:60], y[:60], classes=CLASSES)
+    for each in (model, kept, afresh):
+        each.partial_fit(X[60:], y[60:])
+    assert_array_equal(kept.predict_proba(X), model.predict_proba(X))
+    assert (model.predict_proba(X) != afresh.predict_proba(X)).any()  # there, the rows of the second chunk weigh 1
