@@ -170,7 +170,7 @@ def halving_table(rounds: int, images: int, epochs: int = EPOCHS, workers: int =
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and save if asked to."""
     parser = argparse.ArgumentParser(description="Searches on two workers, and by successive halving.")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--images", type=int, default=3_000)
     parser.add_argument("--quick", action="store_true", help="one short round: only to see that it works")
     parser.add_argument("--save", type=Path, help="a file for the tables")
