@@ -1,4 +1,5 @@
-"""Data that does not fit in memory
+"""
+Data that does not fit in memory
 ================================
 
 A file of images that is larger than the memory is learnt from in two ways: ``fit`` on a memory-mapped array, which

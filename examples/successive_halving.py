@@ -1,4 +1,5 @@
-"""Searching many candidates: successive halving
+"""
+Searching many candidates: successive halving
 =============================================
 
 A grid search trains every candidate to the end, also those that lose from the beginning. Successive halving trains all

@@ -117,6 +117,18 @@ def test_folder_of_images(tmp_path):
     assert sum(truth == first for truth, first in rows) >= 10
 
 
+def test_watching_a_fit(tmp_path):
+    printed = run("watching_a_fit", tmp_path)
+    assert "On disk is a model of 5 epochs." in printed
+    assert "12 epochs; the same bits as a fit that never stopped: True" in printed
+
+
+def test_deep_features(tmp_path):
+    printed = run("deep_features", tmp_path)
+    pixels, features = number(r"SVM on pixels: ([\d.]+)", printed), number(r"on what conv2 gives: ([\d.]+)", printed)
+    assert features > pixels + 0.02
+
+
 def test_larger_than_memory(tmp_path):
     printed = run("larger_than_memory", tmp_path)
     converted = number(r"as float32: ([\d.]+) MB", printed)

@@ -33,6 +33,7 @@ RANKS = [
     ["classifier", "regressor"],
     ["features"],
     ["summary", "profiling", "testing", "display", "persistence"],
+    ["callbacks"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
