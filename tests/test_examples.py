@@ -129,6 +129,16 @@ def test_deep_features(tmp_path):
     assert features > pixels + 0.02
 
 
+def test_export_onnx(tmp_path):
+    pytest.importorskip("onnxruntime")
+    printed = run("export_onnx", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.97
+    assert printed.count("same labels: True") == 2
+    assert number(r"difference of a probability: (\S+)", printed) < 1e-5
+    assert number(r"pipeline, largest difference: (\S+)", printed) < 1e-5
+    assert re.search(r"^conv1/Conv +Conv$", printed, flags=re.MULTILINE)
+
+
 def test_larger_than_memory(tmp_path):
     printed = run("larger_than_memory", tmp_path)
     converted = number(r"as float32: ([\d.]+) MB", printed)

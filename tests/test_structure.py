@@ -32,7 +32,7 @@ RANKS = [
     ["estimators"],
     ["classifier", "regressor"],
     ["features"],
-    ["summary", "profiling", "testing", "display", "persistence"],
+    ["summary", "profiling", "testing", "display", "persistence", "onnx"],
     ["callbacks"],
     ["__init__"],
 ]
