@@ -121,7 +121,9 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         if validation is None and self.early_stopping:
             rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
             validation = Data(images, aside, targets[aside], weights[aside])
-        data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
+        # The chunks of partial_fit have one scale: a heavy one is not to weigh as much as a light one.
+        scale = self._progress.weight_scale if partial and resume else float(row_weights[rows].mean())
+        data = Data(images, rows, targets[rows], row_weights[rows] / scale)
 
         def checksums() -> tuple[int, ...]:
             return tuple(part.checksum() for part in (data, validation) if part is not None)
@@ -145,6 +147,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[rows], seed)
             progress = Progress.begin(model, recipe, seed)
             history = History()
+        progress.weight_scale = scale
 
         def validate() -> tuple[float, float]:
             assert validation is not None

@@ -145,3 +145,32 @@ def test_export_onnx(tmp_path):
     assert number(r"difference of a probability: (\S+)", printed) < 1e-5
     assert number(r"pipeline, largest difference: (\S+)", printed) < 1e-5
     assert re.search(r"^conv1/Conv +Conv$", printed, flags=re.MULTILINE)
+
+
+def test_larger_than_memory(tmp_path):
+    printed = run("larger_than_memory", tmp_path)
+    converted = number(r"as float32: ([\d.]+) MB", printed)
+    for what in ("fit on the memory map", "predict on the memory map", "one pass in chunks"):
+        assert number(rf"{what}: ([\d.]+) MB", printed) < converted / 4
+    assert number(r"after 10 chunks: ([\d.]+)", printed) > 0.85
+    whole, chunked = (
+        [(float(mean), float(spread)) for mean, spread in re.findall(r"([\d.]+) ± ([\d.]+)", line)]
+        for line in re.findall(r"^(?:all images at once|chunks of 256 images).*±.*$", printed, flags=re.MULTILINE)
+    )
+    assert len(whole) == len(chunked) == 5
+    for (mean, spread), (other, _) in zip(whole, chunked, strict=True):
+        assert abs(mean - other) < spread
+    assert whole[-1][0] < whole[0][0] / 5
+    assert number(r"in the last: ([\d.]+)", printed) < 1e-5
+
+
+def test_successive_halving(tmp_path):
+    printed = run("successive_halving", tmp_path)
+    assert re.findall(r"^ *(\d+) candidates with +(\d+) epochs$", printed, flags=re.MULTILINE) == [
+        ("27", "2"),
+        ("9", "6"),
+        ("3", "18"),
+    ]
+    assert number(r"epochs of each fold: (\d+)", printed) * 3 == number(r"of the full grid: (\d+)", printed)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.96
+    assert number(r"with what was drawn: ([\d.]+)", printed) > 0.95
