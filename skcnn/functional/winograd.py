@@ -173,7 +173,7 @@ class Winograd:
             if rows.r > 1:
                 tape.release(half)
             v = reshape(v, (rows.r * columns.r, -1, c))
-            if tape.training:
+            if tape.backward:
                 self._v.append((block, v))
             products = tape.scratch((len(v), v.shape[1], f))
             tape(np.matmul, self._by_group(v), self._by_group(self._u), self._by_group(products))
