@@ -1,5 +1,5 @@
 """The demo: train, look at what was learnt, save and load
-======================================================
+=======================================================
 
 A network learns scikit-learn's digits, names those that it finds difficult, and is saved and loaded again. This is what
 ``make demo`` runs. It writes ``demo.joblib``, the trained classifier, and with matplotlib ``demo.png``, a picture of

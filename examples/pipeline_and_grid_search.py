@@ -88,7 +88,7 @@ for color, (title, results) in zip(("tab:blue", "tab:orange", "tab:green", "tab:
     dot.set_label(title)
 axes.set(yticks=range(len(ticks)), yticklabels=ticks, xlabel="accuracy of the folds")
 axes.invert_yaxis()
-axes.legend(frameon=False, title="searched")
+figure.legend(loc="outside upper center", ncols=4, frameon=False)
 
 # %%
 # A validation set has to pass through the scaler before it comes to the classifier. ``transform_input`` asks the

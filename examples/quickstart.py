@@ -48,3 +48,4 @@ history.ax_.set_yscale("log")
 # What it gets wrong is worth a look. These are the test images whose class is not the most probable one; the most
 # certain error comes first.
 errors = MisclassifiedDisplay.from_estimator(classifier, X_test, y_test)
+# sphinx_gallery_thumbnail_number = 2
