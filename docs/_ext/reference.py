@@ -72,11 +72,16 @@ def section(value):
 
 
 def methods(cls):
-    """Public methods and properties: those that the package documents, and those that scikit-learn does."""
+    """Public methods and properties: those that the package documents, and those that scikit-learn does.
+
+    Properties that the class describes as its attributes are left out.
+    """
     own, inherited = [], []
     for name in dir(cls):
         value = getattr(cls, name)
         if name.startswith("_") or inspect.isclass(value) or not (callable(value) or isinstance(value, property)):
+            continue
+        if isinstance(value, property) and name in (inspect.getdoc(cls) or ""):
             continue
         function = value.fget if isinstance(value, property) else value
         is_own = (getattr(function, "__module__", None) or "").startswith("skcnn")
