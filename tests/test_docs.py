@@ -52,7 +52,7 @@ def reached(page="index"):
         text = pages.with_toctree(text, path.parent)
     known = [name.removesuffix(".md") for name in PAGES]
     for block in TOCTREE.findall(text):
-        for entry in (line for line in block.splitlines() if line and not line.startswith(":")):
+        for entry in re.findall(r"^(?:[^:].*<)?([\w/*]+)>?$", block, flags=re.MULTILINE):
             for name in [name for name in known if fnmatch(name, folder + entry)] if "*" in entry else [folder + entry]:
                 yield from reached(name)
 

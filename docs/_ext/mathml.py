@@ -3,23 +3,28 @@
 The LaTeX is translated by docutils. What it does not know is a warning, and with ``-W`` an error, of the build.
 """
 
+import html
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
+RELATION = re.compile(r"\\(lt|gt)(?![A-Za-z])")  # what markdown, but not docutils, has in place of < and >
 logger = logging.getLogger(__name__)
 
 
 def translated(node, latex, as_block):
-    """The MathML of an equation; its source in red, and a warning, if it cannot be translated."""
+    """The MathML of an equation; its source as code, and a warning, if it cannot be translated."""
+    latex = RELATION.sub(lambda match: "<>"[match[1] == "gt"], latex)
     if as_block and r"\\" in latex and r"\begin{" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
     try:
         return tex2mathml(latex, as_block=as_block)
     except MathError as error:
         logger.warning("cannot be written as MathML: %s (%s)", latex, error, location=node)
-        return f'<code class="error">{nodes.unescape(latex)}</code>'
+        return f"<code>{html.escape(latex)}</code>"
 
 
 def visit_math(self, node):

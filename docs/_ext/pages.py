@@ -86,14 +86,14 @@ def on_read(app, name, source):
     path = Path(app.env.doc2path(name))
     if path.suffix != ".md":
         return
-    root = Path(app.srcdir).parent
-    here = path.relative_to(root).as_posix()
-    if not name.startswith("project/"):
-        source[0] = with_links_of_the_site(source[0], here, here, root)
     source[0] = BEFORE_A_FENCE.sub("\n```", source[0])
     source[0] = without_empty_patterns(source[0], path.parent)
     if "/" in name and path.stem == "index":
         source[0] = with_toctree(source[0], path.parent)
+    root = Path(app.srcdir).parent
+    here = path.relative_to(root).as_posix()
+    if not name.startswith("project/"):
+        source[0] = with_links_of_the_site(source[0], here, here, root)
 
 
 def setup(app):

@@ -21,8 +21,10 @@ MODULES = (
     "skcnn.augmentation",
     "skcnn.callbacks",
     "skcnn.features",
+    "skcnn.saliency",
     "skcnn.display",
     "skcnn.onnx",
+    "skcnn.runtime",
     "skcnn.testing",
 )
 
