@@ -24,6 +24,9 @@ print(f"{len(X_train):,} images to learn from, each {X_train.shape[1]} x {X_trai
 # measures the mean and the standard deviation of the pixels and keeps them.
 classifier = CNNClassifier(random_state=0)
 classifier.fit(X_train, y_train)
+
+# %%
+# The accuracy on the images that it has not seen:
 print(f"accuracy on the test images: {classifier.score(X_test, y_test):.4f}")
 
 # %%
