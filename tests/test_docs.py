@@ -70,7 +70,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_are_pages_with_a_title_and_a_picture(name):
     text = (ROOT / "examples" / name).read_text(encoding="utf-8")
-    title, line, empty, *story = ast.get_docstring(ast.parse(text), clean=False).splitlines()
+    title, line, empty, *story = ast.get_docstring(ast.parse(text), clean=False).strip().splitlines()
     assert line == "=" * len(title)
     assert not empty
     assert len(story) >= 2
