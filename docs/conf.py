@@ -24,7 +24,6 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
-    "sphinx_design",
 ]
 exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}

@@ -24,7 +24,7 @@ from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier
 from .description import Description, subclasses
-from .estimators import BaseCNN
+from .estimators import CALLBACKS, BaseCNN
 from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers.base import Layer
@@ -34,14 +34,16 @@ from .optimizers import Optimizer
 from .regressor import CNNRegressor
 from .scaling import Scaling
 from .schedules import Schedule, Trend
-from .training import Model, Progress
+from .training import Model, Monitor, Progress, Snapshot, Unfinished
 
 MAGIC = b"skcnn model\n"
 FORMAT = 1
 ALIGNMENT = 64
 KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule
 ESTIMATORS: dict[str, type[BaseCNN]] = {"CNNClassifier": CNNClassifier, "CNNRegressor": CNNRegressor}
-RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Progress, Scaling, Trend)}
+RECORDS: dict[str, type] = {
+    cls.__name__: cls for cls in (Model, Monitor, Progress, Scaling, Snapshot, Trend, Unfinished)
+}
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
 FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -75,14 +77,21 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
     >>> bool((skcnn.load(path).predict(digits.images) == classifier.predict(digits.images)).all())
     True
     """
+    write(estimator, path)
+
+
+def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinished | None = None) -> None:
+    """Save an estimator, with what a fit needs that is to go on from it."""
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         known = " or ".join(ESTIMATORS)
         raise TypeError(f"save takes a {known}, got {type(estimator).__name__}; for others there is joblib.dump.")
     arrays: list[Array] = []
     held = estimator.__getstate__()
-    held.pop("_skl_callbacks", None)  # they watch a fit, and are not part of what it learns
+    for key in ("_skl_callbacks", "_parent_callback_ctx", *CALLBACKS):
+        held.pop(key, None)  # callbacks watch a fit, and are not part of what it learns
     state = {key: _encode(value, arrays, key) for key, value in held.items()}
+    rest = {} if unfinished is None else {"unfinished": _encode(unfinished, arrays, "unfinished")}
     described = [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in arrays]
     body = b"".join(_padded(array.tobytes()) for array in arrays)
     header = {
@@ -90,6 +99,7 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
         "skcnn": __version__,
         "estimator": name,
         "state": state,
+        **rest,
         "arrays": described,
         "crc32": zlib.crc32(body),
     }
@@ -120,13 +130,22 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         If it is not a file that `save` has written, is damaged, was written by a newer version, or names a class that
         is not known.
     """
+    return read(path, classes)[0]
+
+
+def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None]:
+    """An estimator from a file, and what the fit needs that is to go on from it, if it has not ended."""
     content = Path(path).read_bytes()
     try:
         header, arrays = _parse(content)
         own = (cls for kind in KINDS for cls in _of_this_package(kind))
         known = {cls.__name__: cls for cls in (*own, *classes)}
         state = {str(key): _decode(value, arrays, known) for key, value in header["state"].items()}
-        return _build(header["estimator"], state)
+        unfinished = _decode(header.get("unfinished"), arrays, known)
+        estimator = _build(header["estimator"], state)
+        if unfinished is not None:
+            _check_unfinished(unfinished, estimator)
+        return estimator, unfinished
     except _Refused as error:
         raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
@@ -229,6 +248,16 @@ def _encode(value: Any, arrays: list[Array], place: str) -> Any:
     raise TypeError(f"{place} is a {type(value).__name__}, which save cannot write; there is joblib.dump for it.")
 
 
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two parameters are written alike."""
+    written = []
+    for value in (first, second):
+        arrays: list[Array] = []
+        text = _encode(value, arrays, "parameter")
+        written.append((text, [(array.dtype, array.shape, array.tobytes()) for array in arrays]))
+    return written[0] == written[1]
+
+
 def _encode_array(array: Array, arrays: list[Array], kind: str) -> dict[str, int]:
     arrays.append(np.array(array, array.dtype.newbyteorder("<"), order="C"))
     return {kind: len(arrays) - 1}
@@ -303,6 +332,27 @@ def _build(name: Any, state: dict[str, Any]) -> BaseCNN:
     return estimator
 
 
+def _check_progress(progress: Progress, model: Model) -> None:
+    remembered = [part for part in (progress.slots, progress.trained) if part is not None]
+    if any(part.shape[-1:] != model.weights.shape for part in remembered):
+        raise _Refused("what it remembers of the training is not of its layers.")
+
+
+def _check_unfinished(unfinished: Any, estimator: BaseCNN) -> None:
+    if not isinstance(unfinished, Unfinished) or not estimator.__sklearn_is_fitted__():
+        raise _Refused("what it has of an unfinished fit is nothing of the kind.")
+    progress, monitor, model = unfinished.progress, unfinished.monitor, estimator._model
+    if not isinstance(progress, Progress) or not isinstance(monitor, Monitor) or type(unfinished.done) is not int:
+        raise _Refused("what it has of an unfinished fit is nothing of the kind.")
+    if progress.slots is None or progress.slots.dtype != model.weights.dtype:
+        raise _Refused("it lacks what the optimizer remembers.")
+    _check_progress(progress, model)
+    if monitor.best is not None:
+        arrays = [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
+        if [part.shape for part in monitor.best.arrays] != [part.shape for part in arrays]:
+            raise _Refused("its best epoch is not of its layers.")
+
+
 def _check_model(state: dict[str, Any]) -> None:
     model, progress = state["_model"], state["_progress"]
     if not (isinstance(model, Model) and isinstance(progress, Progress) and isinstance(model.network, Network)):
@@ -316,9 +366,7 @@ def _check_model(state: dict[str, Any]) -> None:
     moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
     if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
         raise _Refused("its standardization is not that of its images.")
-    remembered = [part for part in (progress.slots, progress.trained) if part is not None]
-    if any(part.shape[-1:] != model.weights.shape for part in remembered):
-        raise _Refused("what it remembers of the training is not of its layers.")
+    _check_progress(progress, model)
     if state.get("input_shape_") != network.input_shape or state.get("n_features_in_") != math.prod(
         network.input_shape
     ):

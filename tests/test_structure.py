@@ -31,12 +31,13 @@ RANKS = [
     ["training", "predictor", "nesting", "validation"],
     ["estimators"],
     ["classifier", "regressor"],
-    ["features"],
-    ["summary", "profiling", "testing", "display", "persistence"],
+    ["features", "saliency"],
+    ["summary", "profiling", "testing", "display", "persistence", "onnx"],
+    ["diagram", "callbacks"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-LATE = {"summary"}  # functions of an estimator, imported when they are called
+LATE = {"summary", "diagram"}  # functions of an estimator, imported when they are called
 KINDS = {
     "layers": (skcnn.layers.Layer, [case.layer for case in cases.LAYERS]),
     "losses": (skcnn.losses.Loss, cases.LOSSES),
