@@ -8,8 +8,9 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import BaseCNN, predictor_of
+from .estimators import BaseCNN
 from .functional.elementwise import Array
+from .model import predictor_of
 from .predictor import Predictor
 from .validation import check_images
 

@@ -16,7 +16,6 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-import joblib
 from threadpoolctl import ThreadpoolController
 
 from .functional.elementwise import ufunc_settings
@@ -103,7 +102,9 @@ def thread_count(n_jobs: int | None) -> int:
     """
     if n_jobs is None:
         return min((library.num_threads for library in _blas()), default=1)
-    return int(joblib.effective_n_jobs(n_jobs))
+    from joblib import effective_n_jobs  # as long as all else here to import; what serves a model does without
+
+    return int(effective_n_jobs(n_jobs))
 
 
 class Team:

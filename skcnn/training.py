@@ -16,10 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 from .augmentation import Augmentation, Mixing, augmented
 from .functional.elementwise import Array, reshape, ufunc_settings
 from .losses import Loss, MixedTargets
-from .network import Network
+from .model import Model
 from .optimizers import Optimizer
 from .parallel import Team, one_blas_thread, thread_count
-from .scaling import Scaling
 from .schedules import Schedule, Trend
 from .tape import Arena, Batch, Tape
 from .update import Average, Update
@@ -59,16 +58,6 @@ class Data:
     rows: Array  # (used,)
     targets: Array  # (used,) class numbers or (used, k) labels
     weights: Array  # (used,)
-
-
-@dataclass
-class Model:
-    """What training changes."""
-
-    network: Network
-    scaling: Scaling
-    weights: Array
-    state: Array
 
 
 @dataclass

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import skcnn
-from skcnn import CNNClassifier, CNNRegressor, persistence
+from skcnn import CNNClassifier, CNNRegressor, files
 from skcnn.description import description
 from skcnn.layers import ReLU
 from skcnn.optimizers import SGD
@@ -36,7 +36,7 @@ def file(images, tmp_path_factory):
 
 
 def header_of(content):
-    start = len(persistence.MAGIC) + 8
+    start = len(files.MAGIC) + 8
     end = start + int.from_bytes(content[start - 8 : start], "little")
     return json.loads(content[start:end]), content[end:]
 
@@ -46,8 +46,8 @@ def with_header(header, body, *, seal=True):
     if seal:
         header = header | {"crc32": zlib.crc32(body)}
     text = json.dumps(header).encode()
-    text += b" " * (-(len(persistence.MAGIC) + 8 + len(text)) % persistence.ALIGNMENT)
-    return persistence.MAGIC + len(text).to_bytes(8, "little") + text + body
+    text += b" " * (-(len(files.MAGIC) + 8 + len(text)) % files.ALIGNMENT)
+    return files.MAGIC + len(text).to_bytes(8, "little") + text + body
 
 
 VARIANTS = {
@@ -192,7 +192,7 @@ def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):
         damaged = bytearray(text)
         for _ in range(rng.integers(1, 4)):
             damaged[rng.integers(len(damaged))] = rng.integers(32, 127)
-        content = persistence.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
+        content = files.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
         path.write_bytes(content)
         try:
             skcnn.load(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from ..description import description, is_real
 from ..functional.elementwise import Array, channel_max, channel_sum, copy, copy_where, maximum, minimum
@@ -281,7 +281,7 @@ class Softplus(_Pointwise):
         tape(np.logaddexp, x, 0, y)
 
     def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
-        tape(expit, x, slope)
+        tape(scipy.special.expit, x, slope)
 
 
 @description
@@ -331,7 +331,7 @@ class Sigmoid(_Pointwise):
     stem = "sigmoid"
 
     def record_value(self, tape: Any, x: Array, y: Array) -> None:
-        tape(expit, x, y)
+        tape(scipy.special.expit, x, y)
 
     def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
         tape(np.subtract, 1, y, slope)
