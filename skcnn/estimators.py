@@ -323,7 +323,7 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        warn_of_other_version(type(self).__name__, state.pop(VERSION, "without a number"), stacklevel=2)
+        warn_of_other_version(type(self).__name__, state.pop(VERSION, None), stacklevel=2)
         super().__setstate__(state)
         if "_model" in state:
             self._predictor = predictor_of(self._model)

@@ -61,6 +61,11 @@ def of_this_package(*kinds: type[Description]) -> list[type[Description]]:
     return [cls for kind in kinds for cls in subclasses(kind) if cls.__module__.partition(".")[0] == package]
 
 
+def kind_of(cls: type[Description]) -> str:
+    """The name of the kind of a class: some names, as Constant, occur in two kinds."""
+    return next(base.__name__ for base in cls.__mro__ if base.__base__ is Description)
+
+
 # -- the file
 
 
@@ -90,7 +95,7 @@ class Content:
     version: object
     _state: dict[str, Any]
     _arrays: list[Array]
-    _known: Mapping[str, type[Description]]
+    _known: Mapping[tuple[str, str], type[Description]]
     _records: Mapping[str, type]
 
     def __iter__(self) -> Iterator[str]:
@@ -127,12 +132,12 @@ class Content:
                 return random_state
             case {"Network": {"tuple": list(items)}}:
                 return Network(*(self._decode(item) for item in items))
-            case {"description": str(name), "fields": dict(named)}:
-                if name not in known:
+            case {"description": str(name), "kind": str(kind), "fields": dict(named)}:
+                if (kind, name) not in known:
                     raise Refused(
                         f"it names a class {name!r}; if it is one of your own, pass load(..., classes=[{name}])."
                     )
-                found = known[name](**{key: self._decode(item) for key, item in named.items()})
+                found = known[kind, name](**{key: self._decode(item) for key, item in named.items()})
                 found.check()
                 return found
             case {"record": str(name), "fields": dict(named)} if name in records:
@@ -148,7 +153,7 @@ def read_file(
 ) -> Content:
     """The content of a file, of which the classes of some kinds and some of the user's own are known."""
     header, arrays = _parse(Path(path).read_bytes())
-    known = {cls.__name__: cls for cls in (*of_this_package(*kinds), *classes)}
+    known = {(kind_of(cls), cls.__name__): cls for cls in (*of_this_package(*kinds), *classes)}
     name = header["estimator"]
     if not isinstance(name, str) or name not in TASKS:
         raise Refused(f"it holds a {name!r}.")
@@ -239,7 +244,7 @@ def _encode(value: Any, arrays: list[Array], records: Mapping[str, type], place:
             return {"Network": _encode(value.__reduce__()[1], arrays, records, place)}
         case Description():
             named = {key: _encode(item, arrays, records, f"{place}.{key}") for key, item in value.get_params().items()}
-            return {"description": type(value).__name__, "fields": named}
+            return {"description": type(value).__name__, "kind": kind_of(type(value)), "fields": named}
     if is_dataclass(value) and records.get(type(value).__name__) is type(value):
         named = {f.name: _encode(getattr(value, f.name), arrays, records, f"{place}.{f.name}") for f in fields(value)}
         return {"record": type(value).__name__, "fields": named}

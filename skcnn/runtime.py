@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .description import Description
-from .files import check_model, read_file, refusals
+from .files import Refused, check_model, read_file, refusals
 from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers import Layer
@@ -68,7 +68,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         content = read_file(path, KINDS, classes)
         wanted = READ[content.name]
         if not set(wanted) <= set(content):
-            raise ValueError("it is not fitted")
+            raise Refused("it is not fitted.")
         state = {key: content[key] for key in wanted}
         check_model(content.name, state)
         model = ServedModel(content.name, state)

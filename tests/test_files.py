@@ -147,6 +147,10 @@ def in_state(content, key, value):
     return with_header(header | {"state": header["state"] | {key: value}}, body)
 
 
+def described(name, kind="Loss", **fields):
+    return {"description": name, "kind": kind, "fields": fields}
+
+
 BROKEN = {
     "nothing": (lambda c: b"", "not a file that skcnn.save has written"),
     "pickle": (lambda c: b"\x80\x04K\x01.", "not a file that skcnn.save has written"),
@@ -161,8 +165,8 @@ BROKEN = {
     "negative array": (lambda c: changed(c, arrays=[{"dtype": "int8", "shape": [-1]}]), "shape"),
     "a method": (lambda c: in_state(c, "predict", 1), "sets 'predict'"),
     "a parameter": (lambda c: in_state(c, "max_iter", -3), "max_iter"),
-    "an unknown class": (lambda c: in_state(c, "loss", {"description": "eval", "fields": {}}), "names a class 'eval'"),
-    "a wrong field": (lambda c: in_state(c, "loss", {"description": "LogLoss", "fields": {"x": 1}}), "fits together"),
+    "an unknown class": (lambda c: in_state(c, "loss", described("eval")), "names a class 'eval'"),
+    "a wrong field": (lambda c: in_state(c, "loss", described("LogLoss", x=1)), "fits together"),
     "a wrong value": (lambda c: in_state(c, "loss", {"code": "1"}), "does not write"),
     "other classes": (
         lambda c: in_state(c, "classes_", {"strings": ["a"], "object": True, "shape": [1]}),
