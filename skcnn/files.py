@@ -275,8 +275,8 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
     if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
         raise Refused("its standardization is not that of its images.")
-    pixels = math.prod(network.input_shape)
-    if state["input_shape_"] != network.input_shape or state["n_features_in_"] != pixels:
+    told = (*state["input_shape_"], state["n_features_in_"])
+    if told != (*network.input_shape, math.prod(network.input_shape)) or any(type(size) is not int for size in told):
         raise Refused("its images are not those of its layers.")
     _check_meaning(name, state, network.outputs)
     # What is left are mistakes of single layers, which they find themselves when they are asked what they would do.

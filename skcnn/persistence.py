@@ -23,12 +23,17 @@ from .network import Network
 from .optimizers import Optimizer
 from .regressor import CNNRegressor
 from .schedules import Schedule, Trend
-from .training import Progress
+from .training import History, Progress
 from .versions import warn_of_other_version
 
 KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule
 ESTIMATORS: dict[str, type[BaseCNN]] = {"CNNClassifier": CNNClassifier, "CNNRegressor": CNNRegressor}
 RECORDS = PREDICTING | {cls.__name__: cls for cls in (Progress, Trend)}
+REMEMBERED: dict[str, type] = {
+    **{"seed": int, "schedule": Schedule, "optimizer": tuple, "trend": Trend, "warned": bool},
+    **dict.fromkeys(("epochs", "steps", "averaged"), int),
+}
+FOLLOWED: dict[str, type] = {"factor": float, "best": float, "unchanged": int, "measure": str}
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
 FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 
@@ -133,12 +138,23 @@ def _build(content: Content) -> BaseCNN:
 
 
 def _check_memory(state: dict[str, Any]) -> None:
-    """Refuse what cannot be asked, or trained on."""
-    progress, weights = state["_progress"], state["_model"].weights
+    """Refuse a memory of the training that training could not go on with."""
+    progress, model = state["_progress"], state["_model"]
     if not isinstance(progress, Progress) or not isinstance(state["_goes_on"], bool):
         raise Refused("what it remembers of the training is nothing.")
-    remembered = [part for part in (progress.slots, progress.trained) if part is not None]
-    if any(part.shape[-1:] != weights.shape for part in remembered):
-        raise Refused("what it remembers of the training is not of its layers.")
+    for record, kinds in ((progress, REMEMBERED), (progress.trend, FOLLOWED)):
+        if wrong := [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]:
+            raise Refused(f"what it remembers of the training has no {wrong[0]}.")
+    if min(progress.seed, progress.epochs) < 0 or not all(isinstance(name, str) for name in progress.optimizer):
+        raise Refused("what it remembers of the training is nothing.")
+    shapes = (len(progress.optimizer) - 1, *model.weights.shape), model.weights.shape
+    for part, shape in zip((progress.slots, progress.trained), shapes, strict=True):
+        if part is not None and (part.shape, part.dtype) != (shape, model.weights.dtype):
+            raise Refused("what it remembers of the training is not of its layers.")
+    history = vars(History(**state["history_"])).values()
+    if any(not isinstance(values, list) or not all(isinstance(value, float) for value in values) for values in history):
+        raise Refused("its history is not one of numbers.")
+    if state["layers_"] != list(model.network.hidden):
+        raise Refused("its layers_ are not those of its network.")
     if "classes_" in state and not np.array_equal(np.unique(state["classes_"]), state["classes_"]):
         raise Refused("its classes are not in order.")

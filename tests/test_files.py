@@ -9,7 +9,7 @@ import pytest
 import skcnn
 from skcnn import CNNClassifier, CNNRegressor, files
 from skcnn.description import description
-from skcnn.layers import ReLU
+from skcnn.layers import Conv2D, GlobalAvgPool2D, ReLU
 from skcnn.optimizers import SGD
 
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
@@ -151,6 +151,25 @@ def described(name, kind="Loss", **fields):
     return {"description": name, "kind": kind, "fields": fields}
 
 
+def strings(*words):
+    return {"strings": list(words), "object": False, "shape": [len(words)]}
+
+
+def in_history(content, key, value):
+    pairs = header_of(content)[0]["state"]["history_"]["dict"]
+    return in_state(content, "history_", {"dict": [*(pair for pair in pairs if pair[0] != key), [key, value]]})
+
+
+def in_record(content, record, key, value):
+    held = header_of(content)[0]["state"][record]
+    return in_state(content, record, held | {"fields": held["fields"] | {key: value}})
+
+
+def in_trend(content, key, value):
+    trend = header_of(content)[0]["state"]["_progress"]["fields"]["trend"]
+    return in_record(content, "_progress", "trend", trend | {"fields": trend["fields"] | {key: value}})
+
+
 BROKEN = {
     "nothing": (lambda c: b"", "not a file that skcnn.save has written"),
     "pickle": (lambda c: b"\x80\x04K\x01.", "not a file that skcnn.save has written"),
@@ -173,7 +192,27 @@ BROKEN = {
         "its classes",
     ),
     "other images": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 2]}), "images"),
+    "a channel that is no count": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 1.0]}), "images"),
+    "an optimizer of arrays": (
+        lambda c: in_record(c, "_progress", "optimizer", {"tuple": ["Adam", {"array": 0}]}),
+        "training is nothing",
+    ),
     "no model": (lambda c: in_state(c, "_model", 3), "model is none"),
+    "a loss of another task": (lambda c: in_state(c, "loss", "poisson"), "loss for regression"),
+    "an unknown loss": (lambda c: in_state(c, "loss", "relu"), "not a known name"),
+    "classes not in order": (lambda c: in_state(c, "classes_", strings("b", "a", "c")), "classes are not in order"),
+    "classes twice": (lambda c: in_state(c, "classes_", strings("a", "a", "c")), "classes are not in order"),
+    "layers of another network": (lambda c: in_state(c, "layers_", []), "layers_"),
+    "a history of words": (lambda c: in_history(c, "loss", ["low"]), "history"),
+    "a history of nothing": (lambda c: in_history(c, "loss", None), "history"),
+    "a history of something else": (lambda c: in_history(c, "relu", []), "fits together"),
+    "no answer": (lambda c: in_state(c, "_goes_on", {"array": 0}), "training is nothing"),
+    "no progress": (lambda c: in_state(c, "_progress", None), "training is nothing"),
+    "half an epoch": (lambda c: in_record(c, "_progress", "epochs", 0.5), "has no epochs"),
+    "a schedule of words": (lambda c: in_record(c, "_progress", "schedule", "cosine"), "has no schedule"),
+    "a negative seed": (lambda c: in_record(c, "_progress", "seed", -1), "training is nothing"),
+    "a trend of words": (lambda c: in_trend(c, "factor", "up"), "has no factor"),
+    "slots of other layers": (lambda c: in_record(c, "_progress", "slots", {"array": 0}), "not of its layers"),
     "deep": (lambda c: in_state(c, "layers", json.loads("[" * 900 + "]" * 900)), "fits together"),
 }
 
@@ -203,6 +242,60 @@ def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):
         except ValueError as error:  # and nothing else
             refused += "fuzzed.skcnn" in str(error)
     assert refused > 100
+
+
+def test_a_network_whose_arrays_could_not_be_made_is_refused(images, tmp_path):
+    model = CNNClassifier(layers=[Conv2D(2), GlobalAvgPool2D()], max_iter=1).fit(*images)
+    skcnn.save(model, tmp_path / "model.skcnn")
+    content = (tmp_path / "model.skcnn").read_bytes()
+    for padding in (10**6, 10**12):  # the weights are the same
+        header, body = header_of(content)
+        text = json.dumps(header).replace('"padding": "same"', f'"padding": {padding}')
+        (tmp_path / "large.skcnn").write_bytes(with_header(json.loads(text), body))
+        with pytest.raises(ValueError, match=r"large\.skcnn.*too large"):
+            skcnn.load(tmp_path / "large.skcnn")
+
+
+def places(value, path=()):
+    """The paths to all values in JSON."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def at(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+VALUES = [None, True, 0, -1, 2, 3.5, 2**70, "", "relu", "hinge", [], [1]]
+VALUES += [{"tuple": [8, 8, 1]}, {"array": 1}, {"float": "nan"}]
+
+
+def test_what_is_loaded_predicts_whatever_was_changed_in_the_header(file, images, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "fuzzed.skcnn"
+    loaded, messages = 0, []
+    for _ in range(200):
+        header, body = header_of(file[1])
+        found = [place for place in places(header) if place and place[0] in ("state", "arrays")]
+        place, other = (found[i] for i in rng.integers(len(found), size=2))
+        value = VALUES[rng.integers(len(VALUES))] if rng.random() < 0.7 else at(header, other)
+        at(header, place[:-1])[place[-1]] = value
+        path.write_bytes(with_header(json.loads(json.dumps(header)), body))
+        try:
+            model = skcnn.load(path)
+        except ValueError as error:
+            messages.append(str(error))
+            continue
+        loaded += 1
+        if hasattr(model, "classes_"):
+            assert len(model.predict(images[0])) == len(images[0])
+            assert model.decision_function(images[0]).shape == (60, 3)
+    assert 20 < loaded < 150
+    assert all("fuzzed.skcnn" in message for message in messages)
 
 
 def test_a_file_that_is_not_there(tmp_path):
