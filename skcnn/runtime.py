@@ -1,7 +1,8 @@
 """Predictions of a saved model without scikit-learn: what serves it starts sooner and takes less memory.
 
 `load` reads the files of `skcnn.save`. What it gives predicts the same as the estimator, bit for bit, and does nothing
-else: it has no parameters to set and cannot be trained. NumPy, SciPy and threadpoolctl are all that it imports.
+else: it has no parameters to set and cannot be trained. NumPy and threadpoolctl are all that it imports, and SciPy for
+networks that need its special functions: for two classes or labels, and for sigmoids, SiLU, GELU and Mish.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy  # not scipy.special: that takes longer to import than all of skcnn.runtime, and few networks need it
 
 from ..description import description, is_real
+from ..functional import special
 from ..functional.elementwise import Array, copy, maximum, row_max, row_sum
 from .base import Loss, scratch
 
@@ -34,7 +34,7 @@ class _Logistic(Loss):
     def probabilities(self, raw: Array, exclusive: bool) -> Array:
         z = raw.astype(np.float64)
         if not exclusive:
-            return scipy.special.expit(z)
+            return special.expit(z)
         p = np.exp(z - z.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
 
@@ -104,7 +104,7 @@ class LogLoss(_Logistic):
         product = tape(np.multiply, z, truth, scratch(tape, z.shape))
         tape(np.subtract, gradient, product, gradient)
         tape(row_sum, gradient, values)
-        tape(scipy.special.expit, z, gradient)
+        tape(special.expit, z, gradient)
         tape(np.subtract, gradient, truth, gradient)
         return values, gradient
 
@@ -192,9 +192,9 @@ class Focal(_Logistic):
         tape(np.multiply, z, signs, z)  # the logarithm of the odds of the truth
         values = scratch(tape, (len(z),))
         p, q, log_p, weight = (scratch(tape, z.shape) for _ in range(4))
-        tape(scipy.special.expit, z, p)
+        tape(special.expit, z, p)
         tape(np.negative, z, z)
-        tape(scipy.special.expit, z, q)
+        tape(special.expit, z, q)
         tape(np.logaddexp, 0, z, log_p)
         tape(np.negative, log_p, log_p)
         tape(np.power, q, float(self.gamma), weight)
