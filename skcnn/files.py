@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -84,7 +83,7 @@ def write_file(path: str | os.PathLike[str], name: str, state: Mapping[str, Any]
         "crc32": zlib.crc32(body),
     }
     text = _padded(json.dumps(header, allow_nan=False).encode(), b" ", len(MAGIC) + 8)
-    _write_whole(Path(path), MAGIC + len(text).to_bytes(8, "little") + text + body)
+    write_whole(Path(path), MAGIC + len(text).to_bytes(8, "little") + text + body)
 
 
 @dataclass(frozen=True)
@@ -164,17 +163,18 @@ def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
     return data + filler * (-(start + len(data)) % ALIGNMENT)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write to a new file and give it its name at the end: whoever reads never sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        # With the rights of any new file, unlike one of tempfile: a server may run as somebody else.
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

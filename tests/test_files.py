@@ -137,6 +137,12 @@ def test_what_cannot_be_saved_leaves_the_old_file(file, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.skcnn"]
 
 
+def test_a_file_has_the_rights_of_any_new_file(file, tmp_path):
+    skcnn.save(file[0], tmp_path / "model.skcnn")
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "model.skcnn").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def changed(content, **changes):
     header, body = header_of(content)
     return with_header(header | changes, body)
