@@ -10,6 +10,9 @@ parentheses their ratios to `skcnn.runtime`: above 1, the other takes longer, or
   without Python's caches. For `skcnn.runtime` these are skcnn and what it imports, NumPy and threadpoolctl.
 
     python benchmarks/serving.py --rounds 15 --save benchmarks/results/serving.json
+
+With ``--formats`` it compares the formats of a model instead: the time to write and to read a file, and its size beside
+the weights.
 """
 
 from __future__ import annotations
@@ -251,6 +254,49 @@ def figures_of(name: str, samples: dict[str, dict[str, list[float]]], sizes: dic
     return median(samples[name]["start-up"]), median(samples[name]["memory"]), sizes[name]
 
 
+def formats(directory: Path, rounds: int) -> str:
+    """How long each format takes to write and to read, and how large it is, in markdown: medians of turns."""
+    import pickle
+
+    import joblib
+
+    import skcnn.runtime
+
+    model = skcnn.load(directory / "model.skcnn")
+    weights = sum(array.nbytes for array in model.parameters_.values())
+    path = directory / "model"
+    kinds: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        "`pickle`": (
+            lambda: path.write_bytes(pickle.dumps(model)),
+            lambda: pickle.loads(path.read_bytes()),
+        ),
+        "`joblib`": (lambda: joblib.dump(model, path), lambda: joblib.load(path)),
+        '`joblib`, `mmap_mode="r"`': (lambda: joblib.dump(model, path), lambda: joblib.load(path, mmap_mode="r")),
+        "`joblib`, `compress=3`": (lambda: joblib.dump(model, path, compress=3), lambda: joblib.load(path)),
+        "`skcnn.save`, `skcnn.load`": (lambda: skcnn.save(model, path), lambda: skcnn.load(path)),
+        "`skcnn.save`, `skcnn.runtime.load`": (lambda: skcnn.save(model, path), lambda: skcnn.runtime.load(path)),
+    }
+    if find_spec("skops"):
+        from skops import io
+
+        kinds["`skops`"] = (lambda: io.dump(model, path), lambda: io.load(path, trusted=skcnn.SKOPS_TRUSTED))
+    times: dict[str, list[tuple[float, ...]]] = {name: [] for name in kinds}
+    sizes = {}
+    for _ in range(rounds + 1):
+        for name, (write, read) in kinds.items():
+            moments = [time.perf_counter()]
+            for do in (write, read):
+                do()
+                moments.append(time.perf_counter())
+            sizes[name] = path.stat().st_size / weights
+            times[name].append((moments[1] - moments[0], moments[2] - moments[1]))
+    lines = ["| format | written, ms | read, ms | times its weights |", "|---|---|---|---|"]
+    for name, turns in times.items():
+        written, read_ = (1000 * median(values) for values in zip(*turns[1:], strict=True))  # the first fills caches
+        lines.append(f"| {name} | {written:.1f} | {read_:.1f} | {sizes[name]:.2f} |")
+    return "\n".join(lines)
+
+
 def versions() -> dict[str, str]:
     """Of what is compared."""
     found = {"python": platform.python_version()}
@@ -265,6 +311,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What it takes to serve a model.")
     parser.add_argument("--rounds", type=int, default=15, help="fresh processes of each contender")
     parser.add_argument("--save", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--formats", action="store_true", help="compare the formats of a model instead")
     parser.add_argument("--work", nargs=2, metavar=("NAME", "DIRECTORY"), help="not for running by hand")
     arguments = parser.parse_args(argv)
     if arguments.work:
@@ -274,6 +321,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = contenders()
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run([sys.executable, __file__, "--work", "prepare", directory], check=True)
+        if arguments.formats:
+            print(formats(Path(directory), arguments.rounds))
+            return
         samples = measure(names, arguments.rounds, Path(directory))
     sizes = installations(names)
     print(", ".join(f"{name} {version}" for name, version in versions().items()), end="\n\n")

@@ -42,6 +42,8 @@ def test_what_serving_takes_is_measured_in_fresh_processes(monkeypatch, tmp_path
     for name in names:
         assert 10 < samples[name]["start-up"][0] < 60_000
         assert 10 < samples[name]["memory"][0] < 500
+    for line in serving.formats(tmp_path, 1).splitlines()[2:]:
+        assert 0.8 < float(line.split("|")[-2]) < 1.1
     sizes = serving.installations([*names, "skcnn.load"])
     assert sizes["NumPy alone"] < sizes[serving.US] < sizes["skcnn.load"]
     assert serving.table(samples, sizes).count("\n") == 3
