@@ -39,8 +39,9 @@ FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*S
 
 
 def _trusted() -> list[str]:
-    """Names of the classes that the state of an estimator may hold, as skops writes them."""
-    descriptions = [cls for cls in of_this_package(*KINDS) if "__dataclass_fields__" in vars(cls)]
+    """Names of the classes that the state of an estimator may hold, as skops writes them: all are data, none acts."""
+    concrete = (cls for cls in of_this_package(*KINDS) if "__dataclass_fields__" in vars(cls))
+    descriptions = [cls for cls in concrete if not cls.__name__.startswith("_")]
     classes = {*ESTIMATORS.values(), CNNFeatures, Network, *RECORDS.values(), *descriptions}
     return sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes)
 

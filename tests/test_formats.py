@@ -216,6 +216,7 @@ def test_skops_trusts_classes_of_this_package_only():
     for name in SKOPS_TRUSTED:
         module, _, cls = name.rpartition(".")
         assert module.split(".")[0] == "skcnn"
+        assert not cls.startswith("_")
         assert isinstance(getattr(__import__(module, fromlist=[cls]), cls), type)
 
 
