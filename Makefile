@@ -1,17 +1,19 @@
-# make demo, make test: each makes its environment in .venv where it is missing or older than pyproject.toml.
+# Each of these makes its environment where it is missing or older than pyproject.toml: .venv, .venv-oldest.
 
 PYTHON ?= python3
 VENV   := .venv
+OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
 CODE   := skcnn tests examples benchmarks
 
-.PHONY: help demo test clean
+.PHONY: help demo test test-oldest clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   train a network on scikit-learn's digits; writes demo.png and demo.joblib"
 	@echo "make test   check style and types, run the tests, the examples and the code of the documentation"
-	@echo "make clean  remove the environment and what the others wrote"
+	@echo "make test-oldest   run the tests of the source distribution, with the oldest versions that are supported"
+	@echo "make clean  remove the environments and what the others wrote"
 
 demo: $(VENV)/.plot
 	@$(BIN)/python examples/demo.py
@@ -22,14 +24,27 @@ test: $(VENV)/.test
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest
 
+test-oldest: $(VENV)/.test $(OLDEST)/.test
+	@rm -rf build/sdist && mkdir -p build/sdist
+	@$(BIN)/python -m hatchling build --target sdist --directory build > /dev/null
+	@tar -xzf build/skcnn-*.tar.gz -C build/sdist --strip-components=1
+	@cd build/sdist && $(abspath $(OLDEST))/bin/python -m pytest
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist demo.png demo.joblib
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache build dist demo.png demo.joblib
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv/.plot and .venv/.test are stamps: the package was installed with the extra of that name.
 $(VENV)/.%: pyproject.toml | $(BIN)/pip
 	@echo "Installing skcnn with the extra '$*' in $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+$(OLDEST)/.test: pyproject.toml tests/oldest.py
+	@echo "Installing the oldest versions that are supported in $(OLDEST) ..."
+	@rm -rf $(OLDEST) && $(PYTHON) -m venv $(OLDEST)
+	@$(PYTHON) tests/oldest.py > $(OLDEST)/constraints.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt --editable '.[test]'
 	@touch $@
 
 $(BIN)/pip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -25,7 +25,7 @@ from .network import Network
 from .parallel import thread_count
 from .predictor import Predictor
 from .scaling import measure_scaling, no_scaling
-from .training import INIT, SPLIT, Data, History, Progress, Recipe, stream, train
+from .training import INIT, SPLIT, Data, History, Monitor, Progress, Recipe, Unfinished, stream, train
 from .validation import (
     check_images,
     check_images_and_targets,
@@ -59,6 +59,8 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
     _progress: Progress
     _predictor: Predictor
     _goes_on: bool  # whether a pickle keeps what the optimizer remembers
+    _unfinished: Callable[[], Unfinished]  # only in what callbacks are shown at the end of an epoch
+    _earlier: tuple[BaseCNN, Unfinished]  # what a callback has found of this fit, until the fit goes on from there
     input_shape_: tuple[int, ...]
     history_: dict[str, list[float]]
 
@@ -99,7 +101,11 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
         """Fit, or go on where the last call ended; for one epoch, if nothing is given for callbacks to see."""
         partial = given is None
         recipe = self._recipe()
+        watch = None if given is None else self._watch(given)
+        earlier = self.__dict__.pop("_earlier", None)
         seed = self._progress.seed if resume else int(check_random_state(self.random_state).randint(2**31 - 1))
+        if earlier is not None:
+            seed = earlier[1].progress.seed
         targets = self._encode(y)
         row_weights = self._target_weights(weights, y)
         rows = np.flatnonzero(row_weights)
@@ -111,7 +117,21 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
             validation = Data(images, aside, targets[aside], weights[aside])
         data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
 
-        if resume:
+        def checksums() -> tuple[int, ...]:
+            return tuple(part.checksum() for part in (data, validation) if part is not None)
+
+        monitor, done = Monitor(), 0
+        if earlier is not None:
+            fitted, unfinished = earlier
+            if unfinished.checksums != checksums():
+                raise ValueError(
+                    "The checkpoint is of a fit to other data: X, y, the weights or the validation set are not the"
+                    " same. Give the same to go on, or remove the checkpoint to start anew."
+                )
+            model, history = fitted._model, History(**fitted.history_)
+            model.weights.flags.writeable = model.state.flags.writeable = True
+            progress, monitor, done = unfinished.progress, unfinished.monitor, unfinished.done
+        elif resume:
             model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
             progress = self._continued(model, recipe)
             history = History(**{key: list(values) for key, values in self.history_.items()})
@@ -127,41 +147,45 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
             score = self._score_raw(raw, validation.targets, validation.weights)
             return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
 
-        watch = None if given is None else self._watch(given, model, progress, history)
-        if watch is not None:
-            watch.begin()
-        best = train(
-            model,
-            data,
-            recipe,
-            progress,
-            history,
-            epochs=1 if partial else self.max_iter,
-            first_epoch=progress.epochs if partial else 0,
-            validate=None if validation is None else validate,
-            watch=None if watch is None else watch.epoch,
-        )
-        self._keep(model, progress, history, best)
-        self._goes_on = partial or self.warm_start
-        if watch is not None:
-            watch.end()
-        return self
+        ended = False
+        before = len(history.loss) - done
 
-    def _watch(self, given: dict[str, Any], model: Model, progress: Progress, history: History) -> Watch | None:
-        """What tells the callbacks, if there are any."""
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        if not hasattr(self, "_skl_callbacks"):
-            return None
-
-        def attributes() -> dict[str, Any]:
+        def fitted_so_far() -> dict[str, Any]:
             shell = object.__new__(type(self))
             shell.__dict__.update(vars(self))
             now = replace(model, weights=model.weights.copy(), state=model.state.copy())
             shell._keep(now, progress.forgotten(), history, -np.inf)
             shell._goes_on = False
+            if not ended:
+                epochs = len(history.loss) - before
+                shell._unfinished = lambda: Unfinished(progress.copied(), replace(monitor), epochs, checksums())
             return {key: value for key, value in vars(shell).items() if not key.startswith("_skl_callbacks")}
 
-        return Watch(self, context, given, attributes)
+        if watch is not None:
+            watch.begin(fitted_so_far)
+        ended = train(
+            model,
+            data,
+            recipe,
+            progress,
+            history,
+            monitor,
+            epochs=1 if partial else self.max_iter,
+            done=done,
+            first_epoch=progress.epochs if partial else 0,
+            validate=None if validation is None else validate,
+            watch=None if watch is None else watch.epoch,
+        )
+        self._keep(model, progress, history, monitor.best_score)
+        self._goes_on = partial or self.warm_start
+        if watch is not None:
+            watch.end()
+        return self
+
+    def _watch(self, given: dict[str, Any]) -> Watch | None:
+        """What tells the callbacks, if there are any."""
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        return Watch(self, context, given) if hasattr(self, "_skl_callbacks") else None
 
     def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
         """The validation set that was given, if one was."""
@@ -315,6 +339,7 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        state.pop("_unfinished", None)
         if "_model" in state:
             del state["_predictor"]
             if not state["_goes_on"]:  # the optimizer's memory is twice the weights

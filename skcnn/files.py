@@ -68,10 +68,13 @@ def kind_of(cls: type[Description]) -> str:
 # -- the file
 
 
-def write_file(path: str | os.PathLike[str], name: str, state: Mapping[str, Any], records: Mapping[str, type]) -> None:
-    """Write the state of an estimator of a name; a TypeError for what has no form in the file."""
+def write_file(
+    path: str | os.PathLike[str], name: str, state: Mapping[str, Any], records: Mapping[str, type], **more: Any
+) -> None:
+    """Write the state of an estimator of a name, and more beside it; a TypeError for what has no form in the file."""
     arrays: list[Array] = []
-    encoded = {key: _encode(value, arrays, records, key) for key, value in state.items()}
+    encoded = {key: encode(value, arrays, records, key) for key, value in state.items()}
+    rest = {key: encode(value, arrays, records, key) for key, value in more.items()}
     described = [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in arrays]
     body = b"".join(_padded(array.tobytes()) for array in arrays)
     header = {
@@ -79,6 +82,7 @@ def write_file(path: str | os.PathLike[str], name: str, state: Mapping[str, Any]
         "skcnn": __version__,
         "estimator": name,
         "state": encoded,
+        **rest,
         "arrays": described,
         "crc32": zlib.crc32(body),
     }
@@ -92,19 +96,23 @@ class Content:
 
     name: str
     version: object
-    _state: dict[str, Any]
+    _header: dict[str, Any]
     _arrays: list[Array]
     _known: Mapping[tuple[str, str], type[Description]]
     _records: Mapping[str, type]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._state)
+        return iter(self._header["state"])
 
     def __getitem__(self, key: str) -> Any:
-        return self._decode(self._state[key])
+        return self._decode(self._header["state"][key])
+
+    def more(self, key: str) -> Any:
+        """What was written beside the state; None if nothing was."""
+        return self._decode(self._header.get(key))
 
     def _decode(self, value: Any) -> Any:
-        """The value that `_encode` has written; anything else is refused."""
+        """The value that `encode` has written; anything else is refused."""
         arrays, known, records = self._arrays, self._known, self._records
         if isinstance(value, list):
             return [self._decode(item) for item in value]
@@ -156,7 +164,7 @@ def read_file(
     name = header["estimator"]
     if not isinstance(name, str) or name not in TASKS:
         raise Refused(f"it holds a {name!r}.")
-    return Content(name, header.get("skcnn"), header["state"], arrays, known, records)
+    return Content(name, header.get("skcnn"), header, arrays, known, records)
 
 
 def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
@@ -214,7 +222,7 @@ def _parse(content: bytes) -> tuple[dict[str, Any], list[Array]]:
 # -- values
 
 
-def _encode(value: Any, arrays: list[Array], records: Mapping[str, type], place: str) -> Any:
+def encode(value: Any, arrays: list[Array], records: Mapping[str, type], place: str) -> Any:
     """A value as JSON: what JSON lacks is a dictionary with the name of its kind."""
     match value:
         case np.generic() if value.dtype.name in DTYPES:  # np.float64 is a float as well
@@ -230,23 +238,23 @@ def _encode(value: Any, arrays: list[Array], records: Mapping[str, type], place:
         case np.ndarray() if value.dtype.name in DTYPES:
             return _encode_array(value, arrays, "array")
         case list() | tuple():
-            items = [_encode(item, arrays, records, f"{place}[{i}]") for i, item in enumerate(value)]
+            items = [encode(item, arrays, records, f"{place}[{i}]") for i, item in enumerate(value)]
             return items if isinstance(value, list) else {"tuple": items}
         case dict():
             pairs = [
-                [_encode(key, arrays, records, place), _encode(item, arrays, records, place)]
+                [encode(key, arrays, records, place), encode(item, arrays, records, place)]
                 for key, item in value.items()
             ]
             return {"dict": pairs}
         case np.random.RandomState():
-            return {"RandomState": _encode(value.get_state(legacy=True), arrays, records, place)}
+            return {"RandomState": encode(value.get_state(legacy=True), arrays, records, place)}
         case Network():
-            return {"Network": _encode(value.__reduce__()[1], arrays, records, place)}
+            return {"Network": encode(value.__reduce__()[1], arrays, records, place)}
         case Description():
-            named = {key: _encode(item, arrays, records, f"{place}.{key}") for key, item in value.get_params().items()}
+            named = {key: encode(item, arrays, records, f"{place}.{key}") for key, item in value.get_params().items()}
             return {"description": type(value).__name__, "kind": kind_of(type(value)), "fields": named}
     if is_dataclass(value) and records.get(type(value).__name__) is type(value):
-        named = {f.name: _encode(getattr(value, f.name), arrays, records, f"{place}.{f.name}") for f in fields(value)}
+        named = {f.name: encode(getattr(value, f.name), arrays, records, f"{place}.{f.name}") for f in fields(value)}
         return {"record": type(value).__name__, "fields": named}
     raise TypeError(f"{place} is a {type(value).__name__}, which save cannot write; there is joblib.dump for it.")
 

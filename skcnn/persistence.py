@@ -12,10 +12,11 @@ from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier
 from .description import Description
-from .estimators import VERSION, BaseCNN
+from .estimators import CALLBACKS, VERSION, BaseCNN
 from .features import CNNFeatures
 from .files import RECORDS as PREDICTING
-from .files import Content, Refused, check_model, of_this_package, read_file, refusals, write_file
+from .files import Content, Refused, check_model, encode, of_this_package, read_file, refusals, write_file
+from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers.base import Layer
 from .losses import Loss
@@ -23,12 +24,13 @@ from .network import Network
 from .optimizers import Optimizer
 from .regressor import CNNRegressor
 from .schedules import Schedule, Trend
-from .training import History, Progress
+from .training import History, Model, Monitor, Progress, Snapshot, Unfinished
 from .versions import warn_of_other_version
 
 KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule
 ESTIMATORS: dict[str, type[BaseCNN]] = {"CNNClassifier": CNNClassifier, "CNNRegressor": CNNRegressor}
-RECORDS = PREDICTING | {cls.__name__: cls for cls in (Progress, Trend)}
+KEPT = PREDICTING | {cls.__name__: cls for cls in (Progress, Trend)}
+RECORDS = KEPT | {cls.__name__: cls for cls in (Monitor, Snapshot, Unfinished)}
 REMEMBERED: dict[str, type] = {
     **{"seed": int, "schedule": Schedule, "optimizer": tuple, "trend": Trend, "warned": bool},
     **dict.fromkeys(("epochs", "steps", "averaged"), int),
@@ -42,7 +44,7 @@ def _trusted() -> list[str]:
     """Names of the classes that the state of an estimator may hold, as skops writes them: all are data, none acts."""
     concrete = (cls for cls in of_this_package(*KINDS) if "__dataclass_fields__" in vars(cls))
     descriptions = [cls for cls in concrete if not cls.__name__.startswith("_")]
-    classes = {*ESTIMATORS.values(), CNNFeatures, Network, *RECORDS.values(), *descriptions}
+    classes = {*ESTIMATORS.values(), CNNFeatures, Network, *KEPT.values(), *descriptions}
     return sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes)
 
 
@@ -77,14 +79,20 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
     >>> bool((skcnn.load(path).predict(digits.images) == classifier.predict(digits.images)).all())
     True
     """
+    write(estimator, path)
+
+
+def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinished | None = None) -> None:
+    """Save an estimator, with what a fit needs that is to go on from it."""
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         known = " or ".join(ESTIMATORS)
         raise TypeError(f"save takes a {known}, got {type(estimator).__name__}; for others there is joblib.dump.")
     held = estimator.__getstate__()
-    for key in (VERSION, "_skl_callbacks"):  # the file has its own; callbacks watch a fit, and are not what it learns
-        held.pop(key, None)
-    write_file(path, name, held, RECORDS)
+    for key in ("_skl_callbacks", "_parent_callback_ctx", *CALLBACKS):
+        held.pop(key, None)  # callbacks watch a fit, and are not part of what it learns
+    del held[VERSION]  # the file has its own
+    write_file(path, name, held, RECORDS, **({} if unfinished is None else {"unfinished": unfinished}))
 
 
 def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> BaseCNN:
@@ -110,11 +118,28 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         If it is not a file that `save` has written, is damaged, is of a newer format, or names a class that
         is not known.
     """
+    return read(path, classes)[0]
+
+
+def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None]:
+    """An estimator from a file, and what the fit needs that is to go on from it, if it has not ended."""
     with refusals(path):
         content = read_file(path, KINDS, classes, RECORDS)
-        estimator = _build(content)
-    warn_of_other_version(content.name, content.version, stacklevel=2)
-    return estimator
+        estimator, unfinished = _build(content), content.more("unfinished")
+        if unfinished is not None:
+            _check_unfinished(unfinished, estimator)
+    warn_of_other_version(content.name, content.version, stacklevel=3)
+    return estimator, unfinished
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two parameters are written alike."""
+    written = []
+    for value in (first, second):
+        arrays: list[Array] = []
+        text = encode(value, arrays, RECORDS, "parameter")
+        written.append((text, [(array.dtype, array.shape, array.tobytes()) for array in arrays]))
+    return written[0] == written[1]
 
 
 def _build(content: Content) -> BaseCNN:
@@ -140,18 +165,10 @@ def _build(content: Content) -> BaseCNN:
 
 def _check_memory(state: dict[str, Any]) -> None:
     """Refuse a memory of the training that training could not go on with."""
-    progress, model = state["_progress"], state["_model"]
-    if not isinstance(progress, Progress) or not isinstance(state["_goes_on"], bool):
+    model = state["_model"]
+    if not isinstance(state["_goes_on"], bool):
         raise Refused("what it remembers of the training is nothing.")
-    for record, kinds in ((progress, REMEMBERED), (progress.trend, FOLLOWED)):
-        if wrong := [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]:
-            raise Refused(f"what it remembers of the training has no {wrong[0]}.")
-    if min(progress.seed, progress.epochs) < 0 or not all(isinstance(name, str) for name in progress.optimizer):
-        raise Refused("what it remembers of the training is nothing.")
-    shapes = (len(progress.optimizer) - 1, *model.weights.shape), model.weights.shape
-    for part, shape in zip((progress.slots, progress.trained), shapes, strict=True):
-        if part is not None and (part.shape, part.dtype) != (shape, model.weights.dtype):
-            raise Refused("what it remembers of the training is not of its layers.")
+    _check_progress(state["_progress"], model)
     history = vars(History(**state["history_"])).values()
     if any(not isinstance(values, list) or not all(isinstance(value, float) for value in values) for values in history):
         raise Refused("its history is not one of numbers.")
@@ -159,3 +176,36 @@ def _check_memory(state: dict[str, Any]) -> None:
         raise Refused("its layers_ are not those of its network.")
     if "classes_" in state and not np.array_equal(np.unique(state["classes_"]), state["classes_"]):
         raise Refused("its classes are not in order.")
+
+
+def _check_progress(progress: Any, model: Model) -> None:
+    if not isinstance(progress, Progress):
+        raise Refused("what it remembers of the training is nothing.")
+    _check_kinds(progress, REMEMBERED)
+    _check_kinds(progress.trend, FOLLOWED)
+    if min(progress.seed, progress.epochs) < 0 or not all(isinstance(name, str) for name in progress.optimizer):
+        raise Refused("what it remembers of the training is nothing.")
+    shapes = (len(progress.optimizer) - 1, *model.weights.shape), model.weights.shape
+    for part, shape in zip((progress.slots, progress.trained), shapes, strict=True):
+        if part is not None and (part.shape, part.dtype) != (shape, model.weights.dtype):
+            raise Refused("what it remembers of the training is not of its layers.")
+
+
+def _check_kinds(record: Any, kinds: dict[str, type]) -> None:
+    if wrong := [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]:
+        raise Refused(f"what it remembers of the training has no {wrong[0]}.")
+
+
+def _check_unfinished(unfinished: Any, estimator: BaseCNN) -> None:
+    if not isinstance(unfinished, Unfinished) or not estimator.__sklearn_is_fitted__():
+        raise Refused("what it has of an unfinished fit is nothing of the kind.")
+    progress, monitor, model = unfinished.progress, unfinished.monitor, estimator._model
+    if not isinstance(monitor, Monitor) or type(unfinished.done) is not int:
+        raise Refused("what it has of an unfinished fit is nothing of the kind.")
+    _check_progress(progress, model)
+    if progress.slots is None:
+        raise Refused("it lacks what the optimizer remembers.")
+    if monitor.best is not None:
+        arrays = [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
+        if [part.shape for part in monitor.best.arrays] != [part.shape for part in arrays]:
+            raise Refused("its best epoch is not of its layers.")

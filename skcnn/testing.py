@@ -163,7 +163,7 @@ class LayerRun:
         seed: int = 0,
     ) -> None:
         self.training = training
-        self.p = {name: np.array(value, dtype) for name, value in p.items()}
+        self.p = {name: np.array(value, dtype, order="C") for name, value in p.items()}
         rows = np.array_split(np.arange(x_shape[0]), shards)
         batch = Batch(x_shape[0], shards)
         self.shards = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,6 +60,15 @@ class Data:
     targets: Array  # (used,) class numbers or (used, k) labels
     weights: Array  # (used,)
 
+    def checksum(self) -> int:
+        """A number that other data would hardly have: of all targets and weights, and of images spread over them."""
+        spread = self.rows[:: max(1, len(self.rows) // 64)]
+        parts = self.images[spread], self.rows, self.targets, self.weights
+        total = zlib.crc32(repr([(part.shape, part.dtype.str) for part in (self.images, *parts)]).encode())
+        for part in parts:
+            total = zlib.crc32(part.tobytes(), total)
+        return total
+
 
 @dataclass
 class Progress:
@@ -81,6 +91,11 @@ class Progress:
         slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
         trained = model.weights.copy() if recipe.average else None
         return cls(seed, recipe.schedule, _slot_names(recipe.optimizer), slots, trained=trained)
+
+    def copied(self) -> Progress:
+        """As it is now."""
+        trained = None if self.trained is None else self.trained.copy()
+        return replace(self, slots=self.slots.copy(), trained=trained)
 
     def forgotten(self) -> Progress:
         """Without what is as large as the weights."""
@@ -127,22 +142,26 @@ def train(
     recipe: Recipe,
     progress: Progress,
     history: History,
+    monitor: Monitor,
     *,
     epochs: int,
+    done: int = 0,
     first_epoch: int = 0,
     validate: Callable[[], tuple[float, float]] | None = None,
     watch: Callable[[], Callable[[], bool]] | None = None,
-) -> float:
-    """Train a model in place, for ``epochs`` more epochs or until it stops improving.
+) -> bool:
+    """Train a model in place, for ``epochs`` epochs or until it stops improving.
 
     Parameters
     ----------
-    model, progress, history
+    model, progress, history, monitor
         What is changed.
     data, recipe
         What is learnt, and how.
     epochs : int
         How many.
+    done : int, default=0
+        How many of them were done before the training was broken off.
     first_epoch : int
         Where on its schedule the training starts.
     validate : callable, optional
@@ -152,27 +171,30 @@ def train(
 
     Returns
     -------
-    float
-        The best validation score: that of the model, if there is a validation set.
+    bool
+        Whether it came to its end: false if it was interrupted.
 
     Raises
     ------
     ValueError
         If the loss is not finite before the first epoch is done.
     """
-    last_finite = _Snapshot(model, progress)
-    monitor = _Monitor(recipe, validated=validate is not None)
-    last = max(len(history.loss) + epochs, recipe.max_iter)  # partial_fit counts towards max_iter
+    last_finite = Snapshot.of(model, progress)
+    validated = validate is not None
+    last = max(len(history.loss) + epochs - done, recipe.max_iter)  # partial_fit counts towards max_iter
     threads = thread_count(recipe.n_jobs)
     passes = Passes(model, data, recipe, progress)
     if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
         _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
         progress.warned = True
-    if validate is not None and history.loss:  # what a warm start begins with may be the best
+    if validate is not None and history.loss and not done:  # what a warm start begins with may be the best
         monitor.note(model, progress, *validate())
+    ended_by_itself = True
     try:
         with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
-            for epoch in range(epochs):
+            for epoch in range(done, epochs):
+                if monitor.is_done(recipe, validated):
+                    break
                 start = time.perf_counter()
                 ended = _never if watch is None else watch()
                 loss = passes.epoch(first_epoch + epoch, team)
@@ -181,7 +203,7 @@ def train(
                     last_finite.bring_back(model, progress)
                     progress.slots[:], progress.steps = 0, 0  # the optimizer must not remember what diverged
                     break
-                last_finite = _Snapshot(model, progress)
+                last_finite = Snapshot.of(model, progress)
                 rate = passes.learning_rate(first_epoch + epoch)
                 val_loss, val_score = (math.nan, math.nan) if validate is None else validate()
                 measure = ("loss", loss) if validate is None else ("score", -val_score)
@@ -195,34 +217,90 @@ def train(
                 history.seconds.append(time.perf_counter() - start)
                 if recipe.verbose:
                     print(_line(history, last), flush=True)
-                stop = ended()
-                if monitor.is_done(model, progress, history) or stop:
+                monitor.follow(model, progress, history, recipe.tol, validated)
+                if ended():
                     break
     except KeyboardInterrupt:
+        ended_by_itself = False
         warnings.warn("Training interrupted by user: the model keeps what it has learnt.", stacklevel=5)
-    return monitor.bring_back_best(model, progress)
+    monitor.bring_back_best(model, progress)
+    return ended_by_itself
 
 
 def _never() -> bool:
     return False
 
 
-class _Snapshot:
+@dataclass(frozen=True)
+class Snapshot:
     """A copy of what each step changes, but for the optimizer's memory."""
 
-    def __init__(self, model: Model, progress: Progress) -> None:
-        self._copies = [array.copy() for array in self._arrays(model, progress)]
-        self._averaged = progress.averaged
+    arrays: tuple[Array, ...]
+    averaged: int
+
+    @classmethod
+    def of(cls, model: Model, progress: Progress) -> Snapshot:
+        """What it is now."""
+        return cls(tuple(array.copy() for array in cls._arrays(model, progress)), progress.averaged)
 
     def bring_back(self, model: Model, progress: Progress) -> None:
         """Make the model what it was."""
-        for array, copied in zip(self._arrays(model, progress), self._copies, strict=True):
+        for array, copied in zip(self._arrays(model, progress), self.arrays, strict=True):
             array[:] = copied
-        progress.averaged = self._averaged
+        progress.averaged = self.averaged
 
     @staticmethod
     def _arrays(model: Model, progress: Progress) -> list[Array]:
         return [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
+
+
+@dataclass
+class Monitor:
+    """Whether training still improves, and its best epoch."""
+
+    best_score: float = -np.inf  # on the validation set
+    best_loss: float = np.inf  # of the epoch with that score
+    best: Snapshot | None = None
+    lowest_loss: float = np.inf  # of the training
+    unchanged: int = 0  # epochs without improvement
+
+    def follow(self, model: Model, progress: Progress, history: History, tol: float, validated: bool) -> None:
+        """Note an epoch."""
+        if validated:
+            score = history.val_score[-1]
+            improved = score >= self.best_score + tol
+            self.note(model, progress, history.val_loss[-1], score)
+        else:
+            loss = history.loss[-1]
+            improved = loss <= self.lowest_loss - tol
+            self.lowest_loss = min(loss, self.lowest_loss)
+        self.unchanged = 0 if improved else self.unchanged + 1
+
+    def is_done(self, recipe: Recipe, validated: bool) -> bool:
+        """Whether the last few epochs have brought nothing."""
+        may_stop = recipe.early_stopping or not validated
+        return may_stop and self.unchanged > recipe.n_iter_no_change
+
+    def note(self, model: Model, progress: Progress, loss: float, score: float) -> None:
+        """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""
+        if (score, -loss) > (self.best_score, -self.best_loss):
+            self.best_score, self.best_loss = score, loss
+            self.best = Snapshot.of(model, progress)
+
+    def bring_back_best(self, model: Model, progress: Progress) -> None:
+        """Give the model the weights of the best validation score."""
+        if self.best is not None:
+            self.best.bring_back(model, progress)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a fit has at the end of an epoch besides its model and its history: all that its rest depends on."""
+
+    progress: Progress
+    monitor: Monitor
+    done: int  # epochs of this fit
+    checksums: tuple[int, ...]  # of what it learns from, and of what it is validated on
 
 
 class Passes:
@@ -421,45 +499,6 @@ class Pass:
         for jobs in self._jobs:
             team.run(jobs)
         return math.fsum(float(shard.total[0]) for shard in self._shards)
-
-
-class _Monitor:
-    """Whether training still improves, and its best epoch."""
-
-    def __init__(self, recipe: Recipe, validated: bool) -> None:
-        self._recipe = recipe
-        self._validated = validated
-        self._best_score, self._best_loss = -np.inf, np.inf
-        self._best: _Snapshot | None = None
-        self._lowest_loss = np.inf
-        self._unchanged = 0
-
-    def is_done(self, model: Model, progress: Progress, history: History) -> bool:
-        """Note an epoch; whether the last few have brought nothing."""
-        tol = self._recipe.tol
-        if self._validated:
-            score = history.val_score[-1]
-            improved = score >= self._best_score + tol
-            self.note(model, progress, history.val_loss[-1], score)
-        else:
-            loss = history.loss[-1]
-            improved = loss <= self._lowest_loss - tol
-            self._lowest_loss = min(loss, self._lowest_loss)
-        self._unchanged = 0 if improved else self._unchanged + 1
-        may_stop = self._recipe.early_stopping or not self._validated
-        return may_stop and self._unchanged > self._recipe.n_iter_no_change
-
-    def note(self, model: Model, progress: Progress, loss: float, score: float) -> None:
-        """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""
-        if (score, -loss) > (self._best_score, -self._best_loss):
-            self._best_score, self._best_loss = score, loss
-            self._best = _Snapshot(model, progress)
-
-    def bring_back_best(self, model: Model, progress: Progress) -> float:
-        """Give the model the weights of the best validation score, and return it."""
-        if self._best is not None:
-            self._best.bring_back(model, progress)
-        return self._best_score
 
 
 def _line(history: History, epochs: int) -> str:

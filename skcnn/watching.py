@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,17 +19,16 @@ class Watch:
         Of the fit.
     given : dict
         What hooks may ask for: X, y and metadata as the user gave them.
-    attributes : callable
-        Gives the attributes of an estimator that is fitted as far as this one.
     """
 
     estimator: Any
     context: Any
     given: dict[str, Any]
-    attributes: Callable[[], dict[str, Any]]
+    attributes: Callable[[], dict[str, Any]] = field(init=False)
 
-    def begin(self) -> None:
-        """The fit begins."""
+    def begin(self, attributes: Callable[[], dict[str, Any]]) -> None:
+        """The training begins; ``attributes`` gives those of an estimator that is fitted as far as this one."""
+        self.attributes = attributes
         self.context.call_on_fit_task_begin(estimator=self.estimator, **self.given)
 
     def end(self) -> None:

@@ -83,10 +83,11 @@ def test_callbacks_are_told_of_the_end_of_a_fit_that_fails(data):
 
 
 def test_the_scoring_monitor_of_scikit_learn(data):
+    X, y = data
     monitor = ScoringMonitor(scoring="accuracy")
-    CNNClassifier(**SMALL, max_iter=4).set_callbacks(monitor).fit(*data)
-    scores = [entry for log in [monitor.get_logs()] for entry in np.atleast_1d(log)]
-    assert scores
+    CNNClassifier(**SMALL, max_iter=4).set_callbacks(monitor).fit(X, y)
+    scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert scores == [CNNClassifier(**SMALL, max_iter=epochs).fit(X, y).score(X, y) for epochs in (1, 2, 3, 4)]
 
 
 def test_the_progress_bar_of_scikit_learn_inside_a_search(data):

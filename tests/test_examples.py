@@ -126,6 +126,28 @@ def test_folder_of_images(tmp_path):
     assert sum(truth == first for truth, first in rows) >= 10
 
 
+def test_watching_a_fit(tmp_path):
+    printed = run("watching_a_fit", tmp_path)
+    assert "On disk is a model of 5 epochs." in printed
+    assert "12 epochs; the same bits as a fit that never stopped: True" in printed
+
+
+def test_deep_features(tmp_path):
+    printed = run("deep_features", tmp_path)
+    pixels, features = number(r"SVM on pixels: ([\d.]+)", printed), number(r"on what conv2 gives: ([\d.]+)", printed)
+    assert features > pixels + 0.02
+
+
+def test_export_onnx(tmp_path):
+    pytest.importorskip("onnxruntime")
+    printed = run("export_onnx", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.97
+    assert printed.count("same labels: True") == 2
+    assert number(r"difference of a probability: (\S+)", printed) < 1e-5
+    assert number(r"pipeline, largest difference: (\S+)", printed) < 1e-5
+    assert re.search(r"^conv1/Conv +Conv$", printed, flags=re.MULTILINE)
+
+
 def module(name):
     """A script of the served example, imported."""
     spec = util.spec_from_file_location(name, ROOT / "examples" / "serving" / f"{name}.py")

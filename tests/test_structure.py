@@ -36,7 +36,8 @@ RANKS = [
     ["estimators"],
     ["classifier", "regressor"],
     ["features"],
-    ["summary", "profiling", "testing", "display", "persistence", "runtime"],
+    ["summary", "profiling", "testing", "display", "persistence", "onnx", "runtime"],
+    ["callbacks"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -10,7 +10,7 @@ from skcnn.description import description
 from skcnn.layers import Conv2D, Dense, Dropout, Layer
 from skcnn.losses import LogLoss
 from skcnn.parameters import Parameter
-from skcnn.testing import check_gradients
+from skcnn.testing import check_gradients, run
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
@@ -122,3 +122,11 @@ def test_what_is_no_layer_is_told_so():
         check_gradients(Conv2D(0), (3, 3, 1))
     with pytest.raises(ValueError, match="needs a flat input"):
         check_gradients(Dense(3), (3, 3, 1))
+
+
+def test_parameters_may_lie_in_memory_in_any_order():
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(2, 5, 5, 3)), rng.normal(size=(3, 3, 4, 3))
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    layer = Conv2D(4, use_bias=False)
+    assert np.array_equal(run(layer, x, {"kernel": turned}), run(layer, x, {"kernel": turned.copy()}))

@@ -1,0 +1,88 @@
+"""
+Watch a fit, stop it, and take it up again
+==========================================
+
+scikit-learn's callbacks see every epoch of a fit. ``ScoringMonitor`` comes with scikit-learn, a rule of one's own is a
+class of four methods, and ``Checkpoint`` keeps the fit on disk: after a crash it goes on where it was.
+"""
+
+# %%
+# The data, and a folder for the file.
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.callback import ScoringMonitor
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import skcnn
+from skcnn import CNNClassifier
+from skcnn.callbacks import Checkpoint
+
+digits = load_digits()
+X, X_test, y, y_test = train_test_split(digits.images, digits.target, test_size=0.3, random_state=0)
+folder = tempfile.TemporaryDirectory()
+path = Path(folder.name) / "digits.skcnn"
+classifier = CNNClassifier((16, 32), hidden_layer_sizes=(32,), max_iter=12, schedule="cosine", random_state=0)
+
+
+# %%
+# A callback of one's own
+# -----------------------
+# This one plays the power cut: it ends the fit in the sixth epoch. A callback that wants to stop a training in an
+# orderly way gives a true answer at the end of an epoch instead.
+class PowerCut:
+    """Raise an error when an epoch begins."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+        self.begun = 0
+
+    def setup(self, estimator, context):
+        self.begun = 0
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun += context.task_name == "epoch"
+        if self.begun == self.epoch:
+            raise RuntimeError("the power is gone")
+
+    def on_fit_task_end(self, estimator, context):
+        pass
+
+
+classifier.set_callbacks(Checkpoint(path), PowerCut(epoch=6))
+try:
+    classifier.fit(X, y)
+except RuntimeError as error:
+    print(f"Broken off: {error}. On disk is a model of {skcnn.load(path).n_iter_} epochs.")
+
+# %%
+# Taken up again
+# --------------
+# The same call with the same file goes on with the sixth epoch. ``ScoringMonitor`` notes a score of each epoch that it
+# sees.
+monitor = ScoringMonitor(scoring="accuracy")
+classifier.set_callbacks(Checkpoint(path), monitor).fit(X, y)
+unbroken = CNNClassifier(**classifier.get_params()).fit(X, y)
+same = np.array_equal(classifier.predict_proba(X_test), unbroken.predict_proba(X_test))
+print(f"{classifier.n_iter_} epochs; the same bits as a fit that never stopped: {same}")
+
+# %%
+# The loss of the fit that was broken off lies on that of the fit that was not; the accuracies are the monitor's.
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+epochs = np.arange(1, 13)
+left.plot(epochs, unbroken.loss_curve_, color="C0", linewidth=6, alpha=0.3, label="never broken off")
+left.plot(epochs[:5], classifier.loss_curve_[:5], "o-", color="C3", label="until the power was gone")
+left.plot(epochs[5:], classifier.loss_curve_[5:], "o-", color="C0", label="taken up again")
+left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None), title="A fit in two pieces")
+left.legend(frameon=False)
+scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+right.plot(epochs[5:], scores, "o-", color="C0")
+right.set(xlabel="epoch", ylabel="accuracy on the training images", title="What ScoringMonitor has seen")
+figure.tight_layout()
+folder.cleanup()

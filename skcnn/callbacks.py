@@ -1,0 +1,133 @@
+"""Callbacks for `set_callbacks` that scikit-learn does not have: `ProgressBar` and `ScoringMonitor` come with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .description import Description
+from .estimators import BaseCNN
+from .persistence import read, same_value, save, write
+
+MAY_DIFFER = "n_jobs", "verbose"  # they change nothing of the result
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint:
+    """Keep a fit on disk while it goes on, so that it can be broken off and taken up again.
+
+    After every so many epochs, and at the end of the fit, the file is replaced by a new one, which first is written
+    whole: a process that is killed at any moment leaves the last whole file. ``fit`` with a checkpoint whose file is
+    of a fit that has not ended goes on from there, to the same bits as if it had never been broken off. Where the file
+    is of a fit that has ended, ``fit`` starts anew.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. `skcnn.load` reads it: a model that is fitted as far.
+    every : int, default=1
+        Number of epochs from one file to the next.
+    classes : iterable of classes, default=()
+        Layers, losses and so on of your own in the estimator's parameters, as for `skcnn.load`.
+
+    Notes
+    -----
+    To go on needs the same parameters, but for ``n_jobs`` and ``verbose``, and the same data; anything else is an
+    error before the training begins, and leaves the file alone. A fit that is interrupted by Ctrl-C has not ended: the
+    file keeps the last epoch that was due. Where ``random_state`` is None or a generator, the fit that goes on takes
+    the random numbers of the one that was broken off. A file belongs to one fit: in a search, give the checkpoint to
+    the best estimator and fit that.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import skcnn
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn.callbacks import Checkpoint
+    >>> images, y = load_digits(return_X_y=True)
+    >>> path = os.path.join(tempfile.mkdtemp(), "digits.skcnn")
+    >>> checkpoint = Checkpoint(path, every=2)
+    >>> classifier = skcnn.CNNClassifier((8,), max_iter=3).set_callbacks(checkpoint).fit(images, y)
+    >>> skcnn.load(path).n_iter_
+    3
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], every: int = 1, *, classes: Iterable[type[Description]] = ()
+    ) -> None:
+        self.path = path
+        self.every = every
+        self.classes = tuple(classes)
+
+    def __repr__(self) -> str:
+        classes = f", classes={list(self.classes)}" if self.classes else ""
+        return f"{type(self).__name__}({os.fspath(self.path)!r}, every={self.every}{classes})"
+
+    def setup(self, estimator: BaseCNN, context: Any) -> None:
+        """Find out where the fit begins.
+
+        Raises
+        ------
+        TypeError
+            For an estimator that is not of this package.
+        ValueError
+            If ``every`` is no positive integer, or if the file cannot be read or is of another fit that has not ended.
+        FileNotFoundError
+            If there is no directory for the file.
+        """
+        if not isinstance(estimator, BaseCNN):
+            raise TypeError(
+                f"Checkpoint is a callback of CNNClassifier and CNNRegressor, not of {type(estimator).__name__}."
+            )
+        if not isinstance(self.every, Integral) or isinstance(self.every, bool) or self.every < 1:
+            raise ValueError(f"Checkpoint: every={self.every!r} must be an integer of at least 1, a number of epochs.")
+        path = Path(self.path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"Checkpoint: there is no directory {os.fspath(path.parent)!r} for {path.name!r}.")
+        if not path.exists():
+            return
+        earlier, unfinished = read(path, self.classes)
+        if unfinished is not None:
+            self._check_same(estimator, earlier)
+            estimator._earlier = earlier, unfinished
+
+    def teardown(self, estimator: BaseCNN, context: Any) -> None:
+        """Nothing is left to do."""
+
+    def on_fit_task_begin(self, estimator: BaseCNN, context: Any) -> None:
+        """Nothing is to do."""
+
+    def on_fit_task_end(self, estimator: BaseCNN, context: Any, *, fitted_estimator: Any = None) -> None:
+        """Write the file, if it is due."""
+        unfinished = getattr(fitted_estimator, "_unfinished", None)
+        if context.task_name == "epoch":
+            if unfinished is not None and fitted_estimator.n_iter_ % self.every == 0:
+                write(fitted_estimator, self.path, unfinished())
+        elif unfinished is None:
+            save(estimator, self.path)
+
+    def _check_same(self, estimator: BaseCNN, earlier: BaseCNN) -> None:
+        now, then = estimator.get_params(deep=False), earlier.get_params(deep=False)
+        if type(estimator) is not type(earlier):
+            what = f"a {type(earlier).__name__}"
+        else:
+            drawn = () if _is_seed(now["random_state"]) and _is_seed(then["random_state"]) else ("random_state",)
+            names = [name for name in now if name not in (*MAY_DIFFER, *drawn)]
+            other = [name for name in names if not same_value(now[name], then[name])]
+            if not other:
+                return
+            what = ", ".join(f"{name}={then[name]!r}" for name in other)
+        raise ValueError(
+            f"{os.fspath(self.path)!r} is the checkpoint of another fit that has not ended, with {what}. Give it the"
+            " same parameters to go on, remove the file to start anew, or choose another path."
+        )
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int | np.integer)

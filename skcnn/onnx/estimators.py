@@ -1,0 +1,134 @@
+"""The graph of a whole estimator: images in, labels and probabilities, targets or features out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..classifier import CNNClassifier
+from ..estimators import BaseCNN
+from ..features import CNNFeatures
+from ..functional.elementwise import Array
+from ..losses import Loss
+from .graph import Converter, Graph, Tensor, needs
+from .layers import LINKS, flatten, images
+
+Output = tuple[int, tuple[int, ...]]  # element type and the shape behind N
+
+
+def build(
+    estimator: Any, converters: Mapping[type, Converter], opset: int, *, raw_scores: bool = False, cast: bool = False
+) -> Any:
+    """The ``onnx.ModelProto`` of a fitted estimator of this package.
+
+    ``raw_scores``: a classifier's second output are raw predictions, a column for each class; ``cast``: the input will
+    have another type than float32.
+    """
+    graph = Graph(opset, converters)
+    graph.part("input")
+    x = graph("Cast", "X", attributes={"to": needs("onnx").TensorProto.FLOAT}) if cast else "X"
+    network = estimator.estimator_ if isinstance(estimator, CNNFeatures) else estimator
+    if isinstance(estimator, CNNFeatures):
+        outputs = _features(graph, estimator, x)
+    elif isinstance(estimator, CNNClassifier):
+        outputs = _classes(graph, estimator, x, raw_scores)
+    else:
+        outputs = _targets(graph, estimator, x)
+    return graph.model(network.n_features_in_, outputs)
+
+
+def outputs_of(estimator: Any, raw_scores: bool = False) -> dict[str, Output]:
+    """Name -> element type and shape behind N of the outputs that `build` gives."""
+    kinds = needs("onnx").TensorProto
+    if isinstance(estimator, CNNFeatures):
+        return {"variable": (kinds.FLOAT, (estimator._n_features_out,))}
+    if not isinstance(estimator, CNNClassifier):
+        return {"variable": (kinds.FLOAT, (estimator._columns or 1,))}
+    k = (len(estimator.classes_),)
+    kind = kinds.STRING if _class_values(estimator).dtype.kind in "OU" else kinds.INT64
+    scores = "probabilities" if estimator._loss().has_probabilities and not raw_scores else "scores"
+    return {"label": (kind, k if estimator._labels else ()), scores: (kinds.FLOAT, k)}
+
+
+def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -> Tensor:
+    """From the input to what a layer gives."""
+    model, network = estimator._model, estimator._model.network
+    p = network.bind(model.weights, model.state, model.scaling)
+    x = images(graph, rows, network.input_shape)
+    if model.scaling.mean.any():
+        x = Tensor(graph("Sub", x, graph.by_channel(model.scaling.mean, x, "mean")), x.shape)
+    if (model.scaling.scale != 1).any():
+        x = Tensor(graph("Mul", x, graph.by_channel(1 / model.scaling.scale, x, "factor")), x.shape)
+    graph.part("")
+    for name, layer in zip(network.names, network.layers, strict=True):
+        x = graph.layer(name, layer, x, p[name])
+        if name == last:
+            break
+    graph.part("output")
+    return x
+
+
+def _features(graph: Graph, estimator: CNNFeatures, rows: str) -> dict[str, Output]:
+    x = _layers(graph, estimator.estimator_, rows, estimator.layer_)
+    graph.output(x if len(x.shape) == 1 else flatten(graph, None, x, None), "variable")
+    return outputs_of(estimator)
+
+
+def _targets(graph: Graph, estimator: BaseCNN, rows: str) -> dict[str, Output]:
+    raw, loss = _layers(graph, estimator, rows), estimator._loss()
+    graph.output(_link(graph, loss, type(loss).predict)(graph, loss, raw, False), "variable")
+    return outputs_of(estimator)
+
+
+def _classes(graph: Graph, estimator: CNNClassifier, rows: str, raw_scores: bool) -> dict[str, Output]:
+    raw, loss = _layers(graph, estimator, rows), estimator._loss()
+    kinds, binary = needs("onnx").TensorProto, estimator._is_binary()
+    positive = None
+    if binary or estimator._labels:
+        positive = graph("Cast", graph("Greater", raw, 0.0), attributes={"to": kinds.INT64})
+    if estimator._labels:
+        graph.output(str(positive), "label")
+    else:
+        number = (
+            graph("Reshape", positive, np.array([-1]))
+            if binary
+            else graph("ArgMax", raw, attributes={"axis": 1, "keepdims": 0})
+        )
+        graph.output(graph("Gather", graph.constant(_class_values(estimator), "classes"), number), "label")
+    found = outputs_of(estimator, raw_scores)
+    scores = list(found)[1]
+    if scores == "probabilities":
+        second = _link(graph, loss, type(loss).probabilities)(graph, loss, raw, not (binary or estimator._labels))
+    else:
+        second = raw
+    if binary:
+        first = graph("Neg", raw) if scores == "scores" else graph("Sub", 1.0, second)
+        second = graph("Concat", first, second, attributes={"axis": 1})
+    graph.output(second, scores)
+    return found
+
+
+def _link(graph: Graph, loss: Loss, method: Any) -> Converter:
+    """What predictions the loss makes of raw ones."""
+    if method in LINKS and type(loss) not in graph.converters:
+        return LINKS[method]
+    return graph.converter(loss, "(graph, loss, raw, exclusive) -> name of the output")
+
+
+def _class_values(estimator: CNNClassifier) -> Array:
+    """The classes as ONNX can hold them: int64 or strings."""
+    classes = np.asarray(estimator.classes_)
+    if classes.dtype.kind == "U" or (classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes)):
+        return classes
+    try:
+        whole = classes.astype(np.int64)
+    except (TypeError, ValueError):
+        whole = None
+    if whole is None or not np.array_equal(whole, classes):
+        raise TypeError(
+            f"ONNX has labels that are whole numbers or strings, but the classes are {classes.tolist()}. Fit on"
+            " y.astype(str), or on the numbers that sklearn.preprocessing.LabelEncoder gives."
+        )
+    return whole
