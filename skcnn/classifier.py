@@ -323,8 +323,12 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Go once over the data, continuing from the last call with optimizer and random state.
 
-        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. The first call learns the
-        standardization; the schedule goes by the number of epochs done, of `max_iter`.
+        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. Calls on one chunk after the other
+        learn from data that does not fit in memory. A call counts as an epoch then, for `n_iter_`, `history_` and the
+        schedule: let `max_iter` be the number of calls that are planned, and count a schedule's own epochs in calls.
+
+        The first call learns the standardization, and the scale of the weights: what counts is how many times the
+        mean weight of the first call a row weighs. Let the first chunk be a fair sample.
 
         Parameters
         ----------

@@ -6,17 +6,20 @@ They draw with matplotlib, which is imported when something is drawn.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .classifier import CNNClassifier
-from .estimators import BaseCNN
+from .estimators import BaseCNN, check_fitted_network
 from .features import activations
 from .functional.elementwise import Array
 from .layers.conv import Conv2D
 from .layers.pooling import GlobalAvgPool2D
+from .saliency import default_target, input_gradient
 from .validation import check_images, check_matplotlib_support
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TILE = 1.1  # inches of the side of a small picture
+LINE = 0.13  # inches of a line above it
+CHARACTERS = 19  # of such a line
 
 
 class _Display:
@@ -44,11 +49,11 @@ class _Display:
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 
-    def _grid(self, pictures: int, columns: int, title: str, extra: float = 0.0) -> list[Any]:
-        """Axes for small pictures, without frames."""
-        columns = min(columns, pictures)
+    def _grid(self, pictures: int, columns: int, title: str, lines: float = 0) -> list[Any]:
+        """Axes for small pictures, without frames, with room for some lines above each."""
         rows = math.ceil(pictures / columns)
-        size = columns * TILE, rows * (TILE + extra) + 0.4
+        columns = math.ceil(pictures / rows)
+        size = max(columns * TILE, 0.085 * len(title)), rows * (TILE + lines * LINE) + 0.4
         self.figure_, grid = self._pyplot().subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
@@ -56,6 +61,12 @@ class _Display:
         self.axes_ = list(grid.flat)[:pictures]
         self.ax_ = self.axes_[0]
         return self.axes_
+
+    def _scale(self, shown: Any) -> None:
+        """The scale of the colours, for all small pictures."""
+        bar = self.figure_.colorbar(shown, ax=self.figure_.axes, aspect=25, pad=0.01, fraction=0.03)
+        bar.ax.tick_params(labelsize=7)
+        bar.outline.set_linewidth(0.5)
 
 
 class HistoryDisplay(_Display):
@@ -105,7 +116,7 @@ class HistoryDisplay(_Display):
         -------
         HistoryDisplay
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         name = "validation accuracy" if isinstance(estimator, CNNClassifier) else "validation $R^2$"
         return cls(estimator.history_, score_name=name).plot(ax=ax)
 
@@ -121,20 +132,27 @@ class HistoryDisplay(_Display):
         -------
         HistoryDisplay
         """
+        own = ax is None
         ax = self._axes(ax, (6.0, 3.6))
         epochs = np.arange(1, len(self.history["loss"]) + 1)
-        ax.plot(epochs, self.history["loss"], color="tab:blue", label="training loss")
+        marker = "o" if len(epochs) == 1 else None  # a line through one point is not to be seen
+        ax.plot(epochs, self.history["loss"], color="tab:blue", marker=marker, label="training loss")
         ax.set(xlabel="epoch", ylabel="loss")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.score_ax_ = None
         scores = np.array(self.history["val_score"])
         if not np.isnan(scores).all():
-            ax.plot(epochs, self.history["val_loss"], color="tab:orange", label="validation loss")
+            ax.plot(epochs, self.history["val_loss"], color="tab:orange", marker=marker, label="validation loss")
             self.score_ax_ = ax.twinx()
-            self.score_ax_.plot(epochs, scores, color="tab:green", ls="--", label=self.score_name)
+            style = {"color": "tab:green", "ls": "--", "marker": marker}
+            self.score_ax_.plot(epochs, scores, **style, label=self.score_name)
             self.score_ax_.set_ylabel(self.score_name)
             lines = [*ax.get_lines(), *self.score_ax_.get_lines()]
-            ax.legend(lines, [line.get_label() for line in lines], frameon=False, loc="center right")
+            names = [line.get_label() for line in lines]
+            if own:  # above the axes, for inside it would lie on one line or another
+                self.figure_.legend(lines, names, frameon=False, loc="outside upper center", ncols=3)
+            else:
+                ax.legend(lines, names)
         else:
             ax.legend(frameon=False)
         return self
@@ -185,7 +203,7 @@ class FilterDisplay(_Display):
         ValueError
             If there is no such convolution.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         network = estimator._model.network
         found = [name for name, kind, _ in network.parts if isinstance(kind, Conv2D)]
         layer = found[0] if layer is None and found else layer
@@ -212,15 +230,16 @@ class FilterDisplay(_Display):
         filters = self.kernel.shape[3]
         shown = min(filters, max_filters)
         what = "in colours" if self.is_colour else "mean over channels" if self.kernel.shape[2] > 1 else ""
-        title = f"Filters of {self.layer or 'a convolution'}" + (f", {what}" if what else "")
-        largest = np.abs(self.kernel).max() or 1.0
+        title = f"Filters of {self.layer or 'a convolution'}" + (f", {what}" if what else "") + _of(shown, filters)
+        pictures = self.kernel if self.is_colour else self.kernel.mean(axis=2)
+        limit = np.abs(pictures).max() or 1.0
         for k, axes in enumerate(self._grid(shown, columns, title)):
             if self.is_colour:
-                axes.imshow(0.5 + self.kernel[..., k] / (2 * largest))
+                axes.imshow(0.5 + pictures[..., k] / (2 * limit))
             else:
-                picture = self.kernel[..., k].mean(axis=2)
-                limit = np.abs(self.kernel.mean(axis=2)).max() or 1.0
-                axes.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+                drawn = axes.imshow(pictures[..., k], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        if not self.is_colour:
+            self._scale(drawn)
         return self
 
 
@@ -271,19 +290,19 @@ class ActivationDisplay(_Display):
         ValueError
             If there is no such layer, or its output is flat.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator)
         batch = np.asarray(image)[None]
         maps = activations(estimator, batch, layer)
         if maps.ndim != 4:
             raise ValueError(f"layer={layer!r} has a flat output, {maps.shape[1]} numbers: there is nothing to map.")
         return cls(maps[0], check_images(estimator, batch, reset=False)[0], layer=layer).plot()
 
-    def plot(self, *, max_channels: int = 31, columns: int = 8) -> Self:
+    def plot(self, *, max_channels: int = 32, columns: int = 8) -> Self:
         """Draw.
 
         Parameters
         ----------
-        max_channels : int, default=31
+        max_channels : int, default=32
             How many to show at most.
         columns : int, default=8
             Pictures in a row.
@@ -292,11 +311,16 @@ class ActivationDisplay(_Display):
         -------
         ActivationDisplay
         """
-        shown = min(self.maps.shape[2], max_channels)
-        first, *others = self._grid(shown + 1, columns, f"The image, and what {self.layer or 'a layer'} makes of it")
+        channels = self.maps.shape[2]
+        shown = min(channels, max_channels)
+        title = f"The image, and what {self.layer or 'a layer'} makes of it" + _of(shown, channels)
+        first, *others = self._grid(shown + 1, columns, title)
         _show(first, self.image)
         for k, axes in enumerate(others):
-            axes.imshow(self.maps[..., k], cmap="viridis", vmin=self.maps.min(), vmax=self.maps.max())
+            picture = self.maps[..., k]
+            style = {"cmap": "viridis", "vmin": self.maps.min(), "vmax": self.maps.max(), "aspect": _aspect(picture)}
+            drawn = axes.imshow(picture, **style)
+        self._scale(drawn)
         return self
 
 
@@ -355,7 +379,7 @@ class MisclassifiedDisplay(_Display):
         ValueError
             If every image is classified correctly.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator, CNNClassifier)
         y = column_or_1d(y)
         p = estimator.predict_proba(X)
         predicted = estimator.classes_[p.argmax(axis=1)]
@@ -385,10 +409,13 @@ class MisclassifiedDisplay(_Display):
         title = f"{len(self.images)}{whole} images misclassified" + (
             f", the {shown} most certain" * (shown < len(self.images))
         )
-        for k, axes in enumerate(self._grid(shown, columns, title, extra=0.35)):
-            _show(axes, self.images[k])
-            told = f"{self.truth[k]} taken for {self.predicted[k]}\np = {self.probability[k]:.2f}"
-            axes.set_title(told, fontsize=7)
+        told = [
+            _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}") + f"\np = {self.probability[k]:.2f}"
+            for k in range(shown)
+        ]
+        for axes, image, text in zip(self._grid(shown, columns, title, _lines(told)), self.images, told, strict=False):
+            _show(axes, image)
+            axes.set_title(text, fontsize=7)
         return self
 
 
@@ -442,7 +469,7 @@ class ClassActivationDisplay(_Display):
         ValueError
             If the network does not end in ``GlobalAvgPool2D``, or the class is not known.
         """
-        check_is_fitted(estimator)
+        check_fitted_network(estimator, CNNClassifier)
         network = estimator._model.network
         if len(network.hidden) < 2 or not isinstance(network.hidden[-1], GlobalAvgPool2D):
             raise ValueError("A class activation map needs GlobalAvgPool2D() as the last hidden layer.")
@@ -471,7 +498,8 @@ class ClassActivationDisplay(_Display):
         ClassActivationDisplay
         """
         ax = self._axes(ax, (3.4, 3.2))
-        _show(ax, self.image)
+        colours = "gray_r" if self.image.shape[2] == 1 else "gray"  # the only colours are those of the evidence
+        ax.imshow(self.image.mean(axis=2), cmap=colours, aspect=_aspect(self.image))
         h, w = self.image.shape[:2]
         limit = np.abs(self.evidence).max() or 1.0
         shown = ax.imshow(
@@ -482,10 +510,132 @@ class ClassActivationDisplay(_Display):
             alpha=0.55,
             extent=(-0.5, w - 0.5, h - 0.5, -0.5),
             interpolation="bilinear",
+            aspect=_aspect(self.image),
         )
-        self.figure_.colorbar(shown, ax=ax, label="evidence", shrink=0.8)
+        bar: Any = self.figure_.colorbar(shown, ax=ax, label="evidence", shrink=0.8)
+        bar.solids.set(alpha=1)
         ax.set_axis_off()
-        ax.set_title(f"Where {self.label} is", fontsize=10)
+        ax.set_title(fill(f"Where {self.label} is", 28), fontsize=10)
+        return self
+
+
+class SaliencyDisplay(_Display):
+    """Which pixels a prediction depends on: the size of its gradient with respect to each.
+
+    Parameters
+    ----------
+    saliency : ndarray (n, h, w)
+        The maps: for each pixel the largest absolute value of the gradient among its channels.
+    images : ndarray (n, h, w, c)
+        The images.
+    titles : sequence of str, default=None
+        What stands above each image.
+
+    Attributes
+    ----------
+    axes_ : list of matplotlib Axes
+        Two for each image: its own, and that of its map.
+    ax_, figure_ : matplotlib Axes and Figure
+        The first of them, and the figure.
+
+    See Also
+    --------
+    skcnn.saliency.input_gradient : The gradient itself, with its signs.
+
+    Notes
+    -----
+    s[a, b] = max over k of abs(d f(x) / d x[a, b, k]). K. Simonyan, A. Vedaldi and A. Zisserman, "Deep inside
+    convolutional networks: visualising image classification models and saliency maps", arXiv:1312.6034, section 3.1.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn import CNNClassifier
+    >>> from skcnn.display import SaliencyDisplay
+    >>> digits = load_digits()
+    >>> classifier = CNNClassifier((8,), max_iter=2, random_state=0).fit(digits.images, digits.target)
+    >>> SaliencyDisplay.from_estimator(classifier, digits.images[:4]).saliency.shape
+    (4, 8, 8)
+    >>> plt.close("all")
+    """
+
+    def __init__(self, saliency: Array, images: Array, *, titles: Sequence[str] | None = None) -> None:
+        self.saliency = saliency
+        self.images = images
+        self.titles = titles
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseCNN,
+        X: Any,
+        *,
+        target: Any = None,
+        n_samples: int = 1,
+        noise: float = 0.1,
+        random_state: Any = None,
+        columns: int = 8,
+    ) -> Self:
+        """Differentiate what is predicted for images, and draw how much each pixel counts.
+
+        Parameters
+        ----------
+        estimator : CNNClassifier or CNNRegressor
+            Fitted.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features)
+            A few images.
+        target : object or array-like (n,), default=None
+            The class or label, or number of the output, whose raw prediction is differentiated, as in
+            `input_gradient`; what is predicted by default.
+        n_samples : int, default=1
+            With 2 or more, gradients are means over so many noisy copies of each image (SmoothGrad), and the maps
+            less grainy.
+        noise : float, default=0.1
+            The noise's standard deviation, as a share of the image's range.
+        random_state : int, RandomState or None, default=None
+            Draws the noise.
+        columns : int, default=8
+            Images in a row.
+
+        Returns
+        -------
+        SaliencyDisplay
+        """
+        check_fitted_network(estimator)
+        images = check_images(estimator, X, reset=False)
+        target = default_target(estimator, images) if target is None else target
+        gradient = input_gradient(
+            estimator, images, target, n_samples=n_samples, noise=noise, random_state=random_state
+        )
+        labels = np.broadcast_to(np.asarray(target), len(images))
+        titles = [str(label) for label in labels] if isinstance(estimator, CNNClassifier) else None
+        return cls(np.abs(gradient).max(axis=3), images, titles=titles).plot(columns=columns)
+
+    def plot(self, *, columns: int = 8) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        columns : int, default=8
+            Images in a row.
+
+        Returns
+        -------
+        SaliencyDisplay
+        """
+        n = len(self.images)
+        bands = math.ceil(n / columns)
+        columns = math.ceil(n / bands)
+        titles = [""] * n if self.titles is None else [_wrapped(title) for title in self.titles]
+        title = "Which pixels the prediction depends on"
+        grid = np.reshape(self._grid(2 * bands * columns, columns, title, _lines(titles) / 2), (bands, 2, columns))
+        pairs = grid.transpose(0, 2, 1).reshape(-1, 2)[:n]
+        for (upper, lower), image, text, size in zip(pairs, self.images, titles, self.saliency, strict=True):
+            _show(upper, image)
+            upper.set_title(text, fontsize=7)
+            lower.imshow(size, cmap="inferno", vmin=0, aspect=_aspect(size))
+        self.axes_ = list(pairs.flat)
         return self
 
 
@@ -493,6 +643,28 @@ def _show(axes: Any, image: Array) -> None:
     """An image (h, w, c): colours for three channels, else the first channel in grey."""
     if image.shape[2] == 3:
         low, high = image.min(), image.max()
-        axes.imshow(image if image.dtype == np.uint8 else (image - low) / ((high - low) or 1.0))
+        image = image if image.dtype == np.uint8 else (image - low) / ((high - low) or 1.0)
+        axes.imshow(image, aspect=_aspect(image))
     else:
-        axes.imshow(image[..., 0], cmap="gray_r")
+        axes.imshow(image[..., 0], cmap="gray_r", aspect=_aspect(image))
+
+
+def _aspect(picture: Array) -> str:
+    """Pixels are square, but for signals, which would be lines without a height."""
+    h, w = picture.shape[:2]
+    return "auto" if max(h, w) > 8 * min(h, w) else "equal"
+
+
+def _of(shown: int, whole: int) -> str:
+    """How many are shown, if not all."""
+    return f", {shown} of {whole}" if shown < whole else ""
+
+
+def _wrapped(text: str) -> str:
+    """A text in lines that are as wide as a small picture."""
+    return fill(text, CHARACTERS)
+
+
+def _lines(texts: Sequence[str]) -> int:
+    """The most lines that one of them has."""
+    return max(text.count("\n") + 1 for text in texts) if any(texts) else 0

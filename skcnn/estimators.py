@@ -27,10 +27,12 @@ from .predictor import Predictor
 from .scaling import measure_scaling, no_scaling
 from .training import INIT, SPLIT, Data, History, Monitor, Progress, Recipe, Unfinished, stream, train
 from .validation import (
+    DocumentationLink,
     check_images,
     check_images_and_targets,
     check_weights,
     split,
+    visual_block,
 )
 from .versions import warn_of_other_version
 from .watching import Watch
@@ -49,7 +51,7 @@ PLAIN = (
 )  # fmt: skip
 
 
-class BaseCNN(CallbackSupportMixin, NestedParameters):
+class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     """What the estimators share: everything but the meaning of y."""
 
     _task: str  # that of its losses
@@ -115,7 +117,9 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
         if validation is None and self.early_stopping:
             rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
             validation = Data(images, aside, targets[aside], weights[aside])
-        data = Data(images, rows, targets[rows], row_weights[rows] / row_weights[rows].mean())
+        # The chunks of partial_fit have one scale: a heavy one is not to weigh as much as a light one.
+        scale = self._progress.weight_scale if partial and resume else float(row_weights[rows].mean())
+        data = Data(images, rows, targets[rows], row_weights[rows] / scale)
 
         def checksums() -> tuple[int, ...]:
             return tuple(part.checksum() for part in (data, validation) if part is not None)
@@ -139,6 +143,7 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[rows], seed)
             progress = Progress.begin(model, recipe, seed)
             history = History()
+        progress.weight_scale = scale
 
         def validate() -> tuple[float, float]:
             assert validation is not None
@@ -328,6 +333,14 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
         check_is_fitted(self)
         return summarize(self._model.network)
 
+    def _sk_visual_block_(self) -> Any:
+        """What scikit-learn draws in the HTML form: the layers, once they are there."""
+        if not self.__sklearn_is_fitted__():
+            return visual_block("single", self, names=type(self).__name__, name_details=str(self))
+        from .diagram import network_block
+
+        return network_block(self._model.network)
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")
 
@@ -352,3 +365,14 @@ class BaseCNN(CallbackSupportMixin, NestedParameters):
         super().__setstate__(state)
         if "_model" in state:
             self._predictor = predictor_of(self._model)
+
+
+def check_fitted_network(estimator: Any, *kinds: type[BaseCNN]) -> None:
+    """Refuse what is none of the ``kinds`` of estimators, or of any; and what is not fitted."""
+    if not isinstance(estimator, kinds or BaseCNN):
+        names = " or ".join(kind.__name__ for kind in kinds) or "CNNClassifier or CNNRegressor"
+        raise TypeError(
+            f"estimator must be a {names}, got {estimator!r}. Of a pipeline, take the step: pipeline[-1], with the"
+            " images as the steps before it hand them on."
+        )
+    check_is_fitted(estimator)

@@ -8,14 +8,14 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import BaseCNN
+from .estimators import BaseCNN, check_fitted_network
 from .functional.elementwise import Array
 from .model import predictor_of
 from .predictor import Predictor
-from .validation import check_images
+from .validation import DocumentationLink, check_images, visual_block
 
 
-class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Transform images into what a layer of a convolutional network makes of them.
 
     Parameters
@@ -24,7 +24,8 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         The network. It is cloned and fitted in ``fit``; one that is fitted already is left as it is inside
         `sklearn.frozen.FrozenEstimator`.
     layer : str, default=None
-        Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1". None is the last before the output layer.
+        Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1", or "residual1.conv2" for one inside of
+        another. None is the last before the output layer.
 
     Attributes
     ----------
@@ -115,6 +116,12 @@ class CNNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _n_features_out(self) -> int:
         return math.prod(self.layer_shape_)
 
+    def _sk_visual_block_(self) -> Any:
+        """What scikit-learn draws in the HTML form: the network, with its layers once it is fitted."""
+        network = getattr(self, "estimator_", self.estimator)
+        names = [f"estimator: {type(network).__name__}"]
+        return visual_block("parallel", [network], names=names, name_details=[str(network)])
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
 
@@ -146,7 +153,7 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
     X : array-like (n, h, w, c), (n, h, w) or (n, features)
         Images.
     layer : str
-        Name of the layer, as in ``summary()``.
+        Name of the layer, as in ``summary()``; "residual1.conv2" is one inside of another.
 
     Returns
     -------
@@ -170,7 +177,7 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
     >>> activations(classifier, digits.images[:3], "conv1").shape
     (3, 8, 8, 32)
     """
-    check_is_fitted(estimator)
+    check_fitted_network(estimator)
     return _run(estimator, predictor_of(estimator._model, layer), X)
 
 

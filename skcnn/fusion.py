@@ -88,7 +88,15 @@ class PooledBatchNorm(Layer):
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         if not tape.training:
-            return self.pool.record(tape, self.norm.record(tape, x, p, g)[0], p, g)
+            between, through_norm = self.norm.record(tape, x, p, g)
+            y, through_pool = self.pool.record(tape, between, p, g)
+
+            def through(dy: Array, needs_dx: bool = True) -> Any:
+                assert through_norm is not None
+                assert through_pool is not None
+                return through_norm(through_pool(dy), needs_dx)
+
+            return y, through
         h, w, n, c = x.shape
         geometry = self.pool.geometry((h, w, c))
         moments = Moments(self.norm, tape, x, p)

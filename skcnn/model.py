@@ -25,7 +25,7 @@ class Model:
 
 def predictor_of(model: Model, layer: str = "output") -> Predictor:
     """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
-    names = model.network.names
+    names = model.network.reached
     if layer not in names:
         raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
     return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)

@@ -16,6 +16,7 @@ from .fusion import fold, fuse
 from .initializers import Initializer, Zeros
 from .layers.base import Layer, Shape, ShapeError
 from .layers.dense import Dense
+from .layers.residual import reachable, steps_to
 from .layers.sequence import Step, check_layers, flattened, infer_shapes, layer_names, lowered_steps, record_steps
 from .losses import Loss, MixedTargets, record_loss
 from .parameters import Layout, Parameter
@@ -144,6 +145,24 @@ class Network:
         with tape.step("output"):
             tape(copy, y, raw)
 
+    def record_input_gradient(
+        self, tape: Tape, x: Array, dy: Array, steps: list[Step], p: Any, gradient: Array
+    ) -> None:
+        """Record a forward pass from the input ``x`` (n, h, w, c), and a backward pass to it.
+
+        What comes out in ``gradient`` (n, h, w, c) is that of sum(dy * raw predictions), with ``dy`` (n, outputs).
+        """
+        arranged = self._arrange(tape, x, p["input"], steps)
+        with tape.step("parameters"):  # never ends: layers write their gradients, which nobody reads
+            g = {owner: _unread(tape, p[owner]) for owner, _ in steps}
+        y, backward = record_steps(tape, steps, arranged, p, g)
+        with tape.step("loss"):
+            slope = tape(copy, dy, tape.output(y.shape))
+        dx = backward(slope, True)
+        assert dx is not None
+        with tape.step("input"):
+            tape(np.multiply, dx, (1 / p["input"].scale).astype(tape.dtype), gradient.transpose(1, 2, 0, 3))
+
     def _arrange(self, tape: Tape, x: Array, scaling: Any, steps: list[Step]) -> Array:
         """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory and the border that the steps want."""
         n, h, w, c = x.shape
@@ -158,9 +177,19 @@ class Network:
 
     def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
         """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
-        last = max(i for i, (owner, _) in enumerate(self.lowered) if owner == layer)
-        steps, parameters = fold(self.lowered[: last + 1], p)
+        steps, parameters = fold(*steps_to(layer, self.lowered, p))
         return fuse(steps), parameters
+
+    @cached_property
+    def reached(self) -> dict[str, Shape]:
+        """Name -> shape of its output, of the layers that `prediction_steps` leads to, nested ones too."""
+        names = set(reachable(self.lowered))
+        return {name: layer.output_shape(shape) for name, layer, shape in self.parts if name in names}
+
+
+def _unread(tape: Tape, p: Any) -> SimpleNamespace:
+    """Memory for what has the shapes of parameters."""
+    return SimpleNamespace(**{key: reshape(tape.output((value.size,)), value.shape) for key, value in vars(p).items()})
 
 
 def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:

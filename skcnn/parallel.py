@@ -102,9 +102,17 @@ def thread_count(n_jobs: int | None) -> int:
     """
     if n_jobs is None:
         return min((library.num_threads for library in _blas()), default=1)
-    from joblib import effective_n_jobs  # as long as all else here to import; what serves a model does without
+    if n_jobs == 0:
+        raise ValueError("n_jobs=0 has no meaning: expected a number of threads, -1 for all processors, or None.")
+    # As long as all else here to import; what serves a model does without.
+    from joblib import cpu_count
+    from joblib.parallel import get_active_backend
 
-    return int(effective_n_jobs(n_jobs))
+    backend, _ = get_active_backend()
+    if getattr(backend, "uses_threads", False):  # it knows how deeply it is nested
+        return int(backend.effective_n_jobs(n_jobs))
+    # The others count processes, or all that a cluster has, and warn where they may start none. Threads may be started.
+    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
 class Team:

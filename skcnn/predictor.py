@@ -1,4 +1,4 @@
-"""A network as prediction wants it: batch norm folded, nothing kept for a backward pass, images in chunks."""
+"""A network as prediction wants it: batch norm folded, parameters that stay as they are, images in chunks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Predictor:
         self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
         weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
         self.steps, self.parameters = network.prediction_steps(network.bind(weights, state, scaling), layer)
-        self.shape = network.shapes[network.names.index(layer) + 1]  # of what is predicted for one image
+        self.shape = network.reached[layer]  # of what is predicted for one image
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
         self._pool: list[_Kit] = []
@@ -58,36 +58,72 @@ class Predictor:
         """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs), or (n, h, w, c)."""
         n = len(images) if rows is None else len(rows)
         out = np.empty((n, *self.shape), self.dtype)
-        work = max(1, self.network.multiply_adds)
+        self._run([images], n_jobs, rows, out)
+        return out
+
+    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
+        """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
+        tape = self._tape(rows, arena)
+        x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
+        inside = raw.transpose(1, 2, 0, 3) if raw.ndim == 4 else raw  # the tape's axes are (h, w, n, c)
+        self.network.record_prediction(tape, x, self.steps, self.parameters, inside)
+        return tape, [x], raw
+
+    def _tape(self, rows: int, arena: Arena | None, backward: bool = False) -> Tape:
+        # What is deferred are gradients of parameters, which nobody reads here.
+        return Tape(
+            self.dtype,
+            Batch(rows),
+            backward=backward,
+            arena=arena,
+            defer=backward,
+            constants=self._constants,
+            poison=self._poison,
+        )
+
+    def _run(self, inputs: list[Array], n_jobs: int | None, rows: Array | None, out: Array) -> None:
+        """Fill ``out`` from what stands in the rows of the inputs, images first."""
+        n, work = len(out), max(1, self.network.multiply_adds)
         size = min(self.rows, max(LEAST_ROWS, -(-LEAST_WORK // work), -(-n // 2)))
         if n <= size:  # one chunk knows itself whether BLAS must be held; for several it is done once
             with ufunc_settings():
-                self._predict(images, rows, out, [slice(0, n)])
-            return out
+                self._predict(inputs, rows, out, [slice(0, n)])
+            return
         chunks = [slice(start, start + size) for start in range(0, n, size)]
         # Read before BLAS is held: inside, it would always answer one.
         threads = max(1, min(thread_count(n_jobs), len(chunks), n * work // LEAST_WORK))
         with one_blas_thread, ufunc_settings(), idle.team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
-            team.run([partial(self._predict, images, rows, out, share) for share in shares])
-        return out
+            team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
 
-    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, Array, Array]:
-        """A tape for a number of rows, its input (rows, h, w, c) and what it predicts (rows, ...)."""
-        tape = Tape(self.dtype, Batch(rows), arena=arena, constants=self._constants, poison=self._poison)
-        x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
-        inside = raw.transpose(1, 2, 0, 3) if raw.ndim == 4 else raw  # the tape's axes are (h, w, n, c)
-        self.network.record_prediction(tape, x, self.steps, self.parameters, inside)
-        return tape, x, raw
-
-    def _predict(self, images: Array, rows: Array | None, out: Array, chunks: list[slice]) -> None:
+    def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
         try:
             kit = self._pool.pop()  # atomic, as append is: the pool needs no lock
         except IndexError:
             kit = _Kit(self)
         for chunk in chunks:
-            kit.predict(images[chunk if rows is None else rows[chunk]], out[chunk])
+            kit.predict([array[chunk if rows is None else rows[chunk]] for array in inputs], out[chunk])
         self._pool.append(kit)
+
+
+class Differentiator(Predictor):
+    """Gradients of raw predictions with respect to the images, in the units of their pixels.
+
+    The pass is that of prediction, running statistics and no dropout, with a backward pass behind it.
+    """
+
+    def gradient(self, images: Array, dy: Array, n_jobs: int | None = None) -> Array:
+        """Images (n, h, w, c) -> the gradient of sum(dy * raw predictions), alike, with ``dy`` (n, outputs)."""
+        out = np.empty(images.shape, self.dtype)
+        self._run([images, dy], n_jobs, None, out)
+        return out
+
+    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
+        tape = self._tape(rows, arena, backward=True)
+        x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
+        gradient = tape.input(x.shape)
+        self.network.record_input_gradient(tape, x, dy, self.steps, self.parameters, gradient)
+        return tape, [x, dy], gradient
 
 
 class _Kit:
@@ -96,20 +132,21 @@ class _Kit:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._arena = Arena()
-        self._tapes: dict[int, tuple[Tape, Array, Array, Any]] = {}
+        self._tapes: dict[int, tuple[Tape, list[Array], Array, Any]] = {}
 
-    def predict(self, images: Array, out: Array) -> None:
-        """Images (n, h, w, c) -> raw predictions (n, outputs)."""
-        rows = len(images)
+    def predict(self, inputs: list[Array], out: Array) -> None:
+        """Images (n, h, w, c), and what else the tape takes in -> what it gives."""
+        rows = len(out)
         if rows not in self._tapes:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
-            tape, x, raw = self._predictor.record(rows, self._arena)
+            tape, taken, raw = self._predictor.record(rows, self._arena)
             # To hold BLAS takes longer than all products of a small network.
             hold = any(may_take_threads(*product) for product in tape.products())
-            self._tapes[rows] = tape, x, raw, one_blas_thread if hold else nullcontext()
-        tape, x, raw, held = self._tapes[rows]
-        np.copyto(x, images, casting="unsafe")
+            self._tapes[rows] = tape, taken, raw, one_blas_thread if hold else nullcontext()
+        tape, taken, raw, held = self._tapes[rows]
+        for array, given in zip(taken, inputs, strict=True):
+            np.copyto(array, given, casting="unsafe")
         with held:
             tape.replay(0)
         np.copyto(out, raw)

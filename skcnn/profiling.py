@@ -139,7 +139,7 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
 def _prediction(estimator: BaseCNN, images: Array) -> tuple[str, list[Tape], Callable[[], None]]:
     predictor = estimator._predictor
     images = images[: predictor.rows]
-    tape, x, _ = predictor.record(len(images))
+    tape, (x,), _ = predictor.record(len(images))
     return f"prediction of {len(images)} rows", [tape], lambda: np.copyto(x, images, casting="unsafe")
 
 

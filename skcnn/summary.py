@@ -8,6 +8,8 @@ from .layers import Layer
 from .network import Network
 from .table import Table
 
+HEADER = "name", "layer", "output shape", "parameters", "multiply-adds"
+
 
 @dataclass(frozen=True)
 class LayerSummary:
@@ -18,6 +20,11 @@ class LayerSummary:
     output_shape: tuple[int, ...]  # of one image
     parameters: int
     multiply_adds: int  # for one image
+
+    def cells(self) -> tuple[str, ...]:
+        """What the columns of the table show."""
+        shape = " x ".join(map(str, self.output_shape))
+        return self.name, self.layer, shape, f"{self.parameters:,}", f"{self.multiply_adds:,}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,13 +42,9 @@ class Summary:
 
     def table(self) -> Table:
         """The layers as a table."""
-        rows = tuple(
-            (s.name, s.layer, " x ".join(map(str, s.output_shape)), f"{s.parameters:,}", f"{s.multiply_adds:,}")
-            for s in self.layers
-        )
+        rows = tuple(layer.cells() for layer in self.layers)
         totals = [sum(getattr(s, field) for s in self.layers) for field in ("parameters", "multiply_adds")]
-        header = ("name", "layer", "output shape", "parameters", "multiply-adds")
-        return Table(header, rows, ("total", "", "", *(f"{total:,}" for total in totals)), numeric=2)
+        return Table(HEADER, rows, ("total", "", "", *(f"{total:,}" for total in totals)), numeric=2)
 
     def __str__(self) -> str:
         return str(self.table())

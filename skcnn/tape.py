@@ -100,7 +100,10 @@ class Tape:
     shard : int
         Which one.
     training : bool
-        Whether a backward pass follows. When predicting, what it would read need not be kept.
+        Whether layers do what they do in training: take the statistics of the batch, drop at random.
+    backward : bool, optional
+        Whether a backward pass follows, as it does in training; else what it would read need not be kept. When
+        predicting, it leads to the gradient of a prediction with respect to the images, for parameters that stay.
     rng : Generator, optional
         Of this shard, for dropout.
     arena : Arena, optional
@@ -120,6 +123,7 @@ class Tape:
         shard: int = 0,
         *,
         training: bool = False,
+        backward: bool | None = None,
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
         defer: bool = False,
@@ -130,6 +134,7 @@ class Tape:
         self.batch = batch
         self.shard = shard
         self.training = training
+        self.backward = training if backward is None else backward
         self.rng = rng
         self.owner = ""
         self.margin: Borders | None = None  # what the next step wants around its input
@@ -205,8 +210,8 @@ class Tape:
         return self.output(dy.shape) if has_gaps(dy) else dy
 
     def keep(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """A buffer for what backward will read; scratch when predicting."""
-        return self.output(shape, dtype) if self.training else self.scratch(shape, dtype)
+        """A buffer for what backward will read; scratch where none follows."""
+        return self.output(shape, dtype) if self.backward else self.scratch(shape, dtype)
 
     def release(self, array: Array) -> None:
         """Hand a scratch buffer back before its step ends; anything else stays as it is."""
@@ -224,7 +229,7 @@ class Tape:
         for image, framed, borders in self._framed:
             if image is x and borders == (rows, columns) and value == 0:
                 return framed
-        inner = self._frame(x.shape, (rows, columns), value, self._held if keep and self.training else self._scratch)
+        inner = self._frame(x.shape, (rows, columns), value, self._held if keep and self.backward else self._scratch)
         self(copy, x, inner)
         return self._framed.pop()[1]
 

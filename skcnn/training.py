@@ -53,7 +53,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from: all images, and of the used ones their numbers, targets and weights (of mean 1)."""
+    """Rows to learn from: all images, and of the used ones their numbers, targets and weights (of mean 1 in a fit)."""
 
     images: Array  # (n, h, w, c), any dtype; may be memory-mapped
     rows: Array  # (used,)
@@ -84,6 +84,7 @@ class Progress:
     averaged: int = 0  # steps in that mean
     trend: Trend = field(default_factory=Trend)
     warned: bool = False  # that the schedule has come to its end
+    weight_scale: float = 1.0  # what row weights are divided by
 
     @classmethod
     def begin(cls, model: Model, recipe: Recipe, seed: int) -> Progress:
@@ -315,9 +316,8 @@ class Passes:
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
-        self._average = None
-        if progress.trained is not None:
-            self._average = Average(model.weights, np.zeros((), model.weights.dtype))
+        share = np.zeros((), model.weights.dtype)
+        self._average = None if progress.trained is None else Average(model.weights, share)
         self._recorded: dict[int, Pass] = {}
 
     def _shards(self, rows: int) -> int:

@@ -36,6 +36,9 @@ fit_context = _fit_context
 check_partial_fit_first_call = _check_partial_fit_first_call
 check_matplotlib_support = _optional_dependencies.check_matplotlib_support
 
+# Address of the documentation of an estimator, with {estimator_name} in it; empty while no site is published.
+DOCUMENTATION = ""
+
 SQUARE = 64  # 2-D rows of at least this many features that are a square number are square images
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
@@ -75,6 +78,28 @@ PARAMETERS: dict[str, list[Any]] = {
 }
 REGRESSOR_PARAMETERS = PARAMETERS
 CLASSIFIER_PARAMETERS = PARAMETERS | {"class_weight": [dict, list, StrOptions({"balanced"}), None]}
+
+
+class DocumentationLink:
+    """What an estimator tells scikit-learn's HTML form of its documentation: the address, or that there is none."""
+
+    @property
+    def _doc_link_module(self) -> str:
+        return __name__.split(".")[0] if DOCUMENTATION else "sklearn"  # a link is for this module's estimators only
+
+    @property
+    def _doc_link_template(self) -> str:
+        return DOCUMENTATION
+
+
+def visual_block(kind: str, parts: Any, **names: Any) -> Any:
+    """What ``_sk_visual_block_`` of an estimator returns, to be drawn in scikit-learn's HTML form.
+
+    It is imported where it is needed: should it move, scikit-learn falls back on a plain box.
+    """
+    from sklearn.utils._repr_html.estimator import _VisualBlock
+
+    return _VisualBlock(kind, parts, **names)
 
 
 def as_rows(X: Any) -> tuple[Any, tuple[int, ...] | None]:
@@ -144,7 +169,24 @@ def check_images(
     and the images have ``input_shape``, or that of the fitted estimator.
     """
     rows, shape = as_rows(X)
-    return _as_images(estimator, validate_data(estimator, rows, reset=reset), shape, reset, input_shape, name)
+    try:
+        return _as_images(estimator, validate_data(estimator, rows, reset=reset), shape, reset, input_shape, name)
+    except ValueError as error:
+        if reset or not _is_one_image(X, estimator.input_shape_ if input_shape is None else input_shape):
+            raise
+        raise ValueError(
+            f"{error} This is the shape of one image: for a batch of it, give {name}[np.newaxis]."
+        ) from None
+
+
+def _is_one_image(X: Any, wanted: tuple[int, ...]) -> bool:
+    """Whether X has the shape of an image (h, w, c), or (h, w), and its rows are not images."""
+    try:
+        shape = np.shape(X)
+    except ValueError:  # ragged
+        return False
+    is_rows = len(shape) == 2 and shape[1] == math.prod(wanted)
+    return not is_rows and shape in (wanted, wanted[:2] if wanted[2] == 1 else wanted)
 
 
 def check_images_and_targets(

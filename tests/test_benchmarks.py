@@ -5,6 +5,7 @@ from pathlib import Path
 import colour
 import numpy as np
 import pytest
+import search
 import serving
 
 
@@ -32,6 +33,25 @@ def test_without_the_photographs_the_script_says_how_to_get_them(monkeypatch, tm
     with pytest.raises(SystemExit):
         colour.load()
     assert "cifar10.npz" in capsys.readouterr().err
+
+
+def test_searches_are_measured_in_tables(monkeypatch):
+    for name in [name for name in search.WAYS if not name.startswith("one worker")]:
+        monkeypatch.delitem(search.WAYS, name)
+    monkeypatch.setattr(search, "GRID", {"alpha": [0.0]})
+    head, rule, *rows = search.workers_table(1, images=60).splitlines()
+    assert {line.count("|") for line in (head, rule, *rows)} == {head.count("|")}
+    assert [row.split("|")[1].strip() for row in rows] == list(search.WAYS)
+    speed_ups = [float(row.split("|")[3]) for row in rows]
+    assert max(speed_ups) == 1  # they are counted from the faster of the two
+    assert min(speed_ups) > 0
+
+
+def test_halving_is_measured_against_the_grid(monkeypatch):
+    monkeypatch.setattr(search, "HALVING_GRID", {"learning_rate": [0.0, 1e-3, 1e-2]})
+    full, halving = search.halving_table(1, images=60, epochs=9, workers=1).splitlines()[2:]
+    assert "| 27 in each of 3 folds |" in full
+    assert "| 6 in each of 3 folds |" in halving  # three candidates with one epoch, one with three
 
 
 def test_what_serving_takes_is_measured_in_fresh_processes(monkeypatch, tmp_path):

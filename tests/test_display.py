@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.features import activations
 from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU, Residual
+from skcnn.saliency import input_gradient
 
 plt = pytest.importorskip("matplotlib.pyplot")
 display = pytest.importorskip("skcnn.display")
@@ -37,7 +40,7 @@ def test_history(fitted, data):
     np.testing.assert_array_equal(loss.get_ydata(), fitted.history_["loss"])
     np.testing.assert_array_equal(val_loss.get_ydata(), fitted.history_["val_loss"])
     np.testing.assert_array_equal(drawn.score_ax_.get_lines()[0].get_ydata(), fitted.history_["val_score"])
-    assert drawn.ax_.get_legend().get_texts()[2].get_text() == "validation accuracy"
+    assert drawn.figure_.legends[0].get_texts()[2].get_text() == "validation accuracy"
     _, own = plt.subplots()
     X, y = data
     plain = CNNRegressor((2,), hidden_layer_sizes=(), max_iter=2).fit(X, y)
@@ -111,3 +114,111 @@ def test_class_activation_maps_need_a_mean_at_the_end(fitted, data):
     flat = CNNClassifier(layers=[Conv2D(2), Flatten()], max_iter=1).fit(X, y)
     with pytest.raises(ValueError, match=r"needs GlobalAvgPool2D\(\) as the last hidden layer"):
         display.ClassActivationDisplay.from_estimator(flat, X[0])
+
+
+def test_saliency_is_the_largest_gradient_among_the_channels(data):
+    rng = np.random.default_rng(1)
+    X, y = rng.integers(0, 256, (30, 6, 6, 3), dtype=np.uint8), np.array(["ash", "elm", "oak"])[rng.integers(0, 3, 30)]
+    model = CNNClassifier((3,), max_iter=3, random_state=0).fit(X, y)
+    drawn = display.SaliencyDisplay.from_estimator(model, X[:5], columns=3)
+    expected = np.abs(input_gradient(model, X[:5])).max(axis=3)
+    np.testing.assert_array_equal(drawn.saliency, expected)
+    assert len(drawn.axes_) == 10
+    for k, label in enumerate(model.predict(X[:5])):
+        upper, lower = drawn.axes_[2 * k : 2 * k + 2]
+        assert upper.get_title() == label
+        np.testing.assert_array_equal(upper.get_images()[0].get_array(), X[k])
+        np.testing.assert_array_equal(lower.get_images()[0].get_array(), expected[k])
+        assert upper.get_position().y0 > lower.get_position().y1
+        assert upper.get_position().x0 == pytest.approx(lower.get_position().x0)
+    drawn = display.SaliencyDisplay.from_estimator(model, X[:2], target="oak", n_samples=2, random_state=0)
+    expected = input_gradient(model, X[:2], "oak", n_samples=2, random_state=0)
+    np.testing.assert_array_equal(drawn.saliency, np.abs(expected).max(axis=3))
+    assert drawn.axes_[0].get_title() == drawn.axes_[2].get_title() == "oak"
+    regressor = CNNRegressor((2,), max_iter=1, random_state=0).fit(*data)
+    drawn = display.SaliencyDisplay.from_estimator(regressor, data[0][:1])
+    assert drawn.ax_.get_title() == ""
+
+
+def overlaps(texts):
+    """Whether what is written in a figure runs into what stands beside it, or out of the figure."""
+    figure = texts[0].get_figure()
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    found = [text.get_window_extent() for text in texts]
+    outside = any(box.x0 < whole.x0 - 1 or box.x1 > whole.x1 + 1 or box.y1 > whole.y1 + 1 for box in found)
+    return outside or any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
+
+
+def test_long_names_of_classes_do_not_run_into_each_other():
+    rng = np.random.default_rng(0)
+    names = np.array(["black-throated blue warbler", "a class with a name that goes on and on", "tit"])
+    X, y = rng.normal(size=(60, 6, 6)), names[rng.integers(0, 3, 60)]
+    layers = [Conv2D(2), ReLU(), GlobalAvgPool2D()]
+    model = CNNClassifier(layers=layers, max_iter=1, random_state=0).fit(X, y)
+    drawn = display.MisclassifiedDisplay.from_estimator(model, X, y)
+    assert len(drawn.axes_) == 24
+    assert not overlaps([axes.title for axes in drawn.axes_] + [drawn.figure_._suptitle])
+    alone = display.MisclassifiedDisplay.from_estimator(model, X[:1], names[names != model.predict(X[:1])][:1])
+    assert not overlaps([alone.ax_.title, alone.figure_._suptitle])
+    drawn = display.SaliencyDisplay.from_estimator(model, X[:9], target=names[np.arange(9) % 3])
+    assert not overlaps([axes.title for axes in drawn.axes_ if axes.get_title()] + [drawn.figure_._suptitle])
+    drawn = display.ClassActivationDisplay.from_estimator(model, X[0], label=names[1])
+    assert not overlaps([drawn.ax_.title])
+
+
+def test_a_single_epoch_is_a_point(data):
+    model = CNNRegressor((2,), max_iter=1, random_state=0).fit(*data)
+    line = display.HistoryDisplay.from_estimator(model).ax_.get_lines()[0]
+    assert line.get_marker() == "o"
+    drawn = display.HistoryDisplay.from_estimator(model)
+    drawn.figure_.draw_without_rendering()
+    low, high = drawn.ax_.get_xlim()
+    assert [tick for tick in drawn.ax_.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_titles_say_how_many_of_them_are_shown(fitted, data):
+    drawn = display.ActivationDisplay.from_estimator(fitted, data[0][0], "relu2").plot(max_channels=3)
+    assert drawn.figure_.get_suptitle() == "The image, and what relu2 makes of it, 3 of 5"
+    drawn = display.FilterDisplay.from_estimator(fitted, "conv2").plot(max_filters=2)
+    assert drawn.figure_.get_suptitle() == "Filters of conv2, mean over channels, 2 of 5"
+
+
+def test_maps_of_a_layer_inside_of_another(data):
+    layers = [Residual([Conv2D(3), ReLU()]), GlobalAvgPool2D()]
+    model = CNNClassifier(layers=layers, max_iter=1, random_state=0).fit(*data)
+    drawn = display.ActivationDisplay.from_estimator(model, data[0][2], "residual1.relu1")
+    np.testing.assert_array_equal(drawn.maps, activations(model, data[0][2:3], "residual1.relu1")[0])
+    assert drawn.maps.min() == 0
+
+
+@pytest.mark.parametrize("kind", ["History", "Filter", "Activation", "Misclassified", "ClassActivation", "Saliency"])
+def test_what_is_no_fitted_network_is_refused(data, kind):
+    X, y = data
+    arguments = {"Activation": (X[0], "conv1"), "Misclassified": (X, y), "ClassActivation": (X[0],), "Saliency": (X,)}
+    draw = getattr(display, f"{kind}Display").from_estimator
+    wrong = [make_pipeline(CNNClassifier())] + [CNNRegressor()] * (kind in ("Misclassified", "ClassActivation"))
+    for estimator in wrong:
+        with pytest.raises(TypeError, match=r"must be a CNNClassifier.*, got .*take the step: pipeline\[-1\]"):
+            draw(estimator, *arguments.get(kind, ()))
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        draw(CNNClassifier(), *arguments.get(kind, ()))
+
+
+def test_signals_are_drawn_with_a_height():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 1, 30)), rng.integers(0, 2, 40)
+    model = CNNClassifier((2,), max_iter=1, random_state=0).fit(X, y)
+    drawn = display.SaliencyDisplay.from_estimator(model, X[:3])
+    maps = display.ActivationDisplay.from_estimator(model, X[0], "relu1")
+    for axes in drawn.axes_ + maps.axes_:
+        assert axes.get_position().height * axes.get_figure().get_figheight() > 0.5
+
+
+def test_the_legend_lies_beside_the_lines(fitted):
+    drawn = display.HistoryDisplay.from_estimator(fitted)
+    drawn.ax_.set_title("a title of one's own")
+    drawn.figure_.draw_without_rendering()
+    assert drawn.figure_.legends[0].get_window_extent().y0 >= drawn.ax_.title.get_window_extent().y1
+    _, own = plt.subplots()
+    assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 3

@@ -132,6 +132,14 @@ def test_watching_a_fit(tmp_path):
     assert "12 epochs; the same bits as a fit that never stopped: True" in printed
 
 
+def test_looking_inside(tmp_path):
+    printed = run("looking_inside", tmp_path)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.94
+    assert "maps of residual1.relu1: (1, 8, 8, 32)" in printed
+    most, least = (number(rf"without the 8 {which} salient pixels: (.*)", printed) for which in ("most", "least"))
+    assert most < 3 * least < 0
+
+
 def test_deep_features(tmp_path):
     printed = run("deep_features", tmp_path)
     pixels, features = number(r"SVM on pixels: ([\d.]+)", printed), number(r"on what conv2 gives: ([\d.]+)", printed)
@@ -146,6 +154,35 @@ def test_export_onnx(tmp_path):
     assert number(r"difference of a probability: (\S+)", printed) < 1e-5
     assert number(r"pipeline, largest difference: (\S+)", printed) < 1e-5
     assert re.search(r"^conv1/Conv +Conv$", printed, flags=re.MULTILINE)
+
+
+def test_larger_than_memory(tmp_path):
+    printed = run("larger_than_memory", tmp_path)
+    converted = number(r"as float32: ([\d.]+) MB", printed)
+    for what in ("fit on the memory map", "predict on the memory map", "one pass in chunks"):
+        assert number(rf"{what}: ([\d.]+) MB", printed) < converted / 4
+    assert number(r"after 10 chunks: ([\d.]+)", printed) > 0.85
+    whole, chunked = (
+        [(float(mean), float(spread)) for mean, spread in re.findall(r"([\d.]+) ± ([\d.]+)", line)]
+        for line in re.findall(r"^(?:all images at once|chunks of 256 images).*±.*$", printed, flags=re.MULTILINE)
+    )
+    assert len(whole) == len(chunked) == 5
+    for (mean, spread), (other, _) in zip(whole, chunked, strict=True):
+        assert abs(mean - other) < spread
+    assert whole[-1][0] < whole[0][0] / 5
+    assert number(r"in the last: ([\d.]+)", printed) < 1e-5
+
+
+def test_successive_halving(tmp_path):
+    printed = run("successive_halving", tmp_path)
+    assert re.findall(r"^ *(\d+) candidates with +(\d+) epochs$", printed, flags=re.MULTILINE) == [
+        ("27", "2"),
+        ("9", "6"),
+        ("3", "18"),
+    ]
+    assert number(r"epochs of each fold: (\d+)", printed) * 3 == number(r"of the full grid: (\d+)", printed)
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.96
+    assert number(r"with what was drawn: ([\d.]+)", printed) > 0.95
 
 
 def module(name):

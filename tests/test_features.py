@@ -3,26 +3,29 @@
 import pickle
 
 import numpy as np
+import oracles
 import pytest
+from cases import LAYERS
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from test_layers import network_with, predictor
 
 from skcnn import CNNClassifier, CNNFeatures, CNNRegressor
 from skcnn.features import activations
-from skcnn.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from skcnn.layers import AvgPool2D, BatchNorm, Concatenate, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual
 
-LAYERS = [Conv2D(4), BatchNorm(), ReLU(), MaxPool2D(), Flatten(), Dense(5), ReLU()]
+NET = [Conv2D(4), BatchNorm(), ReLU(), MaxPool2D(), Flatten(), Dense(5), ReLU()]
 
 
 @pytest.fixture(scope="module")
 def fitted():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 6, 6)), rng.integers(0, 3, 40)
-    return CNNClassifier(layers=LAYERS, max_iter=2, random_state=0).fit(X, y), X, y
+    return CNNClassifier(layers=NET, max_iter=2, random_state=0).fit(X, y), X, y
 
 
 @parametrize_with_checks([CNNFeatures(CNNClassifier((2,), hidden_layer_sizes=(4,), max_iter=2, random_state=0))])
@@ -66,14 +69,14 @@ def test_features_are_the_flattened_activations(fitted):
 
 def test_in_pipelines_and_searches(fitted):
     _, X, y = fitted
-    network = CNNClassifier(layers=LAYERS, max_iter=1, random_state=0)
+    network = CNNClassifier(layers=NET, max_iter=1, random_state=0)
     pipeline = make_pipeline(CNNFeatures(network), LogisticRegression(max_iter=1000))
     search = GridSearchCV(pipeline, {"cnnfeatures__layer": ["maxpool1", "dense1"]}, cv=2).fit(X, y)
     assert search.best_estimator_.predict(X).shape == y.shape
     assert not hasattr(network, "classes_")
     frame = clone(pipeline).set_output(transform="pandas").fit(X, y)[0].transform(X)
     assert list(frame.columns[:1]) == ["cnnfeatures0"]
-    assert CNNFeatures(CNNRegressor(layers=LAYERS, max_iter=1)).fit(X, y).transform(X).shape == (40, 5)
+    assert CNNFeatures(CNNRegressor(layers=NET, max_iter=1)).fit(X, y).transform(X).shape == (40, 5)
 
 
 def test_errors(fitted):
@@ -84,3 +87,77 @@ def test_errors(fitted):
         activations(model, X, "conv9")
     with pytest.raises(TypeError, match="CNNClassifier or CNNRegressor, got LogisticRegression"):
         CNNFeatures(LogisticRegression()).fit(X.reshape(40, -1), y)
+
+
+def _forward(layers, names, x, p, state):
+    """What the layers of a chain give, computed by hand, by their names."""
+    found = {}
+    for name, layer in zip(names, layers, strict=True):
+        if isinstance(layer, Conv2D):
+            q = {key.rsplit(".", 1)[1]: value for key, value in p.items() if key.rsplit(".", 1)[0] == name}
+            x = oracles.conv2d(layer, x, q)
+        elif isinstance(layer, BatchNorm):
+            x = (x - state[f"{name}.running_mean"]) / np.sqrt(state[f"{name}.running_variance"] + layer.epsilon)
+            x = x * p[f"{name}.scale"] + p[f"{name}.offset"]
+        elif isinstance(layer, ReLU):
+            x = np.maximum(x, 0)
+        else:
+            x = oracles.avg_pool(layer, x, {})
+        found[name] = x
+    return found
+
+
+def test_layers_inside_of_others_give_what_their_weights_say():
+    """Also where the batch norm behind a convolution is folded into it, and a ReLU joined."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 6, 5, 2)), rng.integers(0, 3, 30)
+    block = [Conv2D(4, use_bias=False), BatchNorm(), ReLU(), Conv2D(4), BatchNorm()]
+    inner = Residual([BatchNorm(), ReLU(), Conv2D(5)], shortcut=[AvgPool2D(1), Conv2D(5)])
+    wide = Concatenate([[Conv2D(3), ReLU()], [], [inner]])
+    layers = [Conv2D(3), BatchNorm(), ReLU(), Residual(block), ReLU(), wide, BatchNorm(), ReLU(), Flatten()]
+    model = CNNClassifier(layers=layers, max_iter=3, learning_rate=0.01, random_state=0).fit(X, y)
+    p, state = model.parameters_, model.state_
+    x = (X - model.input_mean_) / model.input_scale_
+    expected = _forward(layers[:3], ["conv1", "batchnorm1", "relu1"], x, p, state)
+    before = expected["relu1"]
+    names = [f"residual1.{name}" for name in ("conv1", "batchnorm1", "relu1", "conv2", "batchnorm2")]
+    expected |= _forward(block, names, before, p, state)
+    expected |= _forward([Conv2D(4, kernel_size=1, use_bias=False)], ["residual1.shortcut"], before, p, state)
+    expected["residual1"] = expected["residual1.batchnorm2"] + expected["residual1.shortcut"]
+    before = expected["relu2"] = np.maximum(expected["residual1"], 0)
+    one, three = "concatenate1.branch1", "concatenate1.branch3.residual1"
+    expected |= _forward(wide.branches[0], [f"{one}.conv1", f"{one}.relu1"], before, p, state)
+    names = [f"{three}.{name}" for name in ("batchnorm1", "relu1", "conv1")]
+    expected |= _forward(inner.layers, names, before, p, state)
+    names = [f"{three}.shortcut.{name}" for name in ("avgpool1", "conv1")]
+    expected |= _forward(inner.shortcut, names, before, p, state)
+    expected[three] = expected[f"{three}.conv1"] + expected[f"{three}.shortcut.conv1"]
+    expected["concatenate1"] = np.concatenate([expected[f"{one}.relu1"], before, expected[three]], axis=-1)
+    for name, value in expected.items():
+        np.testing.assert_allclose(activations(model, X, name), value, atol=1e-12, err_msg=name)
+    in_summary = [layer.name for layer in model.summary().layers][1:]
+    assert set(expected) == set(in_summary) - {"batchnorm2", "relu3", "flatten1", "output"}
+    for name in in_summary:
+        features = CNNFeatures(FrozenEstimator(model), layer=name).fit(X)
+        assert features.transform(X).shape == (30, np.prod(features.layer_shape_))
+        owners = {key.rpartition(".")[0] for key in p}
+        assert owners <= set(in_summary)
+    with pytest.raises(ValueError, match=r"'residual1.conv3' is not in.*relu1, residual1.conv1, .*, residual1, relu2"):
+        activations(model, X, "residual1.conv3")
+    restored = pickle.loads(pickle.dumps(CNNFeatures(FrozenEstimator(model), layer=three).fit(X)))
+    np.testing.assert_array_equal(restored.transform(X), activations(model, X, three).reshape(30, -1))
+
+
+def test_every_layer_inside_of_the_rows_of_the_table_can_be_looked_at():
+    for case in LAYERS:
+        if not case.layer.inner():
+            continue
+        network = network_with(case)
+        outer = next(name for name in network.names if name.startswith(case.layer.stem))
+        inside = [name for name in network.reached if name.startswith(f"{outer}.")]
+        assert inside == [name for name, _, _ in network.parts if name.startswith(f"{outer}.")]
+        for name in inside:
+            found = predictor(network, layer=name)
+            raw = found.raw(np.random.default_rng(0).normal(size=(4, *network.input_shape)))
+            assert raw.shape[1:] == network.reached[name]
+            assert np.isfinite(raw).all()

@@ -1,8 +1,10 @@
 """The estimator where estimators are used: pipelines, searches, ensembles, and by its parameters' names."""
 
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import loguniform
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -12,12 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
+    HalvingRandomSearchCV,
     StratifiedKFold,
     cross_val_predict,
     cross_val_score,
     cross_validate,
 )
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -146,6 +149,18 @@ def test_a_halving_search_gives_the_better_ones_more_epochs(digits):
     assert search.best_params_["learning_rate"] > 0
 
 
+def test_a_halving_search_draws_candidates(digits):
+    X, y = digits
+    search = HalvingRandomSearchCV(
+        learning(), {"learning_rate": loguniform(1e-4, 3e-2)}, n_candidates="exhaust", resource="max_iter",
+        min_resources=3, max_resources=12, factor=2, cv=2, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    assert (search.n_candidates_, search.n_resources_) == ([4, 2, 1], [3, 6, 12])
+    best = learning().set_params(**search.best_params_).fit(X, y)
+    assert_array_equal(search.predict_proba(X), best.predict_proba(X))
+    assert best.n_iter_ == 12
+
+
 def test_cross_validation_is_fits_of_the_folds(digits):
     X, y = digits
     scores = cross_val_score(small(), X, y, cv=StratifiedKFold(3))
@@ -195,6 +210,50 @@ def test_bagging(rows, n_jobs):
     bagging = BaggingClassifier(learning(), n_estimators=3, random_state=0, n_jobs=n_jobs).fit(X, y)
     assert bagging.score(X, y) > 0.8
     assert len({member.parameters_["output.bias"].tobytes() for member in bagging.estimators_}) == 3
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda n_jobs: VotingClassifier([("a", small()), ("b", small(random_state=1))], voting="soft", n_jobs=n_jobs),
+        lambda n_jobs: CalibratedClassifierCV(small(), cv=2, n_jobs=n_jobs),
+        lambda n_jobs: StackingClassifier([("a", small())], final_estimator=small(max_iter=1), cv=2, n_jobs=n_jobs),
+        lambda n_jobs: MultiOutputClassifier(small(), n_jobs=n_jobs),
+        lambda n_jobs: OneVsOneClassifier(small(), n_jobs=n_jobs),
+    ],
+    ids=["voting", "calibrated", "stacking", "multi-output", "one-versus-one"],
+)
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_two_workers_give_what_one_gives(rows, wrap, backend):
+    X, y = rows[0], rows[1] % 3
+    if isinstance(wrap(1), MultiOutputClassifier):
+        y = np.stack([y, (rows[1] + 1) // 4], axis=1)
+    with joblib.parallel_config(backend):
+        found = wrap(2).fit(X, y)
+    assert_array_equal(found.predict(X), wrap(1).fit(X, y).predict(X))
+    method = "predict_proba" if hasattr(found, "predict_proba") else "decision_function"
+    assert_array_equal(getattr(found, method)(X), getattr(wrap(1).fit(X, y), method)(X))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        VotingClassifier([("a", small())]),
+        CalibratedClassifierCV(small(), cv=2),
+        OneVsRestClassifier(small()),
+        StackingClassifier([("a", small())], final_estimator=small(max_iter=1), cv=2),
+        GridSearchCV(small(), {"alpha": [0.0, 0.1]}, cv=2),
+    ],
+    ids=lambda meta: type(meta).__name__,
+)
+def test_images_go_through_as_their_rows_do(digits, rows, meta):
+    y = digits[1] % 3
+    from_images = clone(meta).fit(digits[0], y).predict(digits[0])
+    assert_array_equal(from_images, clone(meta).fit(rows[0], y).predict(rows[0]))
+
+
+def test_cross_validation_on_two_workers(digits):
+    assert_array_equal(cross_val_score(small(), *digits, cv=3, n_jobs=2), cross_val_score(small(), *digits, cv=3))
 
 
 def test_one_versus_rest_is_a_binary_fit_per_class(rows):

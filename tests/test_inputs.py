@@ -288,3 +288,24 @@ def test_an_activation_only_network_takes_one_pixel_images():
     X, y = np.array([[[-1.0]], [[1.0]]] * 10), np.array([0, 1] * 10)
     fitted = small(layers=[ReLU(), Flatten()], learning_rate=0.1, max_iter=50, alpha=0).fit(X, y)
     assert_array_equal(fitted.predict(X), y)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 5, 3), (1, 30, 2)])
+def test_a_single_image_is_told_how_to_be_a_batch(shape):
+    X = np.random.default_rng(0).normal(size=(12, *shape))
+    model = CNNClassifier((2,), max_iter=1).fit(X, np.arange(12) % 2)
+    for one in (X[0], X[0].tolist(), X[0].reshape(*shape[:2], -1)):
+        with pytest.raises(ValueError, match=r"is expecting.*one image: for a batch of it, give X\[np.newaxis\]"):
+            model.predict(one)
+    for other in (X[:, 0], [[1.0, 2.0], [3.0]], np.full((2, X[0].size), np.nan)):
+        with pytest.raises(ValueError, match=r"(?s)^(?!.*newaxis)"):
+            model.predict(other)
+    np.testing.assert_array_equal(model.predict(X[0][np.newaxis]), model.predict(X)[:1])
+
+
+def test_a_row_of_signals_with_an_error_is_no_single_image():
+    X = np.random.default_rng(0).normal(size=(12, 1, 30))
+    model = CNNClassifier((2,), max_iter=1).fit(X, np.arange(12) % 2)
+    assert model.predict(X[0]).shape == (1,)
+    with pytest.raises(ValueError, match=r"(?s)NaN(?!.*newaxis)"):
+        model.predict(np.full((1, 30), np.nan))

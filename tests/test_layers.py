@@ -41,13 +41,13 @@ def network_with(case, before=(), after=()):
     return Network([*layers, *([] if flat else [Flatten()])], shape, outputs=3)
 
 
-def predictor(network, *, plain=False, dtype=np.float32):
+def predictor(network, *, plain=False, dtype=np.float32, layer="output"):
     """A predictor with random weights; ``plain``: without fusion and folding."""
     rng = np.random.default_rng(2)
     weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
     weights, state = weights + rng.uniform(-0.2, 0.2, weights.shape), state + rng.uniform(0, 0.5, state.shape)
     bound = weights.astype(dtype), state.astype(dtype), no_scaling(network.input_shape[2])
-    found = Predictor(network, *bound, poison=True)
+    found = Predictor(network, *bound, layer=layer, poison=True)
     if plain:
         found.steps, found.parameters = network.lowered, network.bind(*bound)
     return found

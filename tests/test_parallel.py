@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 import time
+import warnings
 from functools import partial
 
 import joblib
@@ -92,6 +93,34 @@ def test_number_of_threads():
     assert thread_count(-1) == joblib.cpu_count()
     with pytest.raises(ValueError, match="n_jobs"):
         thread_count(0)
+
+
+class Cluster(joblib.parallel.ParallelBackendBase):
+    """A backend whose jobs are a hundred processes elsewhere, as Dask's, and which says so in this process too."""
+
+    def effective_n_jobs(self, n_jobs):
+        warnings.warn("these are processes, not threads", stacklevel=2)
+        return 100
+
+
+def test_threads_are_not_the_jobs_of_a_cluster():
+    with joblib.parallel_config(Cluster()):
+        assert joblib.parallel.get_active_backend()[0].__class__ is Cluster
+        assert [thread_count(n_jobs) for n_jobs in (1, 2, 7)] == [1, 2, 7]
+        assert thread_count(-1) == joblib.cpu_count()
+        assert thread_count(-1000) == 1
+        with pytest.raises(ValueError, match="n_jobs=0 has no meaning"):
+            thread_count(0)
+
+
+def test_joblib_ends_threads_that_are_nested_too_deeply():
+    def inside(depth):
+        if not depth:
+            return thread_count(2)
+        return joblib.Parallel(n_jobs=2)(joblib.delayed(inside)(depth - 1) for _ in range(2))[0]
+
+    with joblib.parallel_config("threading"):
+        assert [inside(depth) for depth in range(4)] == [2, 2, 1, 1]
 
 
 def test_prediction_and_fit_leave_blas_as_it_was():

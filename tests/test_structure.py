@@ -35,13 +35,13 @@ RANKS = [
     ["training", "files"],
     ["estimators"],
     ["classifier", "regressor"],
-    ["features"],
+    ["features", "saliency"],
     ["summary", "profiling", "testing", "display", "persistence", "onnx", "runtime"],
-    ["callbacks"],
+    ["diagram", "callbacks"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-LATE = {"summary"}  # functions of an estimator, imported when they are called
+LATE = {"summary", "diagram"}  # functions of an estimator, imported when they are called
 KINDS = {
     "layers": (skcnn.layers.Layer, [case.layer for case in cases.LAYERS]),
     "losses": (skcnn.losses.Loss, cases.LOSSES),

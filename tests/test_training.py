@@ -263,6 +263,16 @@ def test_partial_fit_takes_class_weights_of_classes_that_a_chunk_lacks(digits):
     assert_same_model(by_class, by_row)
 
 
+def test_weights_of_all_chunks_have_the_scale_of_the_first(digits):
+    X, y = digits
+    params = {"optimizer": SGD(momentum=0.0), "learning_rate": 0.01, "alpha": 0.0, "batch_norm": False}
+    heavy, fast = (small(**params).partial_fit(X[:60], y[:60], classes=np.arange(10)) for _ in range(2))
+    heavy.partial_fit(X[60:], y[60:], sample_weight=np.full(60, 3.0))
+    fast.set_params(learning_rate=0.03).partial_fit(X[60:], y[60:])
+    for name, array in heavy.parameters_.items():
+        assert_allclose(array, fast.parameters_[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 @description
 class FailsAt(Schedule):
     """As a mistake in a user's own schedule."""

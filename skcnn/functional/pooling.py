@@ -42,12 +42,12 @@ def record_max(tape: Any, x: Array, geometry: Windows, y: Array, *, negative: Ar
     """
     framed = tape.with_border(x, *geometry.borders, value=-np.inf) if geometry.has_border else x
     first, *others = taps(framed, geometry)
-    raised = [tape.keep(y.shape, bool) for _ in others] if tape.training else []
+    raised = [tape.keep(y.shape, bool) for _ in others] if tape.backward else []
     if not others:
         tape(copy, first, y)
     for k, tap in enumerate(others):
         best = y if k else first
-        if tape.training:
+        if tape.backward:
             tape(np.greater, tap, best, raised[k])
         tape(maximum, best, tap, y)
     if negative is not None and others:

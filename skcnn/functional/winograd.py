@@ -166,7 +166,7 @@ class Winograd:
             if rows.r > 1:
                 tape.release(half)
             v = reshape(v, (rows.r * columns.r, -1, c))
-            if tape.training:
+            if tape.backward:
                 self._v.append((block, v))
             products = tape.scratch((len(v), v.shape[1], f))
             tape(np.matmul, v, self._u, products)

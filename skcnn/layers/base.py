@@ -78,14 +78,15 @@ class Layer(Description):
         p : namespace
             The parameters, by their names.
         g : namespace or None
-            Where their gradients go; None when predicting.
+            Where their gradients go; None where no backward pass follows.
 
         Returns
         -------
         y : ndarray
             The output.
         backward : callable or None
-            ``backward(dy, needs_dx=True) -> dx``. It writes the gradients to ``g`` and may overwrite ``dy``.
+            ``backward(dy, needs_dx=True) -> dx``. It writes the gradients to ``g`` and may overwrite ``dy``. None only
+            where ``tape.backward`` is false. Where ``tape.training`` is false, nobody reads the gradients in ``g``.
         """
         raise NotImplementedError
 

@@ -73,7 +73,8 @@ class BatchNorm(Layer):
         if not tape.training:
             factor, shift = (by_channel(tape, vector, x) for vector in self.predicting(p))
             y = tape(np.multiply, x, factor, tape.output(x.shape, framed=True))
-            return tape(np.add, y, shift, y), None
+            tape(np.add, y, shift, y)
+            return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
 
         moments = Moments(self, tape, x, p)
         y = tape.output(x.shape, framed=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,7 +61,7 @@ class Branches(Layer):
             backwards.append(through)
         tape.margin = margin
         y = self._record_join(tape, found)
-        if not tape.training:
+        if not tape.backward:
             tape.end([part for part in found if memory(part) is not memory(x)], but=y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
@@ -104,6 +104,34 @@ def _slices(y: Array, parts: Sequence[Array]) -> list[Array]:
     """The views of ``y`` that hold the channels of each part."""
     ends = np.cumsum([part.shape[-1] for part in parts])
     return [y[..., end - part.shape[-1] : end] for part, end in zip(parts, ends, strict=True)]
+
+
+def reachable(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
+    """Names of the layers that steps compute, those inside of others too."""
+    for owner, layer in steps:
+        yield prefix + owner
+        if isinstance(layer, Branches):
+            for branch in layer.branches:
+                yield from reachable(branch, f"{prefix}{owner}.")
+
+
+def steps_to(name: str, steps: Sequence[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
+    """The steps as far as one of the `reachable` layers, and the parameters of their owners.
+
+    A layer inside of another one comes after those before it in its branch, and a branch reads what the outer layer
+    reads: the way to it is a line, and the other branches are not computed.
+    """
+    ends = [i for i, (owner, _) in enumerate(steps) if owner == name]
+    if ends:
+        return list(steps[: ends[-1] + 1]), dict(p)
+    for i, (outer, layer) in enumerate(steps):
+        inner = name.removeprefix(f"{outer}.")
+        for branch in layer.branches if isinstance(layer, Branches) and inner != name else ():
+            if inner in reachable(branch):
+                way, parts = steps_to(inner, branch, {owner: part_of(p[outer], owner) for owner, _ in branch})
+                parts = {f"{outer}.{owner}": part for owner, part in parts.items()}
+                return [*steps[:i], *((f"{outer}.{owner}", step) for owner, step in way)], {**p, **parts}
+    raise KeyError(name)
 
 
 @description

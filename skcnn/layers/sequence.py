@@ -74,7 +74,8 @@ def record_steps(
     """Record steps one after the other: the output, and ``backward(dy, needs_dx) -> dx``.
 
     ``p`` and ``g`` are by the names of the steps. The memory of ``dy`` is handed back by ``backward`` when it has been
-    read, that of ``x`` only when predicting, and if it is ours to ``spend``. The output has no gaps, nor has dx.
+    read, that of ``x`` only where no backward pass follows, and if it is ours to ``spend``. The output has no gaps, nor
+    has dx.
     """
     prefix = f"{tape.owner}." if tape.owner else ""
     shape, rows = shape_and_rows(x)
@@ -85,7 +86,12 @@ def record_steps(
         tape.margin = steps[i + 1][1].margin(tape, shape, rows) if i + 1 < len(steps) else None
         with tape.step(prefix + owner) as held:
             y, through = layer.record(tape, before, p[owner], None if g is None else g[owner])
-        if not tape.training and (spend or memory(before) is not memory(x)):
+        if tape.backward and through is None:
+            raise TypeError(
+                f"{layer!r} records no backward pass: its record must return one wherever tape.backward is true, also"
+                " when predicting."
+            )
+        if not tape.backward and (spend or memory(before) is not memory(x)):
             tape.end([before], but=y)
         done.append((through, held))
 
