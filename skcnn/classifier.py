@@ -129,7 +129,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         The class labels; the numbers of the labels for a multi-label y.
     n_features_in_ : int
         Pixels times channels of an image.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (n_features,)
         Names of the columns, if X was a DataFrame with names that are strings.
     input_shape_ : (int, int, int)
         Height, width and channels of an image.
