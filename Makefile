@@ -4,15 +4,16 @@ PYTHON ?= python3
 VENV   := .venv
 OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
-CODE   := skcnn tests examples benchmarks
+CODE   := skcnn tests examples benchmarks docs
 
-.PHONY: help demo test test-oldest clean
+.PHONY: help demo test test-oldest docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   train a network on scikit-learn's digits; writes demo.png and demo.joblib"
 	@echo "make test   check style and types, run the tests, the examples and the code of the documentation"
 	@echo "make test-oldest   run the tests of the source distribution, with the oldest versions that are supported"
+	@echo "make docs   build the documentation: docs/_build/html/index.html"
 	@echo "make clean  remove the environments and what the others wrote"
 
 demo: $(VENV)/.plot
@@ -30,11 +31,16 @@ test-oldest: $(VENV)/.test $(OLDEST)/.test
 	@tar -xzf build/skcnn-*.tar.gz -C build/sdist --strip-components=1
 	@cd build/sdist && $(abspath $(OLDEST))/bin/python -m pytest
 
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "Written to docs/_build/html/index.html"
+
 clean:
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache build dist demo.png demo.joblib
+	rm -rf docs/_build docs/gallery docs/project docs/reference
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# .venv/.plot and .venv/.test are stamps: the package was installed with the extra of that name.
+# .venv/.plot, .venv/.test and .venv/.docs are stamps: the package was installed with the extra of that name.
 $(VENV)/.%: pyproject.toml | $(BIN)/pip
 	@echo "Installing skcnn with the extra '$*' in $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'

@@ -1,7 +1,9 @@
-"""Train a CNN on scikit-learn's digits, look at what it learnt, save it and load it again.
+"""The demo: train, look at what was learnt, save and load
+=======================================================
 
-This is what ``make demo`` runs. It writes ``demo.joblib``, the trained classifier, and with matplotlib ``demo.png``, a
-picture of the training and of the most difficult test images, to the current directory.
+A network learns scikit-learn's digits, names those that it finds difficult, and is saved and loaded again. This is what
+``make demo`` runs. It writes ``demo.joblib``, the trained classifier, and with matplotlib ``demo.png``, a picture of
+the training and of the most difficult test images, to the current directory.
 """
 
 # %%
@@ -68,7 +70,7 @@ same = np.array_equal(loaded.predict_proba(X_test), probabilities)
 print(f"\nSaved to demo.joblib; loaded again, it predicts {'the same' if same else 'SOMETHING ELSE'}")
 
 # %%
-# The picture.
+# The picture: how the first of the two trainings went, and the test images that are hardest for the final classifier.
 try:
     from matplotlib import pyplot as plt
 except ImportError:

@@ -1,4 +1,5 @@
-"""Build a network from layers, for colour images.
+"""A network of one's own, for colour images
+=========================================
 
 The knobs of `CNNClassifier` describe blocks of convolution and pooling, and dense layers after them. For everything
 else, ``layers`` takes the hidden layers one by one. The output layer is never in the list: the classifier adds it.
@@ -8,10 +9,12 @@ else, ``layers`` takes the hidden layers one by one. The output layer is never i
 # Colour images are arrays (images, height, width, channels). These are scikit-learn's digits, each painted in a bright
 # colour of its own on a dark one, as 8-bit pixels.
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
 
 from skcnn import CNNClassifier
+from skcnn.display import FilterDisplay
 from skcnn.layers import BatchNorm, Conv2D, Dropout, GlobalAvgPool2D, ReLU
 
 digits = load_digits()
@@ -22,6 +25,12 @@ strength = digits.images[..., None] / 16
 images = (strength * ink + (1 - strength) * paper).astype(np.uint8)
 X_train, X_test, y_train, y_test = train_test_split(images, digits.target, stratify=digits.target, random_state=0)
 print("training images:", X_train.shape, X_train.dtype)
+
+figure, grid = plt.subplots(2, 8, figsize=(8, 2.4), layout="constrained")
+for axes, image, digit in zip(grid.flat, X_train, y_train, strict=False):
+    axes.imshow(image)
+    axes.set_axis_off()
+    axes.set_title(digit, fontsize=9)
 
 # %%
 # A small network without dense layers. Strides take the place of pooling, and the mean over each channel that of
@@ -41,6 +50,11 @@ print(f"accuracy on the test images: {classifier.score(X_test, y_test):.3f}")
 # The arrays are found under the names of the summary.
 for name in ("conv1.kernel", "batchnorm1.scale", "output.kernel"):
     print(f"{name:16}  {classifier.parameters_[name].shape}")
+
+# %%
+# The kernels of the first convolution see colours, and can be shown in them. What matters here is brightness, whatever
+# its colour.
+filters = FilterDisplay.from_estimator(classifier, "conv1")
 
 # %%
 # The same images may come as rows, as they do from a table. ``input_shape`` says what a row is; a fitted classifier

@@ -1,13 +1,16 @@
-"""Search over a CNN inside a Pipeline: knobs, whole layers, whole optimizers and what lies inside them.
+"""Pipelines and searches
+======================
 
-A `CNNClassifier` takes part in ``Pipeline`` and ``GridSearchCV`` as every estimator does. This example shows which
-values can be searched, and how a validation set goes through the transformers that stand in front.
+Knobs, whole lists of layers, whole optimizers and what lies inside them can be searched over. A `CNNClassifier` takes
+part in ``Pipeline`` and ``GridSearchCV`` as every estimator does. This example shows which values can be searched, and
+how a validation set goes through the transformers that stand in front.
 """
 
 # %%
 # Transformers want rows, so the digits come as rows of 64 pixels. The classifier sees that 64 is a square number and
 # takes them as images of 8 x 8; ``input_shape`` says so where it cannot be guessed.
 import sklearn
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
@@ -21,9 +24,13 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 
 
-def show(search):
-    """Print a line for each combination that was tried, the best first."""
-    results = search.cv_results_
+searched = {}
+
+
+def show(title, search):
+    """Print a line for each combination that was tried, the best first, and keep the results for the picture."""
+    results = searched[title] = search.cv_results_
+    print(title)
     for i in results["mean_test_score"].argsort()[::-1]:
         values = ", ".join(f"{name} = {value}" for name, value in results["params"][i].items())
         print(f"  {results['mean_test_score'][i]:.3f}  {values}")
@@ -37,8 +44,7 @@ pipeline = Pipeline([("scale", MinMaxScaler()), ("cnn", cnn)])
 
 search = GridSearchCV(pipeline, {"cnn__kernel_size": [3, 5], "cnn__learning_rate": [1e-3, 4e-3]}, cv=3, n_jobs=2)
 search.fit(X_train, y_train)
-print("knobs")
-show(search)
+show("knobs", search)
 print(f"  on the test set: {search.score(X_test, y_test):.3f}")
 
 # %%
@@ -48,8 +54,7 @@ pooled = [Conv2D(16), BatchNorm(), ReLU(), Conv2D(32, strides=2), BatchNorm(), R
 pipeline.set_params(cnn__learning_rate=4e-3)
 search = GridSearchCV(pipeline, {"cnn__layers": [dense, pooled]}, cv=3, n_jobs=2)
 search.fit(X_train, y_train)
-print("layers")
-show(search)
+show("layers", search)
 
 # %%
 # Optimizers are names or objects. A list of grids gives each of them learning rates of its own.
@@ -59,16 +64,31 @@ grids = [
 ]
 search = GridSearchCV(pipeline, grids, cv=3, n_jobs=2)
 search.fit(X_train, y_train)
-print("optimizers")
-show(search)
+show("optimizers", search)
 
 # %%
 # What lies inside a value has a nested name. "sgd" is turned into the object first.
 pipeline.set_params(cnn__optimizer="sgd", cnn__learning_rate=0.03)
 search = GridSearchCV(pipeline, {"cnn__optimizer__momentum": [0.5, 0.8, 0.9]}, cv=3, n_jobs=2)
 search.fit(X_train, y_train)
-print("inside the optimizer")
-show(search)
+show("inside the optimizer", search)
+
+# %%
+# All that was tried: a dot is the mean of three folds, and the line through it goes from the worst to the best.
+figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+ticks = []
+for color, (title, results) in zip(("tab:blue", "tab:orange", "tab:green", "tab:red"), searched.items(), strict=True):
+    for k in results["mean_test_score"].argsort()[::-1]:
+        folds = [results[f"split{i}_test_score"][k] for i in range(3)]
+        axes.plot([min(folds), max(folds)], [len(ticks)] * 2, color=color)
+        (dot,) = axes.plot(results["mean_test_score"][k], len(ticks), "o", color=color)
+        values = {name.split("__")[-1]: value for name, value in results["params"][k].items()}
+        texts = (f"{len(v)} layers" if name == "layers" else f"{name} {v}" for name, v in values.items())
+        ticks.append(", ".join(texts))
+    dot.set_label(title)
+axes.set(yticks=range(len(ticks)), yticklabels=ticks, xlabel="accuracy of the folds")
+axes.invert_yaxis()
+figure.legend(loc="outside upper center", ncols=4, frameon=False)
 
 # %%
 # A validation set has to pass through the scaler before it comes to the classifier. ``transform_input`` asks the

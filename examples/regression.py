@@ -1,12 +1,14 @@
-"""Regression: where a spot is in an image, in two coordinates at once.
+"""Regression: where a spot is in an image
+=======================================
 
-`CNNRegressor` takes targets (n,) or (n, k). Here it finds the centre of a blurred spot in noise, which a classifier
-could not: places are numbers, and close ones are nearly the same.
+`CNNRegressor` takes targets (n,) or (n, k). Here it finds both coordinates of a blurred spot in noise at once, which a
+classifier could not: places are numbers, and close ones are nearly the same.
 """
 
 # %%
 # The images: a spot at a random place, brighter or darker, in noise.
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -31,8 +33,23 @@ regressor = TransformedTargetRegressor(
     CNNRegressor((16, 32), hidden_layer_sizes=(64,), max_iter=15, random_state=0), transformer=StandardScaler()
 )
 regressor.fit(X_train, y_train)
-errors = np.linalg.norm(regressor.predict(X_test) - y_test, axis=1)
+found = regressor.predict(X_test)
+errors = np.linalg.norm(found - y_test, axis=1)
 print(f"R squared {regressor.score(X_test, y_test):.3f}, error {np.median(errors):.2f} pixels (median)")
+
+# %%
+# The first five test images, the one with the largest error, and the errors of all of them.
+figure, grid = plt.subplot_mosaic("abch;defh", figsize=(9, 4), width_ratios=(1, 1, 1, 2.2), layout="constrained")
+for name, i in zip("abcdef", [*range(5), errors.argmax()], strict=True):
+    axes = grid[name]
+    axes.imshow(X_test[i], cmap="gray_r", vmin=0, vmax=2)
+    (truth,) = axes.plot(*y_test[i, ::-1], "o", color="tab:blue", markersize=10, fillstyle="none", label="true")
+    (guess,) = axes.plot(*found[i, ::-1], "x", color="tab:red", label="predicted")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(f"error {errors[i]:.2f}", fontsize=9)
+figure.legend(handles=[truth, guess], loc="outside lower left", ncols=2, frameon=False)
+grid["h"].hist(errors, bins=30, color="tab:blue")
+grid["h"].set(xlabel="distance from the true place, in pixels", ylabel="test images")
 
 # %%
 # Other losses have other answers: the absolute error is minimized by the median, and is not impressed by outliers.

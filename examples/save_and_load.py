@@ -1,4 +1,5 @@
-"""Save a classifier, load it, share its weights between processes, and train it further.
+"""Saving, loading, and training further
+=====================================
 
 A fitted `CNNClassifier` is saved with joblib or pickle, as every estimator is. The file holds the weights once, and
 what the optimizer remembers only while training is going on.
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -66,6 +68,15 @@ loaded.set_params(warm_start=True, max_iter=3)
 loaded.fit(X_train, y_train)
 print(f"epochs: {classifier.n_iter_} before, {loaded.n_iter_} after")
 print("loss:", " ".join(f"{loss:.3f}" for loss in loaded.loss_curve_))
+
+figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+epochs = np.arange(1, loaded.n_iter_ + 1)
+before = classifier.n_iter_
+axes.plot(epochs[before - 1 :], loaded.loss_curve_[before - 1 :], "o-", color="tab:orange", label="after loading")
+axes.plot(epochs[:before], classifier.loss_curve_, "o-", color="tab:blue", label="before saving")
+axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
+axes.set_title("A training that goes on where the file ends")
+axes.legend(frameon=False)
 
 # %%
 # Load only files that you trust: unpickling can run any code.

@@ -1,10 +1,54 @@
 """A convolutional neural network that is a scikit-learn estimator, in plain NumPy."""
 
-from ._version import __version__
-from .classifier import CNNClassifier
-from .features import CNNFeatures
-from .persistence import load, save
-from .profiling import profile
-from .regressor import CNNRegressor
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["CNNClassifier", "CNNFeatures", "CNNRegressor", "__version__", "load", "profile", "save"]
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .classifier import CNNClassifier
+    from .features import CNNFeatures
+    from .persistence import SKOPS_TRUSTED, load, save
+    from .profiling import profile
+    from .regressor import CNNRegressor
+    from .versions import VersionWarning
+
+__all__ = [
+    "SKOPS_TRUSTED",
+    "CNNClassifier",
+    "CNNFeatures",
+    "CNNRegressor",
+    "VersionWarning",
+    "__version__",
+    "load",
+    "profile",
+    "save",
+]
+
+_MODULES = {
+    "CNNClassifier": "classifier",
+    "CNNFeatures": "features",
+    "CNNRegressor": "regressor",
+    "SKOPS_TRUSTED": "persistence",
+    "VersionWarning": "versions",
+    "load": "persistence",
+    "profile": "profiling",
+    "save": "persistence",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What is imported when it is first asked for: `skcnn.runtime` is to start without scikit-learn."""
+    if name in _MODULES:
+        value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    elif not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+        value = import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -23,6 +23,8 @@ from .layers import (
     Residual,
 )
 
+__all__ = ["all_convolutional", "lenet5", "resnet", "vgg"]
+
 Knob = Any  # one value, or a sequence with one for each block
 
 

@@ -11,6 +11,23 @@ from .description import Description, description, is_count, is_real, numbered, 
 from .functional.elementwise import Array
 from .functional.warp import PADDING, affine, as_dtype, translate, working_dtype
 
+__all__ = [
+    "Augmentation",
+    "ColorJitter",
+    "CutMix",
+    "Cutout",
+    "GaussianNoise",
+    "MixUp",
+    "Mixing",
+    "Mixture",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomShift",
+    "RandomZoom",
+]
+
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue: ITU-R BT.601
 Range = float | tuple[float, float]
 Fill = float | str

@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .estimators import BaseCNN
 from .functional.elementwise import Array
+from .model import chosen, decide, is_binary, probabilities
 from .validation import (
     CLASSIFIER_PARAMETERS,
     check_class_targets,
@@ -128,7 +129,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         The class labels; the numbers of the labels for a multi-label y.
     n_features_in_ : int
         Pixels times channels of an image.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (n_features,)
         Names of the columns, if X was a DataFrame with names that are strings.
     input_shape_ : (int, int, int)
         Height, width and channels of an image.
@@ -398,9 +399,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         ndarray (n, n_classes)
             In float64, in the order of `classes_`.
         """
-        raw = self._raw(X)
-        p = self._loss().probabilities(raw, exclusive=not (self._labels or self._is_binary()))
-        return np.hstack([1 - p, p]) if self._is_binary() else p
+        return probabilities(self._loss(), self._raw(X), self.classes_, self._labels)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
@@ -434,17 +433,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         ndarray (n,) or (n, n_labels)
             Of the dtype of `classes_`; for labels, zeros and ones.
         """
-        decided = self._decide(self._raw(X))
-        return decided if self._labels else self.classes_[decided]
+        return chosen(self._raw(X), self.classes_, self._labels)
 
     def _is_binary(self) -> bool:
-        return not self._labels and len(self.classes_) == 2
-
-    def _decide(self, raw: Array) -> Array:
-        """Raw predictions -> class numbers (n,), or labels (n, k)."""
-        if self._labels:
-            return (raw > 0).astype(int)
-        return (raw[:, 0] > 0).astype(int) if self._is_binary() else raw.argmax(axis=1)
+        return is_binary(self.classes_, self._labels)
 
     def _encode(self, y: Array, name: str = "y") -> Array:
         if self._labels:
@@ -473,7 +465,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         truth = targets[:, 0] if self._is_binary() else targets
-        return float(accuracy_score(truth.astype(int), self._decide(raw), sample_weight=weights))
+        decided = decide(raw, self.classes_, self._labels)
+        return float(accuracy_score(truth.astype(int), decided, sample_weight=weights))
 
     def _target_weights(self, weights: Array, y: Array) -> Array:
         return with_class_weights(weights, self.class_weight, y, self.classes_)

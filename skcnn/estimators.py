@@ -13,17 +13,19 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ._version import __version__
 from .architecture import build_layers
 from .augmentation import refuse_classes, resolve_augmentations
 from .description import refuse_class, resolve
 from .functional.elementwise import Array
 from .losses import Loss, mean_loss, resolve_loss
+from .model import Model, predictor_of
 from .nesting import KINDS, NestedParameters
 from .network import Network
 from .parallel import thread_count
 from .predictor import Predictor
 from .scaling import measure_scaling, no_scaling
-from .training import INIT, SPLIT, Data, History, Model, Monitor, Progress, Recipe, Unfinished, stream, train
+from .training import INIT, SPLIT, Data, History, Monitor, Progress, Recipe, Unfinished, stream, train
 from .validation import (
     DocumentationLink,
     check_images,
@@ -32,6 +34,7 @@ from .validation import (
     split,
     visual_block,
 )
+from .versions import warn_of_other_version
 from .watching import Watch
 
 if TYPE_CHECKING:
@@ -40,19 +43,12 @@ if TYPE_CHECKING:
 KNOBS = (
     "conv_filters", "kernel_size", "pool_size", "hidden_layer_sizes", "activation", "batch_norm", "dropout"
 )  # fmt: skip
+VERSION = "_skcnn_version"  # in what is pickled
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
     "early_stopping", "verbose",
 )  # fmt: skip
-
-
-def predictor_of(model: Model, layer: str = "output") -> Predictor:
-    """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
-    names = model.network.reached
-    if layer not in names:
-        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
-    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
 
 
 class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
@@ -361,9 +357,11 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             del state["_predictor"]
             if not state["_goes_on"]:  # the optimizer's memory is twice the weights
                 state["_progress"] = state["_progress"].forgotten()
-        return state
+        return state | {VERSION: __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        warn_of_other_version(type(self).__name__, state.pop(VERSION, None), stacklevel=2)
         super().__setstate__(state)
         if "_model" in state:
             self._predictor = predictor_of(self._model)

@@ -8,8 +8,9 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import BaseCNN, check_fitted_network, predictor_of
+from .estimators import BaseCNN, check_fitted_network
 from .functional.elementwise import Array
+from .model import predictor_of
 from .predictor import Predictor
 from .validation import DocumentationLink, check_images, visual_block
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from .description import Description, description, is_real
+from .functional import special
 from .functional.elementwise import Array
 
 
@@ -132,7 +132,8 @@ class TruncatedNormal(Initializer):
         self._require("stddev", is_real(self.stddev, 0, open_low=True), "a number above 0")
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-        return float(self.stddev) * ndtri(rng.uniform(ndtr(-2.0), ndtr(2.0), shape))
+        low, high = special.ndtr([-2.0, 2.0])
+        return float(self.stddev) * special.ndtri(rng.uniform(low, high, shape))
 
 
 @description

@@ -9,6 +9,7 @@ from sklearn.metrics import r2_score
 
 from .estimators import BaseCNN
 from .functional.elementwise import Array
+from .model import predicted_targets
 from .validation import (
     REGRESSOR_PARAMETERS,
     check_images_and_targets,
@@ -109,7 +110,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     ----------
     n_features_in_ : int
         Pixels times channels of an image.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (n_features,)
         Names of the columns, if X was a DataFrame with names that are strings.
     input_shape_ : (int, int, int)
         Height, width and channels of an image.
@@ -341,8 +342,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         ndarray (n,) or (n, n_outputs)
             In float64.
         """
-        y = self._predicted(self._raw(X))
-        return y[:, 0] if self._columns is None else y
+        return predicted_targets(self._loss(), self._raw(X), self._columns)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, resume: bool, refusal: str) -> tuple[Array, Array, Array]:
         images, y = check_images_and_targets(self, X, y, reset=not resume)
@@ -352,10 +352,6 @@ class CNNRegressor(RegressorMixin, BaseCNN):
             raise ValueError(f"{refusal} only: y was {before}, and is {now}.")
         self._columns = columns
         return images, y, check_weights(sample_weight, images)
-
-    def _predicted(self, raw: Array) -> Array:
-        """Raw predictions (n, k) -> targets (n, k), by the inverse of the loss's link."""
-        return self._loss().predict(raw)
 
     def _encode(self, y: Array, name: str = "y") -> Array:
         targets = check_regression_targets(y)
@@ -369,7 +365,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         if len(raw) < 2:
             raise ValueError("A validation set of a regressor needs 2 rows or more: its score is R ** 2.")
-        return float(r2_score(targets, self._predicted(raw), sample_weight=weights))
+        return float(r2_score(targets, self._loss().predict(raw), sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

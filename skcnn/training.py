@@ -17,10 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from .augmentation import Augmentation, Mixing, augmented
 from .functional.elementwise import Array, reshape, ufunc_settings
 from .losses import Loss, MixedTargets
-from .network import Network
+from .model import Model
 from .optimizers import Optimizer
 from .parallel import Team, one_blas_thread, thread_count
-from .scaling import Scaling
 from .schedules import Schedule, Trend
 from .tape import Arena, Batch, Tape
 from .update import Average, Update
@@ -69,16 +68,6 @@ class Data:
         for part in parts:
             total = zlib.crc32(part.tobytes(), total)
         return total
-
-
-@dataclass
-class Model:
-    """What training changes."""
-
-    network: Network
-    scaling: Scaling
-    weights: Array
-    state: Array
 
 
 @dataclass

@@ -1,9 +1,12 @@
 """The scripts that need data which is not here, on a small set that they make."""
 
+from pathlib import Path
+
 import colour
 import numpy as np
 import pytest
 import search
+import serving
 
 
 def test_photographs_are_learnt_from_a_set_that_is_made():
@@ -49,3 +52,25 @@ def test_halving_is_measured_against_the_grid(monkeypatch):
     full, halving = search.halving_table(1, images=60, epochs=9, workers=1).splitlines()[2:]
     assert "| 27 in each of 3 folds |" in full
     assert "| 6 in each of 3 folds |" in halving  # three candidates with one epoch, one with three
+
+
+def test_what_serving_takes_is_measured_in_fresh_processes(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    serving.prepare(tmp_path)
+    names = [serving.US, "NumPy alone"]
+    samples = serving.measure(names, 1, tmp_path)
+    for name in names:
+        assert 10 < samples[name]["start-up"][0] < 60_000
+        assert 10 < samples[name]["memory"][0] < 500
+    for line in serving.formats(tmp_path, 1).splitlines()[2:]:
+        assert 0.8 < float(line.split("|")[-2]) < 1.1
+    sizes = serving.installations([*names, "skcnn.load"])
+    assert sizes["NumPy alone"] < sizes[serving.US] < sizes["skcnn.load"]
+    assert serving.table(samples, sizes).count("\n") == 3
+
+
+def test_requirements_are_followed_without_extras():
+    found = serving.requirements("scikit-learn")
+    assert {"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl"} <= found
+    assert not found & {"pytest", "matplotlib", "pandas"}
+    assert serving.requirements("a-distribution-that-is-not-there") == set()

@@ -4,24 +4,33 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import util
+from io import BytesIO
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+
+import skcnn
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")}
 
 
+ENVIRONMENT = os.environ | {
+    "MPLBACKEND": "Agg",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    "PYTHONWARNINGS": "error",
+}
+
+
 def run(name, directory):
     """What an example prints."""
-    environment = os.environ | {
-        "MPLBACKEND": "Agg",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        "PYTHONWARNINGS": "error",
-    }
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return done.stdout
@@ -174,3 +183,97 @@ def test_successive_halving(tmp_path):
     assert number(r"epochs of each fold: (\d+)", printed) * 3 == number(r"of the full grid: (\d+)", printed)
     assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.96
     assert number(r"with what was drawn: ([\d.]+)", printed) > 0.95
+
+
+def module(name):
+    """A script of the served example, imported."""
+    spec = util.spec_from_file_location(name, ROOT / "examples" / "serving" / f"{name}.py")
+    found = util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The address of a server that runs, and the estimator whose file it has loaded."""
+    directory = tmp_path_factory.mktemp("serving")
+    assert number(r"accuracy on the test images ([\d.]+)", run("serving/train", directory)) > 0.97
+    command = [sys.executable, str(ROOT / "examples" / "serving" / "app.py"), "digits.skcnn", "0"]
+    with subprocess.Popen(command, cwd=directory, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = re.search(r"http://[\d.]+:\d+", server.stdout.readline())[0]
+            yield url, skcnn.load(directory / "digits.skcnn")
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return (load_digits().images[:40] * (255 / 16)).astype(np.uint8)
+
+
+def probabilities(answer):
+    return [list(prediction["probabilities"].values()) for prediction in answer["predictions"]]
+
+
+def test_served_predictions_are_those_of_the_estimator(served, images):
+    url, estimator = served
+    client = module("client")
+    status, answer = client.ask(url, client.as_bytes(images))
+    assert status == 200
+    np.testing.assert_array_equal(probabilities(answer), estimator.predict_proba(images))
+    assert [prediction["class"] for prediction in answer["predictions"]] == [*map(str, estimator.predict(images))]
+    status, answer = client.ask(url, client.as_bytes(images[3]))
+    np.testing.assert_array_equal(probabilities(answer), estimator.predict_proba(images[3:4]))
+
+
+def test_served_predictions_of_a_picture(served, images):
+    image = pytest.importorskip("PIL.Image")
+    url, estimator = served
+    file = BytesIO()
+    image.fromarray(images[7]).save(file, "PNG")
+    status, answer = module("client").ask(url, file.getvalue())
+    assert status == 200
+    np.testing.assert_array_equal(probabilities(answer), estimator.predict_proba(images[7:8]))
+    file = BytesIO()
+    image.new("L", (3000, 3000)).save(file, "PNG")
+    status, answer = module("client").ask(url, file.getvalue())
+    assert status == 400
+    assert "3000 x 3000 pixels" in answer["error"]
+
+
+def test_eight_clients_at_once_get_the_answers_of_one(served, images):
+    url, estimator = served
+    client = module("client")
+    expected = {n: estimator.predict_proba(images[:n]) for n in (1, 7, 40)}
+    with ThreadPoolExecutor(8) as pool:
+        sizes = [1, 7, 40, 1] * 12
+        answers = pool.map(lambda n: client.ask(url, client.as_bytes(images[:n])), sizes)
+        for n, (status, answer) in zip(sizes, answers, strict=True):
+            assert status == 200
+            np.testing.assert_array_equal(probabilities(answer), expected[n])
+
+
+def test_bytes_that_are_no_image_are_answered_in_json(served, images):
+    url, _ = served
+    client = module("client")
+    whole = client.as_bytes(images)
+    pickled = BytesIO()
+    np.save(pickled, np.array([{}]), allow_pickle=True)
+    wrong = client.as_bytes(images[:, :5]), client.as_bytes(images / np.nan)
+    for content in (b"", b"no image", whole[:-9], whole[:30], pickled.getvalue(), *wrong):
+        status, answer = client.ask(url, content)
+        assert status == 400
+        assert set(answer) == {"error"}
+        assert "<" not in answer["error"]
+    status, answer = client.ask(url, bytes(2_000_000))
+    assert status == 413
+    assert client.ask(f"{url}/elsewhere", b"")[0] == 404
+
+
+def test_a_server_starts_without_scikit_learn():
+    code = "import sys, app; print({'sklearn', 'joblib', 'pandas', 'scipy'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    directory = ROOT / "examples" / "serving"
+    done = subprocess.run(command, cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

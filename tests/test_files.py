@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import skcnn
-from skcnn import CNNClassifier, CNNRegressor, persistence
+from skcnn import CNNClassifier, CNNRegressor, files
 from skcnn.description import description
-from skcnn.layers import ReLU
+from skcnn.layers import Conv2D, GlobalAvgPool2D, ReLU
 from skcnn.optimizers import SGD
 
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
@@ -36,7 +36,7 @@ def file(images, tmp_path_factory):
 
 
 def header_of(content):
-    start = len(persistence.MAGIC) + 8
+    start = len(files.MAGIC) + 8
     end = start + int.from_bytes(content[start - 8 : start], "little")
     return json.loads(content[start:end]), content[end:]
 
@@ -46,8 +46,8 @@ def with_header(header, body, *, seal=True):
     if seal:
         header = header | {"crc32": zlib.crc32(body)}
     text = json.dumps(header).encode()
-    text += b" " * (-(len(persistence.MAGIC) + 8 + len(text)) % persistence.ALIGNMENT)
-    return persistence.MAGIC + len(text).to_bytes(8, "little") + text + body
+    text += b" " * (-(len(files.MAGIC) + 8 + len(text)) % files.ALIGNMENT)
+    return files.MAGIC + len(text).to_bytes(8, "little") + text + body
 
 
 VARIANTS = {
@@ -137,6 +137,12 @@ def test_what_cannot_be_saved_leaves_the_old_file(file, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.skcnn"]
 
 
+def test_a_file_has_the_rights_of_any_new_file(file, tmp_path):
+    skcnn.save(file[0], tmp_path / "model.skcnn")
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "model.skcnn").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def changed(content, **changes):
     header, body = header_of(content)
     return with_header(header | changes, body)
@@ -145,6 +151,29 @@ def changed(content, **changes):
 def in_state(content, key, value):
     header, body = header_of(content)
     return with_header(header | {"state": header["state"] | {key: value}}, body)
+
+
+def described(name, kind="Loss", **fields):
+    return {"description": name, "kind": kind, "fields": fields}
+
+
+def strings(*words):
+    return {"strings": list(words), "object": False, "shape": [len(words)]}
+
+
+def in_history(content, key, value):
+    pairs = header_of(content)[0]["state"]["history_"]["dict"]
+    return in_state(content, "history_", {"dict": [*(pair for pair in pairs if pair[0] != key), [key, value]]})
+
+
+def in_record(content, record, key, value):
+    held = header_of(content)[0]["state"][record]
+    return in_state(content, record, held | {"fields": held["fields"] | {key: value}})
+
+
+def in_trend(content, key, value):
+    trend = header_of(content)[0]["state"]["_progress"]["fields"]["trend"]
+    return in_record(content, "_progress", "trend", trend | {"fields": trend["fields"] | {key: value}})
 
 
 BROKEN = {
@@ -161,15 +190,35 @@ BROKEN = {
     "negative array": (lambda c: changed(c, arrays=[{"dtype": "int8", "shape": [-1]}]), "shape"),
     "a method": (lambda c: in_state(c, "predict", 1), "sets 'predict'"),
     "a parameter": (lambda c: in_state(c, "max_iter", -3), "max_iter"),
-    "an unknown class": (lambda c: in_state(c, "loss", {"description": "eval", "fields": {}}), "names a class 'eval'"),
-    "a wrong field": (lambda c: in_state(c, "loss", {"description": "LogLoss", "fields": {"x": 1}}), "fits together"),
+    "an unknown class": (lambda c: in_state(c, "loss", described("eval")), "names a class 'eval'"),
+    "a wrong field": (lambda c: in_state(c, "loss", described("LogLoss", x=1)), "fits together"),
     "a wrong value": (lambda c: in_state(c, "loss", {"code": "1"}), "does not write"),
     "other classes": (
         lambda c: in_state(c, "classes_", {"strings": ["a"], "object": True, "shape": [1]}),
         "its classes",
     ),
     "other images": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 2]}), "images"),
+    "a channel that is no count": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 1.0]}), "images"),
+    "an optimizer of arrays": (
+        lambda c: in_record(c, "_progress", "optimizer", {"tuple": ["Adam", {"array": 0}]}),
+        "training is nothing",
+    ),
     "no model": (lambda c: in_state(c, "_model", 3), "model is none"),
+    "a loss of another task": (lambda c: in_state(c, "loss", "poisson"), "loss for regression"),
+    "an unknown loss": (lambda c: in_state(c, "loss", "relu"), "not a known name"),
+    "classes not in order": (lambda c: in_state(c, "classes_", strings("b", "a", "c")), "classes are not in order"),
+    "classes twice": (lambda c: in_state(c, "classes_", strings("a", "a", "c")), "classes are not in order"),
+    "layers of another network": (lambda c: in_state(c, "layers_", []), "layers_"),
+    "a history of words": (lambda c: in_history(c, "loss", ["low"]), "history"),
+    "a history of nothing": (lambda c: in_history(c, "loss", None), "history"),
+    "a history of something else": (lambda c: in_history(c, "relu", []), "fits together"),
+    "no answer": (lambda c: in_state(c, "_goes_on", {"array": 0}), "training is nothing"),
+    "no progress": (lambda c: in_state(c, "_progress", None), "training is nothing"),
+    "half an epoch": (lambda c: in_record(c, "_progress", "epochs", 0.5), "has no epochs"),
+    "a schedule of words": (lambda c: in_record(c, "_progress", "schedule", "cosine"), "has no schedule"),
+    "a negative seed": (lambda c: in_record(c, "_progress", "seed", -1), "training is nothing"),
+    "a trend of words": (lambda c: in_trend(c, "factor", "up"), "has no factor"),
+    "slots of other layers": (lambda c: in_record(c, "_progress", "slots", {"array": 0}), "not of its layers"),
     "deep": (lambda c: in_state(c, "layers", json.loads("[" * 900 + "]" * 900)), "fits together"),
 }
 
@@ -192,13 +241,67 @@ def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):
         damaged = bytearray(text)
         for _ in range(rng.integers(1, 4)):
             damaged[rng.integers(len(damaged))] = rng.integers(32, 127)
-        content = persistence.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
+        content = files.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
         path.write_bytes(content)
         try:
             skcnn.load(path)
         except ValueError as error:  # and nothing else
             refused += "fuzzed.skcnn" in str(error)
     assert refused > 100
+
+
+def test_a_network_whose_arrays_could_not_be_made_is_refused(images, tmp_path):
+    model = CNNClassifier(layers=[Conv2D(2), GlobalAvgPool2D()], max_iter=1).fit(*images)
+    skcnn.save(model, tmp_path / "model.skcnn")
+    content = (tmp_path / "model.skcnn").read_bytes()
+    for padding in (10**6, 10**12):  # the weights are the same
+        header, body = header_of(content)
+        text = json.dumps(header).replace('"padding": "same"', f'"padding": {padding}')
+        (tmp_path / "large.skcnn").write_bytes(with_header(json.loads(text), body))
+        with pytest.raises(ValueError, match=r"large\.skcnn.*too large"):
+            skcnn.load(tmp_path / "large.skcnn")
+
+
+def places(value, path=()):
+    """The paths to all values in JSON."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def at(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+VALUES = [None, True, 0, -1, 2, 3.5, 2**70, "", "relu", "hinge", [], [1]]
+VALUES += [{"tuple": [8, 8, 1]}, {"array": 1}, {"float": "nan"}]
+
+
+def test_what_is_loaded_predicts_whatever_was_changed_in_the_header(file, images, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "fuzzed.skcnn"
+    loaded, messages = 0, []
+    for _ in range(200):
+        header, body = header_of(file[1])
+        found = [place for place in places(header) if place and place[0] in ("state", "arrays")]
+        place, other = (found[i] for i in rng.integers(len(found), size=2))
+        value = VALUES[rng.integers(len(VALUES))] if rng.random() < 0.7 else at(header, other)
+        at(header, place[:-1])[place[-1]] = value
+        path.write_bytes(with_header(json.loads(json.dumps(header)), body))
+        try:
+            model = skcnn.load(path)
+        except ValueError as error:
+            messages.append(str(error))
+            continue
+        loaded += 1
+        if hasattr(model, "classes_"):
+            assert len(model.predict(images[0])) == len(images[0])
+            assert model.decision_function(images[0]).shape == (60, 3)
+    assert 20 < loaded < 150
+    assert all("fuzzed.skcnn" in message for message in messages)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -4,14 +4,12 @@ import pickle
 import threading
 import tracemalloc
 
-import joblib
 import numpy as np
 import pytest
 from cases import LAYERS
 from sklearn.base import clone
 
 import skcnn.layers
-from skcnn import CNNClassifier
 from skcnn.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from skcnn.layers.bias import Bias
 from skcnn.network import Network
@@ -205,21 +203,6 @@ def _another(layer):
     for name, value in layer.get_params().items():
         return {name: not value if isinstance(value, bool) else (7 if value != 7 else 8)}
     return {}
-
-
-@cases
-def test_fitted_model_is_saved_and_loaded(case, tmp_path):
-    network = network_with(case)
-    X, y = np.random.default_rng(6).normal(size=(12, *network.input_shape)), np.arange(12) % 3
-    model = CNNClassifier(layers=list(network.hidden), max_iter=2, random_state=0).fit(X, y)
-    joblib.dump(model, tmp_path / "model.joblib")
-    for mmap_mode in (None, "r"):
-        loaded = joblib.load(tmp_path / "model.joblib", mmap_mode=mmap_mode)
-        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
-    skcnn.save(model, tmp_path / "model.skcnn")
-    loaded = skcnn.load(tmp_path / "model.skcnn")
-    assert loaded.layers == model.layers
-    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
 
 
 @cases

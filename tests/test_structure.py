@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,17 +23,20 @@ from skcnn.description import Description
 PACKAGE = Path(skcnn.__file__).parent
 RANKS = [
     ["_version"],
+    ["versions"],
     ["functional"],
     ["description", "parameters", "tape", "table"],
     ["layers", "losses", "optimizers", "schedules", "initializers", "scaling", "augmentation"],
     ["fusion", "architecture", "update"],
     ["network", "watching"],
     ["parallel"],
-    ["training", "predictor", "nesting", "validation"],
+    ["predictor", "nesting", "validation"],
+    ["model"],
+    ["training", "files"],
     ["estimators"],
     ["classifier", "regressor"],
     ["features", "saliency"],
-    ["summary", "profiling", "testing", "display", "persistence", "onnx"],
+    ["summary", "profiling", "testing", "display", "persistence", "onnx", "runtime"],
     ["diagram", "callbacks"],
     ["__init__"],
 ]
@@ -137,12 +141,37 @@ def test_parameters_of_the_estimators_are_documented(estimator):
 def test_import_is_quiet_and_brings_no_optional_package():
     # scikit-learn's callbacks import rich themselves where it is installed.
     code = (
-        "import sys, sklearn.callback; before = set(sys.modules); import skcnn;"
+        "import sys, sklearn.callback; before = set(sys.modules); from skcnn import *;"
         "print(sorted({'matplotlib', 'torch', 'onnx', 'rich', 'skops'} & (set(sys.modules) - before)), end='')"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]"
     assert answer.stderr == ""
+
+
+def test_the_runtime_serves_without_scikit_learn(digits, tmp_path):
+    skcnn.save(skcnn.CNNClassifier((4,), max_iter=1).fit(*digits), tmp_path / "model.skcnn")
+    code = (
+        "import sys, numpy as np, skcnn.runtime; model = skcnn.runtime.load('model.skcnn');"
+        "model.predict_proba(np.ones((3, 8, 8)));"
+        "names = {name.split('.')[0] for name in sys.modules} | set(sys.modules);"
+        "heavy = {'sklearn', 'joblib', 'pandas', 'scipy'};"
+        "training = {f'skcnn.{name}' for name in ('training', 'optimizers', 'schedules', 'augmentation', 'update')};"
+        "print(sorted((heavy | training) & names), end='')"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]"
+
+
+def test_everything_public_can_be_asked_for():
+    for name in skcnn.__all__:
+        assert getattr(skcnn, name) is not None
+    assert set(skcnn.__all__) <= set(dir(skcnn))
+    assert skcnn.display.__name__ == "skcnn.display"
+    with pytest.raises(AttributeError, match="'skcnn' has no attribute 'nothing'"):
+        _ = skcnn.nothing
 
 
 def test_only_training_prints():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from ..description import description, is_real
+from ..functional import special
 from ..functional.elementwise import Array, channel_max, channel_sum, copy, copy_where, maximum, minimum
 from ..functional.order import by_channel
 from ..functional.reduction import record_channel_products
@@ -281,7 +281,7 @@ class Softplus(_Pointwise):
         tape(np.logaddexp, x, 0, y)
 
     def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
-        tape(expit, x, slope)
+        tape(special.expit, x, slope)
 
 
 @description
@@ -331,7 +331,7 @@ class Sigmoid(_Pointwise):
     stem = "sigmoid"
 
     def record_value(self, tape: Any, x: Array, y: Array) -> None:
-        tape(expit, x, y)
+        tape(special.expit, x, y)
 
     def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
         tape(np.subtract, 1, y, slope)

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtr
 
 from ..description import description
+from ..functional import special
 from ..functional.elementwise import Array, minimum
 from .activation import record_hard_sigmoid, record_hard_sigmoid_slope
 from .base import Activation, Backward
@@ -71,7 +71,7 @@ class SiLU(_Gated):
     stem = "silu"
 
     def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
-        tape(expit, x, gate)
+        tape(special.expit, x, gate)
 
     def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
         tape(np.subtract, 1, gate, slope)
@@ -111,13 +111,13 @@ class GELU(_Gated):
 
     def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
         if not self.approximate:
-            tape(ndtr, x, gate)
+            tape(special.ndtr, x, gate)
             return
         _record_square(tape, x, gate)
         tape(np.multiply, gate, TANH_SCALE * TANH_CUBIC, gate)
         tape(np.add, gate, TANH_SCALE, gate)
         tape(np.multiply, gate, x, gate)
-        tape(expit, gate, gate)
+        tape(special.expit, gate, gate)
 
     def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
         _record_square(tape, x, slope)
@@ -195,5 +195,5 @@ class Mish(_Gated):
     def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
         tape(np.multiply, gate, gate, slope)
         tape(np.subtract, 1, slope, slope)
-        logistic = tape(expit, x, tape.scratch(x.shape))
+        logistic = tape(special.expit, x, tape.scratch(x.shape))
         tape(np.multiply, slope, logistic, slope)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from ..description import description, is_real
+from ..functional import special
 from ..functional.elementwise import Array, copy, maximum, row_max, row_sum
 from .base import Loss, scratch
 
@@ -33,7 +33,10 @@ class _Logistic(Loss):
 
     def probabilities(self, raw: Array, exclusive: bool) -> Array:
         z = raw.astype(np.float64)
-        return softmax(z, axis=1) if exclusive else expit(z)
+        if not exclusive:
+            return special.expit(z)
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
 
 
 @description
@@ -101,7 +104,7 @@ class LogLoss(_Logistic):
         product = tape(np.multiply, z, truth, scratch(tape, z.shape))
         tape(np.subtract, gradient, product, gradient)
         tape(row_sum, gradient, values)
-        tape(expit, z, gradient)
+        tape(special.expit, z, gradient)
         tape(np.subtract, gradient, truth, gradient)
         return values, gradient
 
@@ -189,9 +192,9 @@ class Focal(_Logistic):
         tape(np.multiply, z, signs, z)  # the logarithm of the odds of the truth
         values = scratch(tape, (len(z),))
         p, q, log_p, weight = (scratch(tape, z.shape) for _ in range(4))
-        tape(expit, z, p)
+        tape(special.expit, z, p)
         tape(np.negative, z, z)
-        tape(expit, z, q)
+        tape(special.expit, z, q)
         tape(np.logaddexp, 0, z, log_p)
         tape(np.negative, log_p, log_p)
         tape(np.power, q, float(self.gamma), weight)

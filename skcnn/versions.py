@@ -1,0 +1,27 @@
+"""What a model of another version is met with."""
+
+from __future__ import annotations
+
+import warnings
+
+from ._version import __version__
+
+
+class VersionWarning(UserWarning):
+    """A model was written by another version of skcnn than the one that reads it.
+
+    It usually predicts what it did. Where it matters, compare its predictions with ones that were kept, or train it
+    again with the new version.
+    """
+
+
+def warn_of_other_version(name: str, written: object, stacklevel: int) -> None:
+    """Warn if ``written`` is not this version; None is one that is not known. ``name`` is the estimator's."""
+    if written != __version__:
+        other = f"skcnn {written}" if written else "an unknown version of skcnn"
+        warnings.warn(
+            f"This {name} was written by {other}, and is read by skcnn {__version__}. Its predictions may differ from"
+            " what they were: compare them with some that you have kept, or train it anew.",
+            VersionWarning,
+            stacklevel=stacklevel + 1,
+        )
