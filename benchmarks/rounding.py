@@ -14,14 +14,15 @@ from skcnn.functional.convolution import choose_tiling
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
-SHAPE, ROWS, FILTERS = (16, 16, 64), 16, 64
+ROWS, CHANNELS, FILTERS = 16, 64, 64
+CASES = (3, 16), (3, 24), (5, 16), (7, 16), ((1, 5), 16)  # windows, and sides of images
 
 
-def errors(layer: Conv2D, seed: int = 0) -> list[float]:
+def errors(layer: Conv2D, shape: tuple[int, int, int], seed: int = 0) -> list[float]:
     """Of the output, the gradient of the input and that of the kernel."""
     rng = np.random.default_rng(seed)
-    p = draw_parameters(layer, SHAPE)
-    x, dy = (rng.standard_normal((ROWS, *SHAPE[:2], k), dtype=np.float32) for k in (SHAPE[2], FILTERS))
+    p = draw_parameters(layer, shape)
+    x, dy = (rng.standard_normal((ROWS, *shape[:2], k), dtype=np.float32) for k in (CHANNELS, FILTERS))
     single, double = (run(layer, x.astype(dtype), p, dy.astype(dtype), dtype=dtype) for dtype in (np.float32, float))
     pairs = zip((*single[:2], single[2]["kernel"]), (*double[:2], double[2]["kernel"]), strict=True)
     return [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs]
@@ -30,13 +31,14 @@ def errors(layer: Conv2D, seed: int = 0) -> list[float]:
 def main() -> None:
     """Print a table."""
     print("| window | tile | output | input gradient | kernel gradient | direct: output |\n|---|---|---|---|---|---|")
-    for size in (3, 5, 7, (1, 5)):
+    for size, side in CASES:
+        shape = side, side, CHANNELS
         layer = Conv2D(FILTERS, size, use_bias=False)
-        tiling = choose_tiling(np.float32, layer.geometry(SHAPE), ROWS, SHAPE[2], FILTERS, 1)
+        tiling = choose_tiling(np.float32, layer.geometry(shape), ROWS, CHANNELS, FILTERS, 1)
         assert tiling is not None
-        direct = errors(layer.replaced(algorithm="direct"))
-        kh, kw = layer.geometry(SHAPE).kernel
-        found = " | ".join(f"{error:.0e}" for error in errors(layer))
+        direct = errors(layer.replaced(algorithm="direct"), shape)
+        kh, kw = layer.geometry(shape).kernel
+        found = " | ".join(f"{error:.0e}" for error in errors(layer, shape))
         print(f"| {kh} x {kw} | {tiling.rows.m} x {tiling.columns.m} | {found} | {direct[0]:.0e} |")
 
 

@@ -31,7 +31,7 @@ def always(monkeypatch):
     return choose
 
 
-WINDOWS = [((3, 3), (2, 2)), ((3, 3), (4, 4)), ((5, 5), (2, 4)), ((5, 5), (4, 4)), ((7, 7), (2, 2)), ((1, 5), (1, 4)),
+WINDOWS = [((3, 3), (2, 2)), ((3, 3), (4, 4)), ((3, 3), (6, 6)), ((3, 3), (4, 6)), ((5, 5), (2, 4)), ((5, 5), (4, 4)), ((7, 7), (2, 2)), ((1, 5), (1, 4)),
            ((5, 3), (4, 2)), ((7, 1), (2, 1))]  # fmt: skip
 
 
@@ -135,6 +135,8 @@ def chosen(layer, shape, rows=64, dtype=np.float32):
 def test_it_is_chosen_where_it_wins():
     assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(Tiles(16, 3, 4), Tiles(16, 3, 4))
     assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(Tiles(2, 3, 2), Tiles(2, 3, 2))
+    assert chosen(Conv2D(32), (48, 64, 32)) == Tiling(Tiles(48, 3, 6), Tiles(64, 3, 6))
+    assert chosen(Conv2D(32), (24, 28, 32)) == Tiling(Tiles(24, 3, 6), Tiles(28, 3, 4))
     assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(Tiles(16, 5, 4), Tiles(18, 5, 4))
     assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(Tiles(16, 7, 2), Tiles(16, 7, 2))
     assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(Tiles(8, 3, 4), Tiles(8, 3, 4))
@@ -179,7 +181,7 @@ def test_direct_keeps_it_out_of_single_precision():
 def test_cost_counts_the_multiplications_of_cut_off_tiles_too():
     assert Tiling(Tiles(16, 3, 4), Tiles(16, 3, 4)).cost == 36 / 16
     assert Tiling(Tiles(14, 3, 4), Tiles(14, 3, 4)).cost == pytest.approx(36 * 16 / 14**2)
-    for size, m in ((14, 4), (6, 2)):
+    for size, m in ((14, 4), (7, 4), (6, 6), (28, 4), (24, 6), (32, 4), (224, 6)):
         tiling = best_tiling(windows((size, size), (3, 3), (1, 1), "same"))
         assert (tiling.rows.m, tiling.columns.m) == (m, m)
     assert windows((5, 5), (3, 3), (1, 1), "same").out == (5, 5)

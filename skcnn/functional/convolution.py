@@ -46,10 +46,8 @@ def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups:
     if geometry.is_dilated:
         n *= geometry.rows.dilation * geometry.columns.dilation
         geometry = dilated.plain(geometry)
-    tiling = best_tiling(geometry)
-    if tiling is None or math.prod(geometry.kernel) - tiling.cost < GAIN:
-        return None
-    return tiling if tiling.rows.count * tiling.columns.count * n >= PRODUCT_ROWS else None
+    tiling = best_tiling(geometry, n, PRODUCT_ROWS)
+    return None if tiling is None or math.prod(geometry.kernel) - tiling.cost < GAIN else tiling
 
 
 def record_convolution(

@@ -30,7 +30,8 @@ from .geometry import Borders, Windows
 
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated; more of them cost more digits
-TILES = {1: (1,), 3: (2, 4), 5: (2, 4), 7: (2,)}  # size of a window -> m: float32 keeps five digits with these
+TILES = {1: (1,), 3: (2, 4, 6), 5: (2, 4), 7: (2,)}  # size of a window -> m: float32 keeps five digits with these
+LARGE = 6, 1.07  # tiles from this m on have to save so much per axis: fewer of them are shorter products
 
 
 @cache
@@ -95,6 +96,12 @@ class Tiling:
         rows, columns = self.rows, self.columns
         return rows.r * rows.count * columns.r * columns.count / (rows.size * columns.size)
 
+    @property
+    def effort(self) -> float:
+        """The cost, as tilings are compared by."""
+        m, factor = LARGE
+        return self.cost * factor ** sum(axis.m >= m for axis in (self.rows, self.columns))
+
     def borders(self, geometry: Windows) -> Borders:
         """The border that an image needs: that of its windows, and what the last tiles read beyond them."""
         rows, columns = geometry.rows, geometry.columns
@@ -111,12 +118,16 @@ class Tiling:
         return [slice(a, b) for a, b in pairwise(bounds)]
 
 
-def best_tiling(geometry: Windows) -> Tiling | None:
-    """The tiling with the fewest multiplications; None for windows that have no tiles."""
+def best_tiling(geometry: Windows, n: int = 1, product_rows: int = 1) -> Tiling | None:
+    """The tiling with the least effort; None for windows that have no tiles.
+
+    The tiles of n images are the rows of matrix products: tilings with fewer than ``product_rows`` are left out.
+    """
     (h, w), (kh, kw) = geometry.out, geometry.kernel
     candidates = product(TILES.get(kh, ()), TILES.get(kw, ()))
     tilings = (Tiling(Tiles(h, kh, mh), Tiles(w, kw, mw)) for mh, mw in candidates)
-    return min(tilings, key=lambda tiling: (tiling.cost, tiling.rows.m * tiling.columns.m), default=None)
+    large = (tiling for tiling in tilings if tiling.rows.count * tiling.columns.count * n >= product_rows)
+    return min(large, key=lambda tiling: (tiling.effort, tiling.rows.m * tiling.columns.m), default=None)
 
 
 class Winograd:
