@@ -22,6 +22,7 @@ from .elementwise import Array, copy, fill, reshape
 from .geometry import Windows
 from .order import channels_outermost
 
+UNROLLED = 4  # BLAS computes so many rows of a small product at once: a kernel of 27 numbers is faster as one of 28
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
 
@@ -36,15 +37,20 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
 def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
     """x (h, w, n, c) with its border, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
     groups = x.shape[3] // dkernel.shape[2]
-    total = _by_group(dkernel, groups)
+    gradient = total = _by_group(dkernel, groups)
+    beyond = -gradient.shape[1] % UNROLLED if channels_outermost(x) and geometry.kernel != (1, 1) else 0
+    if beyond:
+        total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
     part = None
-    for rows, columns in _blocks(tape, x, geometry, groups):
+    for rows, columns in _blocks(tape, x, geometry, groups, beyond):
         if rows.start == 0:
             record_product(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), total)
         else:
             part = tape.scratch(total.shape) if part is None else part
             record_product(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), part)
             tape(np.add, total, part, total)
+    if beyond:
+        tape(copy, total[:, :-beyond], gradient)
 
 
 def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
@@ -90,8 +96,11 @@ def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
         tape(np.matmul, a, b, out)
 
 
-def _blocks(tape: Any, x: Array, geometry: Windows, groups: int) -> Iterator[Any]:
-    """Blocks of output rows and their columns (groups, pixels, K), recorded as they are asked for."""
+def _blocks(tape: Any, x: Array, geometry: Windows, groups: int, beyond: int = 0) -> Iterator[Any]:
+    """Blocks of output rows and their columns (groups, pixels, K), recorded as they are asked for.
+
+    Those of channels that lie outermost may have some zeros more.
+    """
     kh, kw = geometry.kernel
     oh, ow = geometry.out
     n, c = x.shape[2], x.shape[3] // groups
@@ -107,11 +116,12 @@ def _blocks(tape: Any, x: Array, geometry: Windows, groups: int) -> Iterator[Any
         source = view[block].transpose(order)
         pixels = (block.stop - start) * ow * n
         shape = (groups, kh * kw * c, pixels) if outermost else (groups, pixels, kh * kw * c)
-        try:
-            matrix = reshape(source, shape)  # a 1 x 1 window of stride 1: the image itself
-        except ValueError:
-            matrix = tape.scratch(shape)
-            tape(copy, source, reshape(matrix, source.shape))
+        matrix = None if beyond else _view(source, shape)
+        if matrix is None:
+            matrix = tape.scratch((groups, shape[1] + beyond, shape[2]))
+            if beyond:
+                tape(fill, 0, matrix[:, -beyond:])
+            tape(copy, source, reshape(matrix[:, : shape[1]], source.shape))
         yield block, matrix.swapaxes(1, 2) if outermost else matrix
         tape.release(matrix)
 
@@ -120,6 +130,14 @@ def _block_height(row: int, rows: int) -> int:
     """How many output rows a block has, if the columns of one have ``row`` elements: blocks of nearly equal size."""
     blocks = -(-rows // max(1, BLOCK // row))
     return -(-rows // blocks)
+
+
+def _view(source: Array, shape: tuple[int, ...]) -> Array | None:
+    """The columns of a 1 x 1 window of stride 1, the image itself; None where they would be a copy."""
+    try:
+        return reshape(source, shape)
+    except ValueError:
+        return None
 
 
 def _by_group(kernel: Array, groups: int) -> Array:
