@@ -6,7 +6,7 @@ import pytest
 import skcnn.functional.convolution as convolution
 from skcnn.functional import dilated
 from skcnn.functional.geometry import windows
-from skcnn.functional.winograd import TILES, Tiles, Tiling, best_tiling, transforms
+from skcnn.functional.winograd import TILES, Tiling, best_tiling, cut, transforms
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
@@ -23,17 +23,24 @@ def always(monkeypatch):
     def choose(*m):
         def tiling(dtype, geometry, *sizes):
             inside = dilated.plain(geometry) if geometry.is_dilated else geometry
-            rows, columns = (Tiles(*axis) for axis in zip(inside.out, inside.kernel, m, strict=True))
-            return Tiling(rows, columns)
+            axes = zip(inside.out, inside.kernel, m, strict=True)
+            return Tiling(*(cut_as_wanted(*axis) for axis in axes))
 
         monkeypatch.setattr(convolution, "choose_tiling", tiling)
 
     return choose
 
 
+def cut_as_wanted(size, k, m):
+    """In tiles of m; of a pair, in as many of the first as fit and the rest in tiles of the second."""
+    m, rest = m if isinstance(m, tuple) else (m, None)
+    return cut(size, k, m, rest if size > m and size % m else None)
+
+
 WINDOWS = [
     ((3, 3), (2, 2)), ((3, 3), (4, 4)), ((3, 3), (6, 6)), ((3, 3), (4, 6)), ((5, 5), (2, 4)), ((5, 5), (4, 4)),
-    ((7, 7), (2, 2)), ((1, 5), (1, 4)), ((5, 3), (4, 2)), ((7, 1), (2, 1)),
+    ((7, 7), (2, 2)), ((1, 5), (1, 4)), ((5, 3), (4, 2)), ((7, 1), (2, 1)), ((3, 3), ((6, 2), (6, 4))),
+    ((3, 3), ((4, 2), 4)), ((5, 3), ((4, 2), (4, 2))), ((1, 5), (1, (4, 2))),
 ]  # fmt: skip
 
 
@@ -135,15 +142,15 @@ def chosen(layer, shape, rows=64, dtype=np.float32):
 
 
 def test_it_is_chosen_where_it_wins():
-    assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(Tiles(16, 3, 4), Tiles(16, 3, 4))
-    assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(Tiles(2, 3, 2), Tiles(2, 3, 2))
-    assert chosen(Conv2D(32), (48, 64, 32)) == Tiling(Tiles(48, 3, 6), Tiles(64, 3, 6))
-    assert chosen(Conv2D(32), (24, 28, 32)) == Tiling(Tiles(24, 3, 6), Tiles(28, 3, 4))
-    assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(Tiles(16, 5, 4), Tiles(18, 5, 4))
-    assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(Tiles(16, 7, 2), Tiles(16, 7, 2))
-    assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(Tiles(8, 3, 4), Tiles(8, 3, 4))
-    assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(Tiles(16, 3, 4), Tiles(16, 3, 4))
-    assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(Tiles(1, 1, 1), Tiles(64, 5, 4))
+    assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(cut(16, 3, 4), cut(16, 3, 4))
+    assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(cut(2, 3, 2), cut(2, 3, 2))
+    assert chosen(Conv2D(32), (48, 24, 32)) == Tiling(cut(48, 3, 6), cut(24, 3, 6))
+    assert chosen(Conv2D(32), (14, 28, 32)) == Tiling(cut(14, 3, 6, 2), cut(28, 3, 6, 4))
+    assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(cut(16, 5, 4), cut(18, 5, 4, 2))
+    assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(cut(16, 7, 2), cut(16, 7, 2))
+    assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(cut(8, 3, 4), cut(8, 3, 4))
+    assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(cut(16, 3, 4), cut(16, 3, 4))
+    assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 4))
 
 
 @pytest.mark.parametrize(
@@ -181,9 +188,16 @@ def test_direct_keeps_it_out_of_single_precision():
 
 
 def test_cost_counts_the_multiplications_of_cut_off_tiles_too():
-    assert Tiling(Tiles(16, 3, 4), Tiles(16, 3, 4)).cost == 36 / 16
-    assert Tiling(Tiles(14, 3, 4), Tiles(14, 3, 4)).cost == pytest.approx(36 * 16 / 14**2)
-    for size, m in ((14, 4), (7, 4), (6, 6), (28, 4), (24, 6), (32, 4), (224, 6)):
-        tiling = best_tiling(windows((size, size), (3, 3), (1, 1), "same"))
-        assert (tiling.rows.m, tiling.columns.m) == (m, m)
-    assert windows((5, 5), (3, 3), (1, 1), "same").out == (5, 5)
+    assert Tiling(cut(16, 3, 4), cut(16, 3, 4)).cost == 36 / 16
+    assert Tiling(cut(14, 3, 4), cut(14, 3, 4)).cost == pytest.approx(36 * 16 / 14**2)
+    assert Tiling(cut(14, 3, 6, 2), cut(16, 3, 4)).cost == pytest.approx((2 * 8 + 4) / 14 * 6 / 4)
+    for size, *m in ((14, 6, 2), (7, 4), (6, 6), (28, 6, 4), (24, 6), (32, 4), (64, 6, 4), (224, 6)):
+        assert best_tiling(windows((size, size), (3, 3), (1, 1), "same")) == Tiling(cut(size, 3, *m), cut(size, 3, *m))
+
+
+def test_tiles_of_two_sizes_meet():
+    for size, k, m, rest in ((14, 3, 6, 2), (28, 3, 6, 4), (11, 5, 4, 2)):
+        first, last = cut(size, k, m, rest)
+        assert (first.start, first.stop, last.start) == (0, last.start, size - size % m)
+        assert last.stop >= size > last.stop - rest
+        assert last.end == last.stop + k - 1

@@ -36,7 +36,7 @@ def record(
     size = inside.rows.size, inside.columns.size
     borders = tiling.borders(inside)
     winograd = Winograd(tape, tiling, borders, kernel, groups)
-    parts = _taken_apart(tape, x, geometry, (tiling.rows.read, tiling.columns.read), before=True)
+    parts = _taken_apart(tape, x, geometry, tiling.read, before=True)
     together = tape.scratch((*inside.out, parts.shape[2], y.shape[3]))
     winograd.record_forward(tape, parts, together)
     tape.release(parts)

@@ -16,9 +16,10 @@ time, so that what a block's products read and write stays in the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise, product
 from typing import Any
 
@@ -26,12 +27,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .elementwise import Array, copy, fill, reshape
-from .geometry import Borders, Windows
+from .geometry import Borders, Pair, Windows
 
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated; more of them cost more digits
 TILES = {1: (1,), 3: (2, 4, 6), 5: (2, 4), 7: (2,)}  # size of a window -> m: float32 keeps five digits with these
 LARGE = 6, 1.07  # tiles from this m on have to save so much per axis: fewer of them are shorter products
+MIXED = 1.02  # and an axis with tiles of two sizes so much more: their products are more and shorter
 
 
 @cache
@@ -56,8 +58,9 @@ def transforms(m: int, k: int) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How an axis of ``size`` outputs of a window of k is cut into tiles of m; what reaches beyond it is cut off."""
+    """``size`` outputs of a window of k, from ``start`` on, in tiles of m; what reaches beyond them is cut off."""
 
+    start: int
     size: int
     k: int
     m: int
@@ -73,48 +76,81 @@ class Tiles:
         return -(-self.size // self.m)
 
     @property
-    def padded(self) -> int:
-        """Outputs of all tiles."""
-        return self.m * self.count
+    def stop(self) -> int:
+        """Where the outputs of all tiles end."""
+        return self.start + self.m * self.count
 
     @property
-    def read(self) -> int:
-        """Pixels that all tiles read."""
-        return self.padded + self.k - 1
+    def end(self) -> int:
+        """Where the pixels end that all tiles read."""
+        return self.stop + self.k - 1
+
+
+Cut = tuple[Tiles, ...]  # an axis in tiles of one size, and perhaps the rest of it in tiles of another
+
+
+def cut(size: int, k: int, m: int, rest: int | None = None) -> Cut:
+    """An axis in tiles of m, or as many of them as fit and the rest in tiles of ``rest``."""
+    whole = size if rest is None else size - size % m
+    return Tiles(0, whole, k, m), *(() if rest is None else (Tiles(whole, size - whole, k, rest),))
+
+
+def cuts(size: int, k: int) -> Iterator[Cut]:
+    """All ways to cut an axis."""
+    for m in TILES.get(k, ()):
+        yield cut(size, k, m)
+        if size > m and size % m:
+            yield from (cut(size, k, m, rest) for rest in TILES[k] if rest < m)
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an output is cut into tiles."""
+    """How an output is cut into tiles: bands of rows, and in each of them strips of columns."""
 
-    rows: Tiles
-    columns: Tiles
+    rows: Cut
+    columns: Cut
+
+    @property
+    def size(self) -> Pair:
+        """Height and width of the outputs of all tiles."""
+        return self.rows[-1].stop, self.columns[-1].stop
+
+    @property
+    def read(self) -> Pair:
+        """Height and width of the pixels that they read."""
+        return self.rows[-1].end, self.columns[-1].end
 
     @property
     def cost(self) -> float:
         """Multiplications per output, channel and filter; k * k in the direct convolution."""
-        rows, columns = self.rows, self.columns
-        return rows.r * rows.count * columns.r * columns.count / (rows.size * columns.size)
+        return math.prod(sum(a.r * a.count for a in axis) / sum(a.size for a in axis) for axis in self._axes)
 
     @property
     def effort(self) -> float:
         """The cost, as tilings are compared by."""
-        m, factor = LARGE
-        return self.cost * factor ** sum(axis.m >= m for axis in (self.rows, self.columns))
+        large, factor = LARGE
+        return self.cost * math.prod(factor ** (axis[0].m >= large) * MIXED ** (len(axis) - 1) for axis in self._axes)
+
+    @property
+    def _axes(self) -> tuple[Cut, Cut]:
+        return self.rows, self.columns
+
+    def product_rows(self, n: int) -> int:
+        """Rows of most of the matrix products, for n images."""
+        return self.rows[0].count * self.columns[0].count * n
 
     def borders(self, geometry: Windows) -> Borders:
         """The border that an image needs: that of its windows, and what the last tiles read beyond them."""
         rows, columns = geometry.rows, geometry.columns
-        below = self.rows.read - rows.size - rows.before
-        right = self.columns.read - columns.size - columns.before
+        below, right = (read - axis.size - axis.before for read, axis in zip(self.read, (rows, columns), strict=True))
         return (rows.before, below), (columns.before, right)
 
-    def blocks(self, n: int, channels: int) -> list[slice]:
-        """Blocks of tile rows."""
-        row = self.rows.r * self.columns.r * self.columns.count * n * channels * 4
+    def blocks(self, band: Tiles, n: int, channels: int) -> list[slice]:
+        """Blocks of tile rows of a band."""
+        row = band.r * sum(strip.r * strip.count for strip in self.columns) * n * channels * 4
         height = max(1, BLOCK // row)
-        count = -(-self.rows.count // height)
-        bounds = np.linspace(0, self.rows.count, count + 1).astype(int).tolist()
+        count = -(-band.count // height)
+        bounds = np.linspace(0, band.count, count + 1).astype(int).tolist()
         return [slice(a, b) for a, b in pairwise(bounds)]
 
 
@@ -123,43 +159,52 @@ def best_tiling(geometry: Windows, n: int = 1, product_rows: int = 1) -> Tiling 
 
     The tiles of n images are the rows of matrix products: tilings with fewer than ``product_rows`` are left out.
     """
-    (h, w), (kh, kw) = geometry.out, geometry.kernel
-    candidates = product(TILES.get(kh, ()), TILES.get(kw, ()))
-    tilings = (Tiling(Tiles(h, kh, mh), Tiles(w, kw, mw)) for mh, mw in candidates)
-    large = (tiling for tiling in tilings if tiling.rows.count * tiling.columns.count * n >= product_rows)
-    return min(large, key=lambda tiling: (tiling.effort, tiling.rows.m * tiling.columns.m), default=None)
+    tilings = (Tiling(*axes) for axes in product(*map(cuts, geometry.out, geometry.kernel)))
+    large = (tiling for tiling in tilings if tiling.product_rows(n) >= product_rows)
+    return min(large, key=lambda tiling: (tiling.effort, tiling.rows[0].m * tiling.columns[0].m), default=None)
+
+
+@dataclass
+class _Part:
+    """What bands and strips of certain sizes of tiles share: their transformed kernel, and its gradient."""
+
+    u: Array  # (r * r, c / groups, f)
+    du: Array | None = None
+    scratch: Array | None = None
 
 
 class Winograd:
     """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
 
     def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
-        self._tiling, self._borders, self._groups = tiling, borders, groups
+        self._tiling, self._borders, self._groups, self._dtype = tiling, borders, groups, kernel.dtype
         self._depth, self._f = kernel.shape[2:]
         self._c = self._depth * groups
-        along_rows, along_columns = (transforms(axis.m, axis.k) for axis in (tiling.rows, tiling.columns))
-        self._at, self._g, self._bt = (
-            (a.astype(kernel.dtype), b.astype(kernel.dtype)) for a, b in zip(along_rows, along_columns, strict=True)
-        )
-        if tape.training:
-            self._u = self._record_kernel(tape, kernel)
-        else:
-            self._u = tape.constant(("winograd", tiling.rows.m, tiling.columns.m), self._kernel(kernel))
-        self._v: list[tuple[slice, Array]] = []  # Bt d B of each block, for the backward pass
+        record = self._record_kernel if tape.training else self._constant_kernel
+        self._parts = {(i, j): _Part(record(tape, i, j, kernel)) for i in tiling.rows for j in tiling.columns}
+        self._v: list[tuple[Tiles, slice, list[Array]]] = []  # Bt d B of each block's strips, for the backward pass
 
-    def _record_kernel(self, tape: Any, kernel: Array) -> Array:
+    def _transforms(self, tiles: Tiles) -> tuple[Array, Array, Array]:
+        at, g, bt = (matrix.astype(self._dtype) for matrix in transforms(tiles.m, tiles.k))
+        return at, g, bt
+
+    def _record_kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
         """kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
-        rows, columns, size = self._tiling.rows, self._tiling.columns, self._depth * self._f
-        u = tape.keep((rows.r * columns.r, self._depth, self._f))
-        half = tape.scratch((rows.r, columns.k * size))
-        tape(np.matmul, self._g[0], reshape(kernel, (rows.k, columns.k * size)), half)
-        tape(np.matmul, self._g[1], reshape(half, (rows.r, columns.k, size)), reshape(u, (rows.r, columns.r, size)))
+        size = self._depth * self._f
+        u = tape.keep((band.r * strip.r, self._depth, self._f))
+        half = tape.scratch((band.r, strip.k * size))
+        tape(np.matmul, self._transforms(band)[1], reshape(kernel, (band.k, strip.k * size)), half)
+        by_column = reshape(half, (band.r, strip.k, size))
+        tape(np.matmul, self._transforms(strip)[1], by_column, reshape(u, (band.r, strip.r, size)))
         tape.release(half)
         return u
 
-    def _kernel(self, kernel: Array) -> Callable[[], Array]:
+    def _constant_kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
         """As `_record_kernel`, at once."""
-        return lambda: np.einsum("ri,sj,ijcf->rscf", *self._g, kernel).reshape(-1, self._depth, self._f)
+        g = self._transforms(band)[1], self._transforms(strip)[1]
+        shape = band.r * strip.r, self._depth, self._f
+        make = partial(lambda: np.einsum("ri,sj,ijcf->rscf", *g, kernel).reshape(shape))
+        return tape.constant(("winograd", band.m, strip.m), make)
 
     def _by_group(self, a: Array) -> Array:
         """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
@@ -169,97 +214,123 @@ class Winograd:
 
     def record_forward(self, tape: Any, x: Array, y: Array) -> None:
         """x with its border -> y (h, w, n, f)."""
-        rows, columns, (c, f), n = self._tiling.rows, self._tiling.columns, (self._c, self._f), x.shape[2]
-        whole = (rows.padded, columns.padded) == (rows.size, columns.size)
-        target = y if whole else tape.scratch((rows.padded, columns.padded, n, f))
-        by_row = reshape(x, (rows.read, columns.read * n * c))
-        windows = _windows(by_row, rows.m, rows.r, rows.count)  # (tiles, r, width * n * c)
-        for block in self._tiling.blocks(n, max(c, f)):
-            b = block.stop - block.start
-            half = _transformed(tape, self._bt[0], windows[block])
-            by_pixel = reshape(half, (b, rows.r, columns.read, n * c))
-            pixels = _windows(by_pixel, columns.m, columns.r, columns.count)  # (b, r, tiles, r, n * c)
-            v = tape.keep((rows.r, columns.r, b, columns.count, n * c))
-            tape(np.matmul, self._bt[1], pixels, v.transpose(2, 0, 3, 1, 4))
-            if rows.r > 1:
-                tape.release(half)
-            v = reshape(v, (rows.r * columns.r, -1, c))
-            if tape.backward:
-                self._v.append((block, v))
-            products = tape.scratch((len(v), v.shape[1], f))
-            tape(np.matmul, self._by_group(v), self._by_group(self._u), self._by_group(products))
-            tape.release(v)
-            out = target[block.start * rows.m : block.stop * rows.m]
-            shape = rows.r, b, columns.count, columns.m, n * f
-            half = reshape(out, shape) if rows.r == 1 else tape.scratch(shape)
-            by_pixel = reshape(products, (rows.r, columns.r, b, columns.count, n * f)).transpose(0, 2, 3, 1, 4)
-            tape(np.matmul, self._at[1], by_pixel, half)
-            if rows.r > 1:
-                by_row = reshape(half, (rows.r, b, -1)).transpose(1, 0, 2)
-                tape(np.matmul, self._at[0], by_row, reshape(out, (b, rows.m, columns.padded * n * f)))
-                tape.release(half)
-            tape.release(products)
+        (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, x.shape[2]
+        c, f = self._c, self._f
+        whole = (height, width) == y.shape[:2]
+        target = y if whole else tape.scratch((height, width, n, f))
+        by_row = reshape(x, (rows, columns * n * c))
+        for band in self._tiling.rows:
+            at, _, bt = self._transforms(band)
+            windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
+            for block in self._tiling.blocks(band, n, max(c, f)):
+                b = block.stop - block.start
+                half = _transformed(tape, bt, windows[block])
+                out = target[band.start + block.start * band.m : band.start + block.stop * band.m]
+                shape = band.r, b, width, n * f
+                joined = reshape(out, shape) if band.r == 1 else tape.scratch(shape)
+                by_pixel = reshape(half, (b, band.r, columns, n * c))
+                kept = [self._record_strip(tape, band, strip, by_pixel, joined) for strip in self._tiling.columns]
+                if tape.backward:
+                    self._v.append((band, block, kept))
+                if band.r > 1:
+                    tape.release(half)
+                    by_tile = reshape(joined, (band.r, b, -1)).transpose(1, 0, 2)
+                    tape(np.matmul, at, by_tile, reshape(out, (b, band.m, width * n * f)))
+                    tape.release(joined)
         if not whole:
-            tape(copy, target[: rows.size, : columns.size], y)
+            tape(copy, target[: y.shape[0], : y.shape[1]], y)
+
+    def _record_strip(self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, out: Array) -> Array:
+        """pixels (b, r, columns, n * c), by row -> the strip of out (r, b, width, n * f), by row; gives its tiles."""
+        at, _, bt = self._transforms(strip)
+        b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
+        windows = _windows(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
+        v = tape.keep((band.r, strip.r, b, strip.count, nc))
+        tape(np.matmul, bt, windows, v.transpose(2, 0, 3, 1, 4))
+        v = reshape(v, (band.r * strip.r, -1, self._c))
+        products = tape.scratch((len(v), v.shape[1], self._f))
+        u = self._parts[band, strip].u
+        tape(np.matmul, self._by_group(v), self._by_group(u), self._by_group(products))
+        tape.release(v)
+        tiles = reshape(products, (band.r, strip.r, b, strip.count, nf)).transpose(0, 2, 3, 1, 4)
+        target = out[:, :, strip.start : strip.stop]
+        tape(np.matmul, at, tiles, reshape(target, (band.r, b, strip.count, strip.m, nf)))
+        tape.release(products)
+        return v
 
     def record_backward(self, tape: Any, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
         """dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f), and dx, if ``x`` (h', w', n, c) is given."""
-        rows, columns, (c, f), n = self._tiling.rows, self._tiling.columns, (self._c, self._f), dy.shape[2]
-        beyond = rows.padded - rows.size, columns.padded - columns.size
-        if any(beyond):
-            dy = tape.with_border(dy, (0, beyond[0]), (0, beyond[1]))
-        du, part = tape.scratch(self._u.shape), None
-        framed = None
+        (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, dy.shape[2]
+        c, f = self._c, self._f
+        if (height, width) != dy.shape[:2]:
+            dy = tape.with_border(dy, (0, height - dy.shape[0]), (0, width - dy.shape[1]))
+        framed = joined = None
         if x is not None:
-            framed = (tape.output if tape.gaps else tape.scratch)((rows.read, columns.read, n, c))
-            tape(fill, 0, framed[rows.padded :])
-        for block, v in reversed(self._v):  # what a block adds to the rows below it is then there
-            b = block.stop - block.start
-            upstream = reshape(dy[block.start * rows.m : block.stop * rows.m], (b, rows.m, columns.padded * n * f))
-            half = _transformed(tape, self._at[0].T, upstream)
-            z = tape.scratch((rows.r, columns.r, b, columns.count, n * f))
-            pixels = reshape(half, (b, rows.r, columns.count, columns.m, n * f))
-            tape(np.matmul, self._at[1].T, pixels, z.transpose(2, 0, 3, 1, 4))
-            if rows.r > 1:
+            framed = (tape.output if tape.gaps else tape.scratch)((rows, columns, n, c))
+            tape(fill, 0, framed[height:])
+        for band, block, kept in reversed(self._v):  # what a block adds to the rows below it is then there
+            at, _, bt = self._transforms(band)
+            b, first = block.stop - block.start, band.start + block.start * band.m
+            last = first + b * band.m
+            half = _transformed(tape, at.T, reshape(dy[first:last], (b, band.m, width * n * f)))
+            by_pixel = reshape(half, (b, band.r, width, n * f))
+            if framed is not None:
+                into = framed[first : last + band.k - 1]
+                shape = band.r, b, columns, n * c
+                joined = reshape(into, shape) if band.r == 1 else tape.scratch(shape)
+                tape(fill, 0, joined[:, :, width:])
+            for strip, v in reversed(list(zip(self._tiling.columns, kept, strict=True))):
+                self._record_strip_backward(tape, band, strip, by_pixel, v, joined)
+            if band.r > 1:
                 tape.release(half)
-            z = reshape(z, (rows.r * columns.r, -1, f))
-            by_group = self._by_group(v), self._by_group(z)
-            if block.stop == rows.count:
-                tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(du))
-            else:
-                part = tape.scratch(du.shape) if part is None else part
-                tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(part))
-                tape(np.add, du, part, du)
-            if framed is not None:  # what was kept has been read
-                tape(np.matmul, by_group[1], self._by_group(self._u).swapaxes(-1, -2), by_group[0])
-                tiles = reshape(v, (rows.r, columns.r, b, columns.count, n * c))
-                self._record_input_gradient(
-                    tape, tiles, framed[block.start * rows.m : block.stop * rows.m + rows.k - 1]
-                )
-            tape.release(z)
-        size = self._depth * f
-        half = tape.scratch((rows.k, columns.r * size))
-        tape(np.matmul, self._g[0].T, reshape(du, (rows.r, columns.r * size)), half)
-        by_column = reshape(half, (rows.k, columns.r, size))
-        tape(np.matmul, self._g[1].T, by_column, reshape(dkernel, (rows.k, columns.k, size)))
+            if joined is not None and band.r > 1:
+                by_tile = reshape(joined, (band.r, b, -1)).transpose(1, 0, 2)
+                _record_overlaps(tape, band, bt.T, by_tile, reshape(into, (len(into), columns * n * c)))
+                tape.release(joined)
+        self._record_kernel_gradient(tape, dkernel)
         if framed is None or x is None:
             return None
         (top, _), (left, _) = self._borders
         dx = framed[top : top + len(x), left : left + x.shape[1]]
         return dx if tape.gaps else tape(copy, dx, tape.output(x.shape))
 
-    def _record_input_gradient(self, tape: Any, dv: Array, framed: Array) -> None:
-        """dv (r, r, b, tiles, n * c) -> B dv Bt, added up in the rows of the image that b rows of tiles read."""
-        rows, columns = self._tiling.rows, self._tiling.columns
-        b, run = dv.shape[2], dv.shape[4]
-        shape = rows.r, b, columns.read, run
-        half = reshape(framed, shape) if rows.r == 1 else tape.scratch(shape)
-        tape(fill, 0, half[:, :, columns.padded :])
-        _record_overlaps(tape, columns, self._bt[1].T, dv.transpose(0, 2, 3, 1, 4), half)
-        if rows.r > 1:
-            by_row = reshape(half, (rows.r, b, columns.read * run)).transpose(1, 0, 2)
-            _record_overlaps(tape, rows, self._bt[0].T, by_row, reshape(framed, (len(framed), columns.read * run)))
-            tape.release(half)
+    def _record_strip_backward(
+        self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, v: Array, out: Array | None
+    ) -> None:
+        """pixels (b, r, width, n * f) of dy, by row -> the kernel's gradient, and that of the strip's pixels."""
+        at, _, bt = self._transforms(strip)
+        b, nf, part = pixels.shape[0], pixels.shape[3], self._parts[band, strip]
+        z = tape.scratch((band.r, strip.r, b, strip.count, nf))
+        tiles = reshape(pixels[:, :, strip.start : strip.stop], (b, band.r, strip.count, strip.m, nf))
+        tape(np.matmul, at.T, tiles, z.transpose(2, 0, 3, 1, 4))
+        z = reshape(z, (band.r * strip.r, -1, self._f))
+        by_group = self._by_group(v), self._by_group(z)
+        if part.du is None:
+            part.du = tape.scratch(part.u.shape)
+            tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(part.du))
+        else:
+            part.scratch = tape.scratch(part.u.shape) if part.scratch is None else part.scratch
+            tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(part.scratch))
+            tape(np.add, part.du, part.scratch, part.du)
+        if out is not None:  # what was kept has been read
+            tape(np.matmul, by_group[1], self._by_group(part.u).swapaxes(-1, -2), by_group[0])
+            dv = reshape(v, (band.r, strip.r, b, strip.count, out.shape[3])).transpose(0, 2, 3, 1, 4)
+            _record_overlaps(tape, strip, bt.T, dv, out[:, :, strip.start : strip.end])
+        tape.release(z)
+
+    def _record_kernel_gradient(self, tape: Any, dkernel: Array) -> None:
+        """The gradients of the transformed kernels -> dkernel (kh, kw, c / groups, f), their sum."""
+        size = self._depth * self._f
+        target = reshape(dkernel, (*dkernel.shape[:2], size))
+        for number, ((band, strip), part) in enumerate(self._parts.items()):
+            assert part.du is not None
+            half = tape.scratch((band.k, strip.r * size))
+            tape(np.matmul, self._transforms(band)[1].T, reshape(part.du, (band.r, strip.r * size)), half)
+            by_column = reshape(half, (band.k, strip.r, size))
+            found = tape.scratch(target.shape) if number else target
+            tape(np.matmul, self._transforms(strip)[1].T, by_column, found)
+            if number:
+                tape(np.add, target, found, target)
 
 
 def _transformed(tape: Any, transform: Array, x: Array) -> Array:
