@@ -277,3 +277,11 @@ def test_a_server_starts_without_scikit_learn():
     directory = ROOT / "examples" / "serving"
     done = subprocess.run(command, cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_serve_a_model(tmp_path):
+    printed = run("serve_a_model", tmp_path)
+    assert number(r"accuracy on the test images ([\d.]+)", printed) > 0.94
+    assert "predicts the same: True" in printed
+    assert "answers as the estimator's: True" in printed
+    assert '400 {"error": "Expected a PNG file of 8 x 8 pixels' in printed
