@@ -10,7 +10,6 @@ and asks it.
 # %%
 # A network for 8-bit pixels, and its file: arrays and JSON, which cannot run code.
 import json
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from threading import Thread
 
 import matplotlib.pyplot as plt
 import numpy as np
+from serving import app, client  # the folder beside this file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -41,9 +41,6 @@ print(model, "predicts the same:", np.array_equal(model.predict_proba(X_test), c
 
 # %%
 # The server, at a port that is free, and its client.
-sys.path.append(str(Path(__file__).parent))
-from serving import app, client  # noqa: E402
-
 server = app.serve(model, port=0)
 Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"
