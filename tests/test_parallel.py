@@ -98,6 +98,8 @@ def test_number_of_threads():
 class Cluster(joblib.parallel.ParallelBackendBase):
     """A backend whose jobs are a hundred processes elsewhere, as Dask's, and which says so in this process too."""
 
+    apply_async = None  # abstract in joblib 1.4
+
     def effective_n_jobs(self, n_jobs):
         warnings.warn("these are processes, not threads", stacklevel=2)
         return 100
