@@ -285,3 +285,11 @@ def test_serve_a_model(tmp_path):
     assert "predicts the same: True" in printed
     assert "answers as the estimator's: True" in printed
     assert '400 {"error": "Expected a PNG file of 8 x 8 pixels' in printed
+
+
+def test_search_on_a_cluster(tmp_path):
+    pytest.importorskip("distributed")
+    printed = run("search_on_a_cluster", tmp_path)
+    assert "workers: 2" in printed
+    assert re.search(r"best of 9 on the cluster: {'conv_filters': \(16,\), 'learning_rate': 0.0\d+}", printed)
+    assert "the same scores as in this process: True" in printed
