@@ -36,6 +36,8 @@ REMEMBERED: dict[str, type] = {
     **dict.fromkeys(("epochs", "steps", "averaged"), int),
 }
 FOLLOWED: dict[str, type] = {"factor": float, "best": float, "unchanged": int, "measure": str}
+MONITORED: dict[str, type] = {"best_score": float, "best_loss": float, "lowest_loss": float, "unchanged": int}
+COUNTABLE = 1 << 53  # epochs and steps
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
 FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 
@@ -183,7 +185,9 @@ def _check_progress(progress: Any, model: Model) -> None:
         raise Refused("what it remembers of the training is nothing.")
     _check_kinds(progress, REMEMBERED)
     _check_kinds(progress.trend, FOLLOWED)
-    if min(progress.seed, progress.epochs) < 0 or not all(isinstance(name, str) for name in progress.optimizer):
+    counts = progress.seed, progress.epochs, progress.steps, progress.averaged
+    named = all(isinstance(name, str) for name in progress.optimizer)
+    if not named or not all(0 <= count < COUNTABLE for count in counts):
         raise Refused("what it remembers of the training is nothing.")
     shapes = (len(progress.optimizer) - 1, *model.weights.shape), model.weights.shape
     for part, shape in zip((progress.slots, progress.trained), shapes, strict=True):
@@ -200,9 +204,11 @@ def _check_unfinished(unfinished: Any, estimator: BaseCNN) -> None:
     if not isinstance(unfinished, Unfinished) or not estimator.__sklearn_is_fitted__():
         raise Refused("what it has of an unfinished fit is nothing of the kind.")
     progress, monitor, model = unfinished.progress, unfinished.monitor, estimator._model
-    if not isinstance(monitor, Monitor) or type(unfinished.done) is not int:
+    epochs = range(len(estimator.history_["loss"]) + 1)
+    if not isinstance(monitor, Monitor) or type(unfinished.done) is not int or unfinished.done not in epochs:
         raise Refused("what it has of an unfinished fit is nothing of the kind.")
     _check_progress(progress, model)
+    _check_kinds(monitor, MONITORED)
     if progress.slots is None:
         raise Refused("it lacks what the optimizer remembers.")
     if monitor.best is not None:

@@ -241,6 +241,9 @@ def test_damaged_checkpoints_are_refused(data, tmp_path):
         (b'"record": "Unfinished"', b'"record": "Monitor"   '),
         (b'"record": "Snapshot"', b'"record": "Scaling" '),
         (b'"best_score"', b'"best_scare"'),
+        (b'"unchanged": 0', b'"unchanged":""'),
+        (b'"lowest_loss": {"float": "inf"}', b'"lowest_loss": {"tuple": [   ]}'),
+        (b'"steps": 1', b'"steps":-1'),
     ]
     for old, new in damages:
         assert len(old) == len(new)
