@@ -39,7 +39,7 @@ def main() -> None:
         direct = errors(layer.replaced(algorithm="direct"), shape)
         kh, kw = layer.geometry(shape).kernel
         found = " | ".join(f"{error:.0e}" for error in errors(layer, shape))
-        print(f"| {kh} x {kw} | {tiling.rows.m} x {tiling.columns.m} | {found} | {direct[0]:.0e} |")
+        print(f"| {kh} x {kw} | {tiling.rows[0].m} x {tiling.columns[0].m} | {found} | {direct[0]:.0e} |")
 
 
 if __name__ == "__main__":

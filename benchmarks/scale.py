@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from speed import PYTORCH, SKCNN, Case, Comparison, cpu_model, opponents, warn_if_busy
+from speed import PYTORCH, SKCNN, Case, Comparison, cpu_model, warn_if_busy
 
 # Names only: networks.py has the networks, and is not imported here, see speed.py.
 FAMILIES = {
@@ -47,7 +48,7 @@ def matrix_product_limit(repetitions: int = 15) -> float:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Seconds per image of each network, and of each number of images."""
-    contenders = [SKCNN, *[contender for contender in opponents(arguments) if contender == PYTORCH[0]]]
+    contenders = [SKCNN, *(PYTORCH[:1] if find_spec("torch") else [])]
     record: dict[str, Any] = {"cpu": cpu_model(), "threads": arguments.threads, "families": {}, "images": []}
     with Comparison(contenders, arguments.threads, arguments.rounds, arguments.turn) as comparison:
         record["versions"] = comparison.versions()
@@ -112,7 +113,6 @@ def main() -> None:
     parser.add_argument("--load", type=Path, help="figures that were saved, in place of measuring")
     parser.add_argument("--plot", type=Path, help="a picture of them")
     arguments = parser.parse_args()
-    arguments.measure, arguments.estimator = ["step"], False
     if arguments.load:
         record = json.loads(arguments.load.read_text())
     else:

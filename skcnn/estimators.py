@@ -104,45 +104,26 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         partial = given is None
         recipe = self._recipe()
         watch = None if given is None else self._watch(given)
-        earlier = self.__dict__.pop("_earlier", None)
+        earlier, unfinished = self.__dict__.pop("_earlier", (None, None))
         seed = self._progress.seed if resume else int(check_random_state(self.random_state).randint(2**31 - 1))
-        if earlier is not None:
-            seed = earlier[1].progress.seed
-        targets = self._encode(y)
-        row_weights = self._target_weights(weights, y)
-        rows = np.flatnonzero(row_weights)
-        if not rows.size:
-            raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
-        recipe.loss.check_target(targets[rows])
-        if validation is None and self.early_stopping:
-            rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
-            validation = Data(images, aside, targets[aside], weights[aside])
+        if unfinished is not None:
+            seed = unfinished.progress.seed
         # The chunks of partial_fit have one scale: a heavy one is not to weigh as much as a light one.
-        scale = self._progress.weight_scale if partial and resume else float(row_weights[rows].mean())
-        data = Data(images, rows, targets[rows], row_weights[rows] / scale)
+        scale = self._progress.weight_scale if partial and resume else None
+        data, validation, scale = self._data(images, y, weights, validation, recipe.loss, seed, scale)
 
         def checksums() -> tuple[int, ...]:
             return tuple(part.checksum() for part in (data, validation) if part is not None)
 
         monitor, done = Monitor(), 0
-        if earlier is not None:
-            fitted, unfinished = earlier
-            if unfinished.checksums != checksums():
-                raise ValueError(
-                    "The checkpoint is of a fit to other data: X, y, the weights or the validation set are not the"
-                    " same. Give the same to go on, or remove the checkpoint to start anew."
-                )
-            model, history = fitted._model, History(**fitted.history_)
-            model.weights.flags.writeable = model.state.flags.writeable = True
-            progress, monitor, done = unfinished.progress, unfinished.monitor, unfinished.done
+        if unfinished is not None:
+            model, progress, history = _taken_up(earlier, unfinished, checksums())
+            monitor, done = unfinished.monitor, unfinished.done
         elif resume:
-            model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
-            progress = self._continued(model, recipe)
-            history = History(**{key: list(values) for key, values in self.history_.items()})
+            model, progress, history = self._resumed(recipe)
         else:
-            model = self._initial_model(data, weights[rows], seed)
-            progress = Progress.begin(model, recipe, seed)
-            history = History()
+            model = self._initial_model(data, weights[data.rows], seed)
+            progress, history = Progress.begin(model, recipe, seed), History()
         progress.weight_scale = scale
 
         def validate() -> tuple[float, float]:
@@ -156,11 +137,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         before = len(history.loss) - done
 
         def fitted_so_far() -> dict[str, Any]:
-            shell = object.__new__(type(self))
-            shell.__dict__.update(vars(self))
-            now = replace(model, weights=model.weights.copy(), state=model.state.copy())
-            shell._keep(now, progress.forgotten(), history, -np.inf)
-            shell._goes_on = False
+            shell = self._fitted_so_far(model, progress, history)
             if not ended:
                 epochs = len(history.loss) - before
                 shell._unfinished = lambda: Unfinished(progress.copied(), replace(monitor), epochs, checksums())
@@ -186,6 +163,42 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         if watch is not None:
             watch.end()
         return self
+
+    def _data(
+        self,
+        images: Array,
+        y: Array,
+        weights: Array,
+        validation: Data | None,
+        loss: Loss,
+        seed: int,
+        scale: float | None,
+    ) -> tuple[Data, Data | None, float]:
+        """What is learnt from, what it is validated on, and what its weights were divided by: their mean, if not given.
+
+        Rows without a weight are left out.
+        """
+        targets = self._encode(y)
+        row_weights = self._target_weights(weights, y)
+        rows = np.flatnonzero(row_weights)
+        if not rows.size:
+            raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
+        loss.check_target(targets[rows])
+        if validation is None and self.early_stopping:
+            rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
+            validation = Data(images, aside, targets[aside], weights[aside])
+        if scale is None:
+            scale = float(row_weights[rows].mean())
+        return Data(images, rows, targets[rows], row_weights[rows] / scale), validation, scale
+
+    def _fitted_so_far(self, model: Model, progress: Progress, history: History) -> Self:
+        """What this estimator would be if the fit ended now, for callbacks to see."""
+        shell = object.__new__(type(self))
+        shell.__dict__.update(vars(self))
+        now = replace(model, weights=model.weights.copy(), state=model.state.copy())
+        shell._keep(now, progress.forgotten(), history, -np.inf)
+        shell._goes_on = False
+        return shell
 
     def _watch(self, given: dict[str, Any]) -> Watch | None:
         """What tells the callbacks, if there are any."""
@@ -239,14 +252,16 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             return list(self.layers)
         return build_layers(input_shape, **{knob: getattr(self, knob) for knob in KNOBS})
 
-    def _continued(self, model: Model, recipe: Recipe) -> Progress:
-        """The training's memory, as far as it is there and fits the optimizer."""
+    def _resumed(self, recipe: Recipe) -> tuple[Model, Progress, History]:
+        """Copies of what was trained, to go on with; of the training's memory, what fits the optimizer."""
         if list(self._hidden_layers(self.input_shape_)) != self.layers_:
             raise ValueError(
                 "The layers are not those that were fitted: training goes on with the same network only. Undo the"
                 " change of layers, conv_filters and so on, or start anew with a clone of this estimator."
             )
-        return self._progress.resumed(model, recipe)
+        model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
+        progress = self._progress.resumed(model, recipe)
+        return model, progress, History(**{key: list(values) for key, values in self.history_.items()})
 
     def _keep(self, model: Model, progress: Progress, history: History, best_score: float) -> None:
         """Set the fitted attributes."""
@@ -365,6 +380,18 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         super().__setstate__(state)
         if "_model" in state:
             self._predictor = predictor_of(self._model)
+
+
+def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> tuple[Model, Progress, History]:
+    """What a checkpoint has of a fit; a ValueError if that was one to other data."""
+    if unfinished.checksums != checksums:
+        raise ValueError(
+            "The checkpoint is of a fit to other data: X, y, the weights or the validation set are not the"
+            " same. Give the same to go on, or remove the checkpoint to start anew."
+        )
+    model = fitted._model
+    model.weights.flags.writeable = model.state.flags.writeable = True
+    return model, unfinished.progress, History(**fitted.history_)
 
 
 def check_fitted_network(estimator: Any, *kinds: type[BaseCNN]) -> None:

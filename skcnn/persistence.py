@@ -20,11 +20,12 @@ from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers.base import Layer
 from .losses import Loss
+from .model import Model
 from .network import Network
 from .optimizers import Optimizer
 from .regressor import CNNRegressor
 from .schedules import Schedule, Trend
-from .training import History, Model, Monitor, Progress, Snapshot, Unfinished
+from .training import History, Monitor, Progress, Snapshot, Unfinished
 from .versions import warn_of_other_version
 
 KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule

@@ -70,6 +70,7 @@ class Predictor:
         return tape, [x], raw
 
     def _tape(self, rows: int, arena: Arena | None, backward: bool = False) -> Tape:
+        """A tape for predictions, with a backward pass behind them or without."""
         # What is deferred are gradients of parameters, which nobody reads here.
         return Tape(
             self.dtype,

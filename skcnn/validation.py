@@ -310,7 +310,7 @@ def split(rows: Array, strata: Array | None, fraction: float, rng: np.random.Gen
         warnings.warn(
             f"The validation set of early_stopping is not stratified by class: {error}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         learn, aside = train_test_split(rows, test_size=fraction, random_state=seed)
     return np.sort(learn), np.sort(aside)

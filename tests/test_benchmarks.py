@@ -1,10 +1,13 @@
-"""The scripts that need data which is not here, on a small set that they make."""
+"""The scripts that measure, on a scale at which they are quick."""
 
+import argparse
 from pathlib import Path
 
 import colour
 import numpy as np
 import pytest
+import rounding
+import scale
 import search
 import serving
 
@@ -74,3 +77,30 @@ def test_requirements_are_followed_without_extras():
     assert {"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl"} <= found
     assert not found & {"pytest", "matplotlib", "pandas"}
     assert serving.requirements("a-distribution-that-is-not-there") == set()
+
+
+def test_rounding_errors_are_measured_with_the_tiles_that_are_chosen(monkeypatch, capsys):
+    monkeypatch.setattr(rounding, "CASES", ((3, 24), ((1, 5), 16)))
+    monkeypatch.setattr(rounding, "ROWS", 3)
+    monkeypatch.setattr(rounding, "CHANNELS", 16)
+    rounding.main()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [["3 x 3", "6 x 6"], ["1 x 5", "1 x 4"]]
+    for row in rows:
+        assert 1e-8 < float(row[5]) < float(row[2]) < 1e-4  # the direct convolution has the smaller error
+
+
+def test_the_cost_of_an_image_is_measured_and_drawn(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setattr(scale, "FAMILIES", {"filters": ["filters 8"], "side": ["side 8"], "depth": ["depth 1"]})
+    monkeypatch.setattr(scale, "IMAGES", (100,))
+    monkeypatch.setattr(scale, "PYTORCH", ())  # a second to import it
+    monkeypatch.setattr(scale, "GEMM", 64)
+    record = scale.measure(argparse.Namespace(threads=1, rounds=1, turn=0.001))
+    for (row,) in record["families"].values():
+        assert 0 < row["flops"] / row["seconds"]["skcnn"] < 1e13  # no processor computes so many a second
+    assert [images["images"] for images in record["images"]] == [100]
+    mpl = pytest.importorskip("matplotlib")
+    with mpl.rc_context():
+        scale.plot(record, tmp_path / "scale.png")
+    assert (tmp_path / "scale.png").stat().st_size > 1000

@@ -5,7 +5,6 @@ import warnings
 from functools import cache
 
 import cases
-import joblib
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
@@ -13,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
+from through import through_compressed_joblib, through_joblib, through_memory_map, through_pickle
 
 import skcnn
 from skcnn import SKOPS_TRUSTED, CNNClassifier, CNNFeatures, CNNRegressor, VersionWarning, files, runtime, versions
@@ -84,25 +84,6 @@ def assert_same_answers(mine, theirs, X):
 
 
 # -- the formats
-
-
-def through_pickle(model, path):
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model, path):
-    joblib.dump(model, path)
-    return joblib.load(path)
-
-
-def through_compressed_joblib(model, path):
-    joblib.dump(model, path, compress=3)
-    return joblib.load(path)
-
-
-def through_memory_map(model, path):
-    joblib.dump(model, path)
-    return joblib.load(path, mmap_mode="r")
 
 
 def through_file(model, path):

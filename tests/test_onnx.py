@@ -259,12 +259,7 @@ AROUND = {
     "targets": (make_pipeline(StandardScaler(), small(CNNRegressor)), np.stack([TARGETS, -TARGETS], axis=1)),
     "features": (make_pipeline(CNNFeatures(small(), "maxpool1"), StandardScaler(), logistic()), CLASSES),
     "union": (make_pipeline(make_union(CNNFeatures(small()), PCA(3)), StandardScaler(), logistic()), CLASSES),
-    "columns": (
-        make_pipeline(
-            ColumnTransformer([("a", StandardScaler(), slice(32)), ("b", "passthrough", slice(32, 64))]), small()
-        ),
-        CLASSES,
-    ),
+    "columns": (make_pipeline(ColumnTransformer(HALVES), small()), CLASSES),
     "frozen": (make_pipeline(StandardScaler(), FrozenEstimator(small().fit(ROWS, CLASSES))), CLASSES),
     "search": (GridSearchCV(make_pipeline(StandardScaler(), small()), {"cnnclassifier__alpha": [0, 1]}, cv=2), CLASSES),
     "search inside": (make_pipeline(StandardScaler(), GridSearchCV(small(), {"alpha": [0, 1]}, cv=2)), CLASSES),

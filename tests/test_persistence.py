@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal, assert_equal
 from sklearn.base import clone
+from through import through_compressed_joblib, through_joblib, through_memory_map, through_pickle
 
 from skcnn import CNNClassifier
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
@@ -38,25 +39,6 @@ def fitted(request, digits):
 
 
 # -- files
-
-
-def through_pickle(model, path):
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model, path):
-    joblib.dump(model, path)
-    return joblib.load(path)
-
-
-def through_compressed_joblib(model, path):
-    joblib.dump(model, path, compress=3)
-    return joblib.load(path)
-
-
-def through_memory_map(model, path):
-    joblib.dump(model, path)
-    return joblib.load(path, mmap_mode="r")
 
 
 WAYS = [through_pickle, through_joblib, through_compressed_joblib, through_memory_map]

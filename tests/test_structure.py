@@ -85,6 +85,12 @@ def test_imports_go_strictly_upwards(path):
             assert RANK[name] < RANK[mine], f"{mine} imports {name}"
 
 
+def test_the_design_tells_the_ranks():
+    text = (Path(__file__).parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
+    block = text.split("## Who may import whom")[1].split("```")[1]
+    assert [line.split(", ") for line in block.strip().splitlines()] == RANKS[:-1]  # "__init__" imports what it likes
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_reads_in_one_sitting(path):
     code = [line for line in path.read_text().splitlines() if line.strip()]
