@@ -85,6 +85,9 @@ def test_errors(fitted):
         CNNFeatures(FrozenEstimator(model), layer="conv9").fit(X)
     with pytest.raises(ValueError, match="conv9"):
         activations(model, X, "conv9")
+    for layer in (["conv1"], 0, None):
+        with pytest.raises(ValueError, match=r"layer=.* is not in the network"):
+            activations(model, X, layer)
     with pytest.raises(TypeError, match="CNNClassifier or CNNRegressor, got LogisticRegression"):
         CNNFeatures(LogisticRegression()).fit(X.reshape(40, -1), y)
 
