@@ -43,8 +43,8 @@ class Checkpoint:
     To go on needs the same parameters, but for ``n_jobs`` and ``verbose``, and the same data; anything else is an
     error before the training begins, and leaves the file alone. A fit that is interrupted by Ctrl-C has not ended: the
     file keeps the last epoch that was due. Where ``random_state`` is None or a generator, the fit that goes on takes
-    the random numbers of the one that was broken off. A file belongs to one fit: in a search, give the checkpoint to
-    the best estimator and fit that.
+    the random numbers of the one that was broken off. A file belongs to one fit: in a search, the checkpoint is an
+    error. Give it to the best estimator and fit that.
 
     Examples
     --------
