@@ -616,9 +616,7 @@ class SaliencyDisplay(_Display):
         check_fitted_network(estimator)
         images = check_images(estimator, X, reset=False)
         target = default_target(estimator, images) if target is None else target
-        gradient = input_gradient(
-            estimator, images, target, n_samples=n_samples, noise=noise, random_state=random_state
-        )
+        gradient = input_gradient(estimator, X, target, n_samples=n_samples, noise=noise, random_state=random_state)
         labels = np.broadcast_to(np.asarray(target), len(images))
         titles = [str(label) for label in labels] if isinstance(estimator, CNNClassifier) else None
         return cls(np.abs(gradient).max(axis=3), images, titles=titles).plot(columns=columns)
@@ -651,15 +649,17 @@ class SaliencyDisplay(_Display):
         return self
 
 
-def _alone(estimator: BaseCNN, image: Any) -> Array:
+def _alone(estimator: BaseCNN, image: Any) -> Any:
     """One image as a batch."""
-    image = np.asarray(image)
+    batch = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]  # a row of a DataFrame
     h, w, c = estimator.input_shape_
     forms = [(h, w, c), *([(h, w)] if c == 1 else []), (h * w * c,)]
-    if image.shape not in forms:
+    if batch.shape[1:] not in forms:
         wanted = " or ".join(map(str, forms))
-        raise ValueError(f"image has shape {image.shape}. Expected one image, {wanted}; of a batch X, that is X[0].")
-    return image[None]
+        raise ValueError(
+            f"image has shape {batch.shape[1:]}. Expected one image, {wanted}; of a batch X, that is X[0]."
+        )
+    return batch
 
 
 def _show(axes: Any, image: Array) -> None:

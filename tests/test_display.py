@@ -1,6 +1,7 @@
 """Displays: what is drawn, read off the axes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -262,3 +263,17 @@ def test_class_activation_of_the_likeliest_label(data):
         drawn = display.ClassActivationDisplay.from_estimator(model, image)
         expected = display.ClassActivationDisplay.from_estimator(model, image, label=raw.argmax())
         np.testing.assert_array_equal(drawn.evidence, expected.evidence)
+
+
+def test_rows_of_a_table_keep_their_names(data):
+    X, y = data
+    table = pd.DataFrame(X.reshape(60, -1)).add_prefix("pixel")
+    layers = [Conv2D(4), ReLU(), GlobalAvgPool2D()]
+    model = CNNClassifier(layers=layers, input_shape=(6, 6), max_iter=1, random_state=0).fit(table, y)
+    drawn = display.SaliencyDisplay.from_estimator(model, table[:2])  # a warning of lost names would be an error
+    np.testing.assert_array_equal(drawn.images[..., 0], X[:2])
+    for shown in (
+        display.ActivationDisplay.from_estimator(model, table.iloc[0], "conv1"),
+        display.ClassActivationDisplay.from_estimator(model, table.iloc[0]),
+    ):
+        np.testing.assert_array_equal(shown.image[..., 0], X[0])
