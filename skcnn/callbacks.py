@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from numbers import Integral
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 
 from .description import Description
 from .estimators import BaseCNN
-from .persistence import read, same_value, save, write
+from .files import check_classes
+from .persistence import ESTIMATORS, check_writable, read, same_value, save, write
 
 MAY_DIFFER = "n_jobs", "verbose"  # they change nothing of the result
 
@@ -41,8 +43,8 @@ class Checkpoint:
     To go on needs the same parameters, but for ``n_jobs`` and ``verbose``, and the same data; anything else is an
     error before the training begins, and leaves the file alone. A fit that is interrupted by Ctrl-C has not ended: the
     file keeps the last epoch that was due. Where ``random_state`` is None or a generator, the fit that goes on takes
-    the random numbers of the one that was broken off. A file belongs to one fit: in a search, give the checkpoint to
-    the best estimator and fit that.
+    the random numbers of the one that was broken off. A file belongs to one fit: in a search, the checkpoint is an
+    error. Give it to the best estimator and fit that.
 
     Examples
     --------
@@ -63,11 +65,12 @@ class Checkpoint:
     ) -> None:
         self.path = path
         self.every = every
-        self.classes = tuple(classes)
+        self.classes = check_classes(classes)
 
     def __repr__(self) -> str:
         classes = f", classes={list(self.classes)}" if self.classes else ""
-        return f"{type(self).__name__}({os.fspath(self.path)!r}, every={self.every}{classes})"
+        path = os.fspath(self.path) if isinstance(self.path, os.PathLike) else self.path
+        return f"{type(self).__name__}({path!r}, every={self.every}{classes})"
 
     def setup(self, estimator: BaseCNN, context: Any) -> None:
         """Find out where the fit begins.
@@ -75,21 +78,35 @@ class Checkpoint:
         Raises
         ------
         TypeError
-            For an estimator that is not of this package.
+            For an estimator that is not of this package or has a parameter that `skcnn.save` cannot write, and if
+            ``path`` is none.
         ValueError
-            If ``every`` is no positive integer, or if the file cannot be read or is of another fit that has not ended.
-        FileNotFoundError
-            If there is no directory for the file.
+            If ``every`` is no positive integer, in a search, or if the file cannot be read or is of another fit that
+            has not ended.
+        OSError
+            If there is no directory for the file, or nothing can be written there.
         """
-        if not isinstance(estimator, BaseCNN):
+        if type(estimator) not in ESTIMATORS.values():
             raise TypeError(
                 f"Checkpoint is a callback of CNNClassifier and CNNRegressor, not of {type(estimator).__name__}."
             )
         if not isinstance(self.every, Integral) or isinstance(self.every, bool) or self.every < 1:
             raise ValueError(f"Checkpoint: every={self.every!r} must be an integer of at least 1, a number of epochs.")
+        self._refuse_search(context)
+        check_writable(estimator)
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise TypeError(f"Checkpoint: path={self.path!r} must be the name of a file, a str or path-like.")
         path = Path(self.path)
+        if path.is_dir():
+            raise IsADirectoryError(f"Checkpoint: {os.fspath(path)!r} is a directory: give the name of a file in it.")
         if not path.parent.is_dir():
             raise FileNotFoundError(f"Checkpoint: there is no directory {os.fspath(path.parent)!r} for {path.name!r}.")
+        try:  # rather now than after the first epochs
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            what = f"Checkpoint: nothing can be written to {os.fspath(path.parent)!r}: {error.strerror}"
+            raise OSError(error.errno, what) from None
         if not path.exists():
             return
         earlier, unfinished = read(path, self.classes)
@@ -111,6 +128,17 @@ class Checkpoint:
                 write(fitted_estimator, self.path, unfinished())
         elif unfinished is None:
             save(estimator, self.path)
+
+    def _refuse_search(self, context: Any) -> None:
+        """The fits of a search would take each other's files for their own."""
+        task = context.parent
+        while task is not None:
+            if not task.sequential_subtasks:
+                raise ValueError(
+                    f"{self!r} is for one fit, but {task.estimator_name} makes many. Search without it, then"
+                    " fit the best estimator with it."
+                )
+            task = task.parent
 
     def _check_same(self, estimator: BaseCNN, earlier: BaseCNN) -> None:
         now, then = estimator.get_params(deep=False), earlier.get_params(deep=False)

@@ -11,9 +11,10 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .classifier import CNNClassifier
+from .description import is_count
 from .estimators import BaseCNN, check_fitted_network
 from .features import activations
 from .functional.elementwise import Array
@@ -48,6 +49,12 @@ class _Display:
             _, ax = self._pyplot().subplots(figsize=size, layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         return ax
+
+    def _counts(self, **counts: Any) -> None:
+        """Refuse numbers of pictures that are none."""
+        for name, value in counts.items():
+            if not is_count(value):
+                raise ValueError(f"{name} must be an int of 1 or more, got {value!r}.")
 
     def _grid(self, pictures: int, columns: int, title: str, lines: float = 0) -> list[Any]:
         """Axes for small pictures, without frames, with room for some lines above each."""
@@ -227,6 +234,7 @@ class FilterDisplay(_Display):
         -------
         FilterDisplay
         """
+        self._counts(max_filters=max_filters, columns=columns)
         filters = self.kernel.shape[3]
         shown = min(filters, max_filters)
         what = "in colours" if self.is_colour else "mean over channels" if self.kernel.shape[2] > 1 else ""
@@ -288,10 +296,10 @@ class ActivationDisplay(_Display):
         Raises
         ------
         ValueError
-            If there is no such layer, or its output is flat.
+            If there is no such layer, or its output is flat, or it is not one image.
         """
         check_fitted_network(estimator)
-        batch = np.asarray(image)[None]
+        batch = _alone(estimator, image)
         maps = activations(estimator, batch, layer)
         if maps.ndim != 4:
             raise ValueError(f"layer={layer!r} has a flat output, {maps.shape[1]} numbers: there is nothing to map.")
@@ -311,6 +319,7 @@ class ActivationDisplay(_Display):
         -------
         ActivationDisplay
         """
+        self._counts(max_channels=max_channels, columns=columns)
         channels = self.maps.shape[2]
         shown = min(channels, max_channels)
         title = f"The image, and what {self.layer or 'a layer'} makes of it" + _of(shown, channels)
@@ -377,10 +386,11 @@ class MisclassifiedDisplay(_Display):
         Raises
         ------
         ValueError
-            If every image is classified correctly.
+            If every image is classified correctly, or X and y do not fit together.
         """
         check_fitted_network(estimator, CNNClassifier)
         y = column_or_1d(y)
+        check_consistent_length(X, y)
         p = estimator.predict_proba(X)
         predicted = estimator.classes_[p.argmax(axis=1)]
         wrong = np.flatnonzero(predicted != y)
@@ -404,6 +414,7 @@ class MisclassifiedDisplay(_Display):
         -------
         MisclassifiedDisplay
         """
+        self._counts(max_images=max_images, columns=columns)
         shown = min(len(self.images), max_images)
         whole = "" if self.of is None else f" of {self.of}"
         title = f"{len(self.images)}{whole} images misclassified" + (
@@ -456,7 +467,7 @@ class ClassActivationDisplay(_Display):
         image : array-like (h, w, c), (h, w) or (features,)
             One image.
         label : object, default=None
-            One of ``classes_``; the predicted one by default.
+            One of ``classes_``; that of the largest raw prediction by default.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure by default.
 
@@ -467,15 +478,15 @@ class ClassActivationDisplay(_Display):
         Raises
         ------
         ValueError
-            If the network does not end in ``GlobalAvgPool2D``, or the class is not known.
+            If the network does not end in ``GlobalAvgPool2D``, or the class is not known, or it is not one image.
         """
         check_fitted_network(estimator, CNNClassifier)
         network = estimator._model.network
         if len(network.hidden) < 2 or not isinstance(network.hidden[-1], GlobalAvgPool2D):
             raise ValueError("A class activation map needs GlobalAvgPool2D() as the last hidden layer.")
-        batch = np.asarray(image)[None]
-        label = estimator.predict(batch)[0] if label is None else label
-        place = np.flatnonzero(estimator.classes_ == label)
+        batch = _alone(estimator, image)
+        label = default_target(estimator, check_images(estimator, batch, reset=False))[0] if label is None else label
+        place = np.flatnonzero(estimator.classes_ == label) if np.ndim(label) == 0 else np.array([])
         if not place.size:
             raise ValueError(f"label={label!r} is not one of the classes {estimator.classes_.tolist()}.")
         kernel = estimator.parameters_["output.kernel"]
@@ -605,9 +616,7 @@ class SaliencyDisplay(_Display):
         check_fitted_network(estimator)
         images = check_images(estimator, X, reset=False)
         target = default_target(estimator, images) if target is None else target
-        gradient = input_gradient(
-            estimator, images, target, n_samples=n_samples, noise=noise, random_state=random_state
-        )
+        gradient = input_gradient(estimator, X, target, n_samples=n_samples, noise=noise, random_state=random_state)
         labels = np.broadcast_to(np.asarray(target), len(images))
         titles = [str(label) for label in labels] if isinstance(estimator, CNNClassifier) else None
         return cls(np.abs(gradient).max(axis=3), images, titles=titles).plot(columns=columns)
@@ -624,6 +633,7 @@ class SaliencyDisplay(_Display):
         -------
         SaliencyDisplay
         """
+        self._counts(columns=columns)
         n = len(self.images)
         bands = math.ceil(n / columns)
         columns = math.ceil(n / bands)
@@ -637,6 +647,19 @@ class SaliencyDisplay(_Display):
             lower.imshow(size, cmap="inferno", vmin=0, aspect=_aspect(size))
         self.axes_ = list(pairs.flat)
         return self
+
+
+def _alone(estimator: BaseCNN, image: Any) -> Any:
+    """One image as a batch."""
+    batch = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]  # a row of a DataFrame
+    h, w, c = estimator.input_shape_
+    forms = [(h, w, c), *([(h, w)] if c == 1 else []), (h * w * c,)]
+    if batch.shape[1:] not in forms:
+        wanted = " or ".join(map(str, forms))
+        raise ValueError(
+            f"image has shape {batch.shape[1:]}. Expected one image, {wanted}; of a batch X, that is X[0]."
+        )
+    return batch
 
 
 def _show(axes: Any, image: Array) -> None:

@@ -379,6 +379,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         warn_of_other_version(type(self).__name__, state.pop(VERSION, None), stacklevel=2)
         super().__setstate__(state)
         if "_model" in state:
+            self._model.weights.flags.writeable = self._model.state.flags.writeable = False  # pickles forget it
             self._predictor = predictor_of(self._model)
 
 

@@ -37,6 +37,8 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         Shape of its output for one image; ``transform`` flattens it.
     n_features_in_ : int
         Pixels times channels of an image.
+    feature_names_in_ : ndarray (n_features_in_,)
+        Names of the columns, if the network was fitted to a DataFrame.
 
     Examples
     --------
@@ -94,6 +96,9 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         self.estimator_, self.layer_ = network, layer
         self.layer_shape_ = self._predictor.shape
         self.n_features_in_ = network.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+        if hasattr(network, "feature_names_in_"):
+            self.feature_names_in_ = network.feature_names_in_
         return self
 
     def transform(self, X: Any) -> Array:

@@ -141,15 +141,21 @@ class Content:
                 return Network(*(self._decode(item) for item in items))
             case {"description": str(name), "kind": str(kind), "fields": dict(named)}:
                 if (kind, name) not in known:
-                    raise Refused(
-                        f"it names a class {name!r}; if it is one of your own, pass load(..., classes=[{name}])."
-                    )
+                    raise Refused(f"it names a class {name!r}; if it is one of your own, pass classes=[{name}].")
                 found = known[kind, name](**{key: self._decode(item) for key, item in named.items()})
                 found.check()
                 return found
             case {"record": str(name), "fields": dict(named)} if name in records:
                 return records[name](**{key: self._decode(item) for key, item in named.items()})
         raise Refused(f"it has a value that skcnn.save does not write: {str(value)[:60]}")
+
+
+def check_classes(classes: Any) -> tuple[type[Description], ...]:
+    """The user's own classes that a file may name; a TypeError for what is none."""
+    given = tuple(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else None
+    if given is None or not all(isinstance(cls, type) and issubclass(cls, Description) for cls in given):
+        raise TypeError(f"classes must be a list of classes of your own, as [MyLayer], got {classes!r}.")
+    return given
 
 
 def read_file(

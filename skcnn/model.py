@@ -26,7 +26,7 @@ class Model:
 def predictor_of(model: Model, layer: str = "output") -> Predictor:
     """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
     names = model.network.reached
-    if layer not in names:
+    if layer not in tuple(names):  # a list has no hash to look up
         raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
     return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
 

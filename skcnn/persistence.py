@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from ._version import __version__
 from .augmentation import Augmentation
@@ -15,7 +16,17 @@ from .description import Description
 from .estimators import CALLBACKS, VERSION, BaseCNN
 from .features import CNNFeatures
 from .files import RECORDS as PREDICTING
-from .files import Content, Refused, check_model, encode, of_this_package, read_file, refusals, write_file
+from .files import (
+    Content,
+    Refused,
+    check_classes,
+    check_model,
+    encode,
+    of_this_package,
+    read_file,
+    refusals,
+    write_file,
+)
 from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers.base import Layer
@@ -40,6 +51,7 @@ FOLLOWED: dict[str, type] = {"factor": float, "best": float, "unchanged": int, "
 MONITORED: dict[str, type] = {"best_score": float, "best_loss": float, "lowest_loss": float, "unchanged": int}
 COUNTABLE = 1 << 53  # epochs and steps
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
+ROUTED = "fit", "partial_fit", "score"  # the methods that take metadata
 FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 
 
@@ -95,7 +107,10 @@ def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinish
     for key in ("_skl_callbacks", "_parent_callback_ctx", *CALLBACKS):
         held.pop(key, None)  # callbacks watch a fit, and are not part of what it learns
     del held[VERSION]  # the file has its own
-    write_file(path, name, held, RECORDS, **({} if unfinished is None else {"unfinished": unfinished}))
+    more: dict[str, Any] = {} if unfinished is None else {"unfinished": unfinished}
+    if (request := held.pop("_metadata_request", None)) is not None:  # what set_fit_request and the like have set
+        more["requests"] = {method: dict(getattr(request, method).requests) for method in ROUTED}
+    write_file(path, name, held, RECORDS, **more)
 
 
 def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> BaseCNN:
@@ -117,6 +132,8 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     ------
     FileNotFoundError
         If there is no file.
+    TypeError
+        If `classes` holds anything but classes.
     ValueError
         If it is not a file that `save` has written, is damaged, is of a newer format, or names a class that
         is not known.
@@ -126,13 +143,22 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
 
 def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None]:
     """An estimator from a file, and what the fit needs that is to go on from it, if it has not ended."""
+    own = check_classes(classes)
     with refusals(path):
-        content = read_file(path, KINDS, classes, RECORDS)
+        content = read_file(path, KINDS, own, RECORDS)
         estimator, unfinished = _build(content), content.more("unfinished")
+        if (requests := content.more("requests")) is not None:
+            estimator._metadata_request = _requested(estimator, requests)
         if unfinished is not None:
             _check_unfinished(unfinished, estimator)
     warn_of_other_version(content.name, content.version, stacklevel=3)
     return estimator, unfinished
+
+
+def check_writable(estimator: BaseCNN) -> None:
+    """Refuse a parameter that has no form in a file, with a TypeError."""
+    for name, value in estimator.get_params(deep=False).items():
+        encode(value, [], RECORDS, name)
 
 
 def same_value(first: Any, second: Any) -> bool:
@@ -164,6 +190,17 @@ def _build(content: Content) -> BaseCNN:
         _check_memory(state)
     estimator.__setstate__(state | {VERSION: __version__})
     return estimator
+
+
+def _requested(estimator: BaseCNN, requests: dict[str, dict[str, Any]]) -> Any:
+    """What the methods of an estimator ask for where metadata is routed."""
+    request = get_routing_for_object(estimator)
+    for method, wanted in requests.items():
+        if method not in ROUTED or not set(wanted) <= set(getattr(request, method).requests):
+            raise Refused(f"it asks for metadata that {method!r} does not take.")
+        for name, alias in wanted.items():
+            getattr(request, method).add_request(param=name, alias=alias)
+    return request
 
 
 def _check_memory(state: dict[str, Any]) -> None:

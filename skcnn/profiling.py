@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_consistent_length
 
-from .estimators import BaseCNN
+from .description import is_count
+from .estimators import BaseCNN, check_fitted_network
 from .functional.elementwise import Array, ufunc_settings
 from .parallel import one_blas_thread
 from .table import Table
@@ -103,10 +105,12 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
 
     Raises
     ------
+    TypeError
+        If it is no estimator of this package.
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If X or y do not fit it.
+        If X or y do not fit it, or `repeats` is no positive integer.
 
     Examples
     --------
@@ -118,7 +122,11 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
     >>> [step.name for step in profile(classifier, digits.images, digits.target, repeats=1).steps][:3]
     ['input', 'conv1', 'maxpool1']
     """
+    check_fitted_network(estimator)
+    if not is_count(repeats):
+        raise ValueError(f"repeats must be an int of 1 or more, got {repeats!r}.")
     images = check_images(estimator, X, reset=False)
+    check_consistent_length(images, y)
     if y is None:
         title, tapes, load = _prediction(estimator, images)
     else:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .description import Description
-from .files import Refused, check_model, read_file, refusals
+from .files import Refused, check_classes, check_model, read_file, refusals
 from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers import Layer
@@ -48,6 +48,8 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     ------
     FileNotFoundError
         If there is no file.
+    TypeError
+        If `classes` holds anything but classes.
     ValueError
         If it is not a file that `skcnn.save` has written, is damaged, is of a newer format, names a class that is not
         known, or holds an estimator that is not fitted.
@@ -65,8 +67,9 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     >>> bool((model.predict_proba(digits.images) == classifier.predict_proba(digits.images)).all())
     True
     """
+    own = check_classes(classes)
     with refusals(path):
-        content = read_file(path, KINDS, classes)
+        content = read_file(path, KINDS, own)
         wanted = READ[content.name]
         if not set(wanted) <= set(content):
             raise Refused("it is not fitted.")
@@ -180,7 +183,8 @@ class ServedModel:
         forms = [(h, w, c), (h * w * c,), *([(h, w)] if c == 1 else [])]
         if not X.ndim or len(X) < 1 or X.shape[1:] not in forms:
             wanted = " or ".join(f"(n, {', '.join(map(str, form))})" for form in forms)
-            raise ValueError(f"X has shape {X.shape}. Expected images of shape {wanted}, at least one.")
+            one = " This is one image: for a batch of it, give X[np.newaxis]." if X.shape in forms else ""
+            raise ValueError(f"X has shape {X.shape}. Expected images of shape {wanted}, at least one.{one}")
         if X.dtype.kind == "f" and not np.isfinite(X).all():
             raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
         return X.reshape(len(X), h, w, c)

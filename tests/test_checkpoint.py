@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skcnn
@@ -228,6 +231,69 @@ def test_bad_use(data, tmp_path):
     with pytest.raises(TypeError, match="not of LogisticRegression"):
         Checkpoint(tmp_path / "model").setup(LogisticRegression(), None)
     assert eval(repr(Checkpoint("a", every=2))).every == 2
+
+
+def test_a_place_that_cannot_be_written_is_an_error_before_the_training(data, tmp_path):
+    X, y = data
+    for path in (None, 3, b"model"):
+        with pytest.raises(TypeError, match="must be the name of a file"):
+            CNNClassifier(**SMALL).set_callbacks(Checkpoint(path)).fit(X, y)
+        assert repr(path) in repr(Checkpoint(path))
+    with pytest.raises(IsADirectoryError, match="is a directory: give the name of a file in it"):
+        CNNClassifier(**SMALL).set_callbacks(Checkpoint(tmp_path)).fit(X, y)
+    if Path("/proc/self").exists():  # nobody, root included, can make a file there
+        with pytest.raises(OSError, match="nothing can be written to '/proc'"):
+            CNNClassifier(**SMALL).set_callbacks(Checkpoint("/proc/model", every=100)).fit(X, y)
+
+
+class Derived(CNNClassifier):
+    pass
+
+
+def test_what_cannot_be_saved_is_an_error_before_the_training(data, tmp_path):
+    X, y = data
+    with pytest.raises(TypeError, match="not of Derived"):
+        Derived(**SMALL).set_callbacks(Checkpoint(tmp_path / "model", every=100)).fit(X, y)
+    weights = {k: Fraction(1) for k in range(3)}
+    with pytest.raises(TypeError, match="class_weight is a Fraction, which save cannot write"):
+        CNNClassifier(**SMALL, class_weight=weights).set_callbacks(Checkpoint(tmp_path / "model")).fit(X, y)
+    assert not (tmp_path / "model").exists()
+
+
+def test_classes_that_are_none():
+    for classes in (ReLU, "ReLU", ["ReLU"], [ReLU()], [int], 3):
+        with pytest.raises(TypeError, match=r"classes must be a list of classes .* got "):
+            Checkpoint("model", classes=classes)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_search_is_refused(n_jobs, inside, data, tmp_path):
+    X, y = data
+    model = CNNClassifier(**SMALL, input_shape=(6, 6)).set_callbacks(Checkpoint(tmp_path / "model"))
+    model = make_pipeline(StandardScaler(), model) if inside else model
+    grid = {f"{'cnnclassifier__' * inside}alpha": [0.0, 0.1]}
+    search = GridSearchCV(model, grid, cv=2, n_jobs=n_jobs, error_score="raise")
+    with pytest.raises(ValueError, match="is for one fit, but GridSearchCV makes many"):
+        search.fit(X.reshape(len(X), -1), y)
+
+
+def test_in_a_pipeline_that_routes_a_validation_set(data, tmp_path):
+    X, y = data
+    X = X.reshape(len(X), -1)
+
+    def pipeline(*callbacks):
+        model = CNNClassifier(**SMALL, input_shape=(6, 6), early_stopping=True).set_callbacks(*callbacks)
+        model = model.set_fit_request(X_val=True, y_val=True)
+        return Pipeline([("scale", StandardScaler()), ("cnn", model)], transform_input=["X_val"])
+
+    checkpoint, given = Checkpoint(tmp_path / "model"), {"X_val": X[50:], "y_val": y[50:]}
+    with config_context(enable_metadata_routing=True):
+        expected = pipeline().fit(X[:50], y[:50], **given)
+        with pytest.raises(RuntimeError, match="broken off"):
+            pipeline(checkpoint, Failing(3)).fit(X[:50], y[:50], **given)
+        again = pipeline(checkpoint).fit(X[:50], y[:50], **given)
+    assert_same(again[-1], expected[-1], StandardScaler().fit_transform(X))
 
 
 def test_damaged_checkpoints_are_refused(data, tmp_path):

@@ -1,6 +1,7 @@
 """Displays: what is drawn, read off the axes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -222,3 +223,57 @@ def test_the_legend_lies_beside_the_lines(fitted):
     assert drawn.figure_.legends[0].get_window_extent().y0 >= drawn.ax_.title.get_window_extent().y1
     _, own = plt.subplots()
     assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 3
+
+
+def test_counts_that_are_none(fitted, data):
+    X, y = data
+    drawn = [
+        (display.FilterDisplay.from_estimator(fitted), ["max_filters", "columns"]),
+        (display.ActivationDisplay.from_estimator(fitted, X[0], "conv1"), ["max_channels", "columns"]),
+        (display.MisclassifiedDisplay.from_estimator(fitted, X, y), ["max_images", "columns"]),
+        (display.SaliencyDisplay.from_estimator(fitted, X[:2]), ["columns"]),
+    ]
+    for shown, names in drawn:
+        for name in names:
+            for value in (0, 1.5, "a"):
+                with pytest.raises(ValueError, match=f"{name} must be an int of 1 or more, got {value!r}"):
+                    shown.plot(**{name: value})
+
+
+def test_images_that_are_not_one_or_have_no_class(fitted, data):
+    X, y = data
+    for image in (X[:1], X[:2], X[0, :3], X[0, 0, 0], None):
+        with pytest.raises(
+            ValueError, match=r"image has shape .* Expected one image, \(6, 6, 1\) or \(6, 6\) or \(36,\)"
+        ):
+            display.ActivationDisplay.from_estimator(fitted, image, "conv1")
+        with pytest.raises(ValueError, match=r"that is X\[0\]"):
+            display.ClassActivationDisplay.from_estimator(fitted, image)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        display.MisclassifiedDisplay.from_estimator(fitted, X, y[:3])
+    with pytest.raises(ValueError, match=r"label=\[1, 2\] is not one of the classes"):
+        display.ClassActivationDisplay.from_estimator(fitted, X[0], label=[1, 2])
+
+
+def test_class_activation_of_the_likeliest_label(data):
+    X, y = data
+    layers = [Conv2D(4), ReLU(), GlobalAvgPool2D()]
+    model = CNNClassifier(layers=layers, max_iter=2, random_state=0).fit(X, np.stack([y > 0, y > 1], 1).astype(int))
+    for image, raw in zip(X[:8], model.decision_function(X[:8]), strict=True):
+        drawn = display.ClassActivationDisplay.from_estimator(model, image)
+        expected = display.ClassActivationDisplay.from_estimator(model, image, label=raw.argmax())
+        np.testing.assert_array_equal(drawn.evidence, expected.evidence)
+
+
+def test_rows_of_a_table_keep_their_names(data):
+    X, y = data
+    table = pd.DataFrame(X.reshape(60, -1)).add_prefix("pixel")
+    layers = [Conv2D(4), ReLU(), GlobalAvgPool2D()]
+    model = CNNClassifier(layers=layers, input_shape=(6, 6), max_iter=1, random_state=0).fit(table, y)
+    drawn = display.SaliencyDisplay.from_estimator(model, table[:2])  # a warning of lost names would be an error
+    np.testing.assert_array_equal(drawn.images[..., 0], X[:2])
+    for shown in (
+        display.ActivationDisplay.from_estimator(model, table.iloc[0], "conv1"),
+        display.ClassActivationDisplay.from_estimator(model, table.iloc[0]),
+    ):
+        np.testing.assert_array_equal(shown.image[..., 0], X[0])

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import oracles
+import pandas as pd
 import pytest
 from cases import LAYERS
 from sklearn.base import clone
@@ -79,12 +80,23 @@ def test_in_pipelines_and_searches(fitted):
     assert CNNFeatures(CNNRegressor(layers=NET, max_iter=1)).fit(X, y).transform(X).shape == (40, 5)
 
 
+def test_names_of_the_columns_are_those_of_the_network(fitted):
+    _, X, y = fitted
+    table = pd.DataFrame(X.reshape(40, -1)).add_prefix("pixel")
+    features = CNNFeatures(CNNClassifier((2,), max_iter=1, input_shape=X.shape[1:])).fit(table, y)
+    assert list(features.feature_names_in_) == list(table.columns)
+    assert not hasattr(features.fit(table.to_numpy(), y), "feature_names_in_")
+
+
 def test_errors(fitted):
     model, X, y = fitted
     with pytest.raises(ValueError, match=r"layer='conv9' is not in the network.*conv1, batchnorm1"):
         CNNFeatures(FrozenEstimator(model), layer="conv9").fit(X)
     with pytest.raises(ValueError, match="conv9"):
         activations(model, X, "conv9")
+    for layer in (["conv1"], 0, None):
+        with pytest.raises(ValueError, match=r"layer=.* is not in the network"):
+            activations(model, X, layer)
     with pytest.raises(TypeError, match="CNNClassifier or CNNRegressor, got LogisticRegression"):
         CNNFeatures(LogisticRegression()).fit(X.reshape(40, -1), y)
 

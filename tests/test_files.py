@@ -1,12 +1,17 @@
 """`skcnn.save` and `skcnn.load`: the same predictions from a file that cannot run code, and clear errors for others."""
 
+import copy
 import json
+import pickle
 import zlib
 
 import numpy as np
 import pytest
+from sklearn import config_context
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 import skcnn
+import skcnn.runtime
 from skcnn import CNNClassifier, CNNRegressor, files
 from skcnn.description import description
 from skcnn.layers import Conv2D, GlobalAvgPool2D, ReLU
@@ -307,3 +312,55 @@ def test_what_is_loaded_predicts_whatever_was_changed_in_the_header(file, images
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         skcnn.load(tmp_path / "nowhere.skcnn")
+
+
+def test_what_metadata_is_asked_for_is_kept(images, file, tmp_path):
+    path = tmp_path / "model"
+    with config_context(enable_metadata_routing=True):
+        model = CNNRegressor(**SMALL).set_fit_request(X_val=True, sample_weight="weights").fit(*images)
+        model.set_score_request(sample_weight=False)
+        skcnn.save(model, path)
+    asked = {"fit": {"X_val": True, "sample_weight": "weights"}, "score": {"sample_weight": False}}
+    told = get_routing_for_object(skcnn.load(path))
+    for method, wanted in asked.items():
+        assert wanted.items() <= getattr(told, method).requests.items()
+    assert not hasattr(file[0], "_metadata_request")
+    np.testing.assert_array_equal(skcnn.runtime.load(path).predict(images[0]), model.predict(images[0]))
+
+
+REQUESTS = [
+    {"dict": [["fit", {"dict": [["foo", True]]}]]},
+    {"dict": [["fit", {"dict": [["X_val", "not a name"]]}]]},
+    {"dict": [["fit", {"dict": [["X_val", 3]]}]]},
+    {"dict": [["fit", {"dict": [["X_val", [1]]]}]]},
+    {"dict": [["__init__", {"dict": []}]]},
+    {"dict": [["fit", True]]},
+    [1],
+    "fit",
+]
+
+
+@pytest.mark.parametrize("requests", REQUESTS, ids=str)
+def test_metadata_that_nothing_takes_is_refused(requests, file, tmp_path):
+    header, body = header_of(file[1])
+    (tmp_path / "model").write_bytes(with_header(header | {"requests": requests}, body))
+    with pytest.raises(ValueError, match=r"cannot be loaded|fits together"):
+        skcnn.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("load", [skcnn.load, skcnn.runtime.load])
+def test_classes_that_are_none_do_not_blame_the_file(load, file, tmp_path):
+    (tmp_path / "model").write_bytes(file[1])
+    for classes in (Doubled, "Doubled", ["Doubled"], [Doubled()], [int], 3):
+        with pytest.raises(TypeError, match=r"classes must be a list of classes .* got "):
+            load(tmp_path / "model", classes=classes)
+    assert load(tmp_path / "model", classes=(cls for cls in [Doubled])).input_shape_ == (8, 8, 1)
+
+
+def test_weights_stay_read_only(file, tmp_path):
+    model = file[0]
+    (tmp_path / "model").write_bytes(file[1])
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), skcnn.load(tmp_path / "model")):
+        for array in (*other.parameters_.values(), *other.state_.values()):
+            assert not array.flags.writeable
+        assert other.partial_fit(np.zeros((2, 8, 8)), [0, 1]).n_iter_ == 3

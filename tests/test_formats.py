@@ -278,7 +278,7 @@ def test_the_runtime_takes_the_forms_of_images_that_the_estimator_takes(digits, 
 
 WRONG = {
     "shape": (np.zeros((2, 8, 9)), ValueError, r"\(2, 8, 9\). Expected .*\(n, 8, 8, 1\) or \(n, 64\) or \(n, 8, 8\)"),
-    "one image alone": (np.zeros((8, 8)), ValueError, r"shape \(8, 8\)"),
+    "one image alone": (np.zeros((8, 8)), ValueError, r"shape \(8, 8\).*one image: for a batch of it, give X\[np"),
     "none": (np.zeros((0, 8, 8)), ValueError, "at least one"),
     "NaN": (np.full((1, 8, 8), np.nan), ValueError, "NaN or infinity"),
     "words": (np.full((1, 8, 8), "a"), TypeError, "must hold numbers"),

@@ -437,6 +437,18 @@ def test_arguments_are_checked():
             to_onnx(estimator, converters=converters)
 
 
+def test_converters_that_give_no_name():
+    for converters in ([Softsign], "Softsign", 3):
+        with pytest.raises(TypeError, match="converters must be a dict of classes and functions, got "):
+            to_onnx(small().fit(ROWS, CLASSES), converters=converters)
+    estimator = small(layers=[Softsign(), Flatten()]).fit(ROWS, CLASSES)
+    with pytest.raises(TypeError, match=r"converter of softsign1 = Softsign\(\) must give the name.*got None"):
+        to_onnx(estimator, converters={Softsign: lambda graph, layer, x, p: None})
+    estimator = small(loss=Halved()).fit(ROWS, CLASSES)
+    with pytest.raises(TypeError, match=r"converter of Halved\(\) must give the name.*got None"):
+        to_onnx(estimator, converters={Halved: lambda graph, loss, raw, exclusive: None})
+
+
 def test_a_pipeline_that_does_not_know_its_features():
     class Plain(TransformerMixin, BaseEstimator):
         def fit(self, X, y=None):

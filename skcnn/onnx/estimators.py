@@ -78,7 +78,7 @@ def _features(graph: Graph, estimator: CNNFeatures, rows: str) -> dict[str, Outp
 
 def _targets(graph: Graph, estimator: BaseCNN, rows: str) -> dict[str, Output]:
     raw, loss = _layers(graph, estimator, rows), estimator._loss()
-    graph.output(_link(graph, loss, type(loss).predict)(graph, loss, raw, False), "variable")
+    graph.output(_linked(graph, loss, type(loss).predict, raw, False), "variable")
     return outputs_of(estimator)
 
 
@@ -100,7 +100,7 @@ def _classes(graph: Graph, estimator: CNNClassifier, rows: str, raw_scores: bool
     found = outputs_of(estimator, raw_scores)
     scores = list(found)[1]
     if scores == "probabilities":
-        second = _link(graph, loss, type(loss).probabilities)(graph, loss, raw, not (binary or estimator._labels))
+        second = _linked(graph, loss, type(loss).probabilities, raw, not (binary or estimator._labels))
     else:
         second = raw
     if binary:
@@ -110,11 +110,16 @@ def _classes(graph: Graph, estimator: CNNClassifier, rows: str, raw_scores: bool
     return found
 
 
-def _link(graph: Graph, loss: Loss, method: Any) -> Converter:
+def _linked(graph: Graph, loss: Loss, method: Any, raw: Tensor, exclusive: bool) -> str | Tensor:
     """What predictions the loss makes of raw ones."""
     if method in LINKS and type(loss) not in graph.converters:
-        return LINKS[method]
-    return graph.converter(loss, "(graph, loss, raw, exclusive) -> name of the output")
+        convert: Converter = LINKS[method]
+    else:
+        convert = graph.converter(loss, "(graph, loss, raw, exclusive) -> name of the output")
+    y: Any = convert(graph, loss, raw, exclusive)
+    if not isinstance(y, (str, Tensor)):
+        raise TypeError(f"The converter of {loss!r} must give the name of its output, a str, got {y!r}.")
+    return y
 
 
 def _class_values(estimator: CNNClassifier) -> Array:

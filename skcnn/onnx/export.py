@@ -148,6 +148,8 @@ def _alias(cls: type) -> str:
 
 def _with(converters: Mapping[type, Converter] | None) -> dict[type, Converter]:
     """The table of converters, with those of the user."""
+    if not isinstance(converters, Mapping | None):
+        raise TypeError(f"converters must be a dict of classes and functions, got {converters!r}.")
     for kind, function in (converters or {}).items():
         if not (isinstance(kind, type) and issubclass(kind, (Layer, Loss)) and callable(function)):
             raise TypeError(

@@ -124,13 +124,15 @@ class Graph:
         Raises
         ------
         TypeError
-            If there is no converter for layers of its type.
+            If there is no converter for layers of its type, or it does not give a name.
         """
         outer = self._owner
         self._owner = f"{outer}.{name}" if outer else name
         convert = self.converter(layer, "(graph, layer, x, p) -> name of the output")
         y = convert(self, layer, x, p)
         self._owner = outer
+        if not isinstance(y, (str, Tensor)):
+            raise TypeError(f"The converter of {name} = {layer!r} must give the name of its output, a str, got {y!r}.")
         return Tensor(y.name if isinstance(y, Tensor) else y, layer.output_shape(x.shape))
 
     def converter(self, what: Any, signature: str) -> Converter:
