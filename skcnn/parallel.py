@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
@@ -27,19 +28,22 @@ IDLE_SECONDS = 5.0
 
 @cache
 def _blas() -> list[Any]:
-    """The BLAS libraries of this process; finding them takes milliseconds, so once."""
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+    """The BLAS libraries of this process; finding them takes milliseconds, so once.
+
+    Where NumPy's wheel has one of its own, it is the only one that computes here: SciPy's is let alone.
+    """
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    own = [library for library in found if {"numpy.libs", "numpy"} & set(Path(library.filepath).parts)]
+    return own or found
 
 
 def _set_blas_threads(numbers: Iterable[int]) -> None:
     """Set the number of threads of each BLAS library."""
     for library, number in zip(_blas(), numbers, strict=True):
+        library.set_num_threads(number)
         # Since 3.8, threadpoolctl lets only the thread that first set a limit change it, for as long as it lives.
         # Whoever enters first and leaves last here may be two threads, so nobody is to be left in control.
-        let_go = getattr(library, "clear_controlling_thread", _nothing)
-        let_go()
-        library.set_num_threads(number)
-        let_go()
+        getattr(library, "clear_controlling_thread", _nothing)()
 
 
 def _nothing() -> None:
