@@ -318,6 +318,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         name, directory = arguments.work
         prepare(Path(directory)) if name == "prepare" else work(name, Path(directory))
         return
+    from speed import warn_if_busy  # not where the start of a process is measured
+
+    warn_if_busy()
     names = contenders()
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run([sys.executable, __file__, "--work", "prepare", directory], check=True)
