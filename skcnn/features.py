@@ -37,7 +37,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         Shape of its output for one image; ``transform`` flattens it.
     n_features_in_ : int
         Pixels times channels of an image.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (n_features,)
         Names of the columns, if the network was fitted to a DataFrame.
 
     Examples
