@@ -289,7 +289,10 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
     if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
         raise Refused("its standardization is not that of its images.")
-    told = (*state["input_shape_"], state["n_features_in_"])
+    shapes = state["input_shape_"], network.input_shape
+    told = (*shapes[0], state["n_features_in_"])
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        raise Refused("its images are not those of its layers.")
     if told != (*network.input_shape, math.prod(network.input_shape)) or any(type(size) is not int for size in told):
         raise Refused("its images are not those of its layers.")
     _check_meaning(name, state, network.outputs)

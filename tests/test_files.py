@@ -202,6 +202,7 @@ BROKEN = {
         lambda c: in_state(c, "classes_", {"strings": ["a"], "object": True, "shape": [1]}),
         "its classes",
     ),
+    "a shape that is a list": (lambda c: in_state(c, "input_shape_", [8, 8, 1]), "images"),
     "other images": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 2]}), "images"),
     "a channel that is no count": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 1.0]}), "images"),
     "an optimizer of arrays": (
