@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise, product
 from typing import Any
 
@@ -177,34 +177,35 @@ class Winograd:
     """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
 
     def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
-        self._tiling, self._borders, self._groups, self._dtype = tiling, borders, groups, kernel.dtype
+        self._tiling, self._borders, self._groups = tiling, borders, groups
         self._depth, self._f = kernel.shape[2:]
         self._c = self._depth * groups
+        self._transforms = {
+            tiles: [matrix.astype(kernel.dtype) for matrix in transforms(tiles.m, tiles.k)]
+            for tiles in (*tiling.rows, *tiling.columns)
+        }
         record = self._record_kernel if tape.training else self._constant_kernel
         self._parts = {(i, j): _Part(record(tape, i, j, kernel)) for i in tiling.rows for j in tiling.columns}
         self._v: list[tuple[Tiles, slice, list[Array]]] = []  # Bt d B of each block's strips, for the backward pass
-
-    def _transforms(self, tiles: Tiles) -> tuple[Array, Array, Array]:
-        at, g, bt = (matrix.astype(self._dtype) for matrix in transforms(tiles.m, tiles.k))
-        return at, g, bt
 
     def _record_kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
         """kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
         size = self._depth * self._f
         u = tape.keep((band.r * strip.r, self._depth, self._f))
         half = tape.scratch((band.r, strip.k * size))
-        tape(np.matmul, self._transforms(band)[1], reshape(kernel, (band.k, strip.k * size)), half)
+        tape(np.matmul, self._transforms[band][1], reshape(kernel, (band.k, strip.k * size)), half)
         by_column = reshape(half, (band.r, strip.k, size))
-        tape(np.matmul, self._transforms(strip)[1], by_column, reshape(u, (band.r, strip.r, size)))
+        tape(np.matmul, self._transforms[strip][1], by_column, reshape(u, (band.r, strip.r, size)))
         tape.release(half)
         return u
 
     def _constant_kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
         """As `_record_kernel`, at once."""
-        g = self._transforms(band)[1], self._transforms(strip)[1]
+        g = self._transforms[band][1], self._transforms[strip][1]
         shape = band.r * strip.r, self._depth, self._f
-        make = partial(lambda: np.einsum("ri,sj,ijcf->rscf", *g, kernel).reshape(shape))
-        return tape.constant(("winograd", band.m, strip.m), make)
+        return tape.constant(
+            ("winograd", band.m, strip.m), lambda: np.einsum("ri,sj,ijcf->rscf", *g, kernel).reshape(shape)
+        )
 
     def _by_group(self, a: Array) -> Array:
         """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
@@ -220,7 +221,7 @@ class Winograd:
         target = y if whole else tape.scratch((height, width, n, f))
         by_row = reshape(x, (rows, columns * n * c))
         for band in self._tiling.rows:
-            at, _, bt = self._transforms(band)
+            at, _, bt = self._transforms[band]
             windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
             for block in self._tiling.blocks(band, n, max(c, f)):
                 b = block.stop - block.start
@@ -242,7 +243,7 @@ class Winograd:
 
     def _record_strip(self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, out: Array) -> Array:
         """pixels (b, r, columns, n * c), by row -> the strip of out (r, b, width, n * f), by row; gives its tiles."""
-        at, _, bt = self._transforms(strip)
+        at, _, bt = self._transforms[strip]
         b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
         windows = _windows(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
         v = tape.keep((band.r, strip.r, b, strip.count, nc))
@@ -269,7 +270,7 @@ class Winograd:
             framed = (tape.output if tape.gaps else tape.scratch)((rows, columns, n, c))
             tape(fill, 0, framed[height:])
         for band, block, kept in reversed(self._v):  # what a block adds to the rows below it is then there
-            at, _, bt = self._transforms(band)
+            at, _, bt = self._transforms[band]
             b, first = block.stop - block.start, band.start + block.start * band.m
             last = first + b * band.m
             half = _transformed(tape, at.T, reshape(dy[first:last], (b, band.m, width * n * f)))
@@ -298,7 +299,7 @@ class Winograd:
         self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, v: Array, out: Array | None
     ) -> None:
         """pixels (b, r, width, n * f) of dy, by row -> the kernel's gradient, and that of the strip's pixels."""
-        at, _, bt = self._transforms(strip)
+        at, _, bt = self._transforms[strip]
         b, nf, part = pixels.shape[0], pixels.shape[3], self._parts[band, strip]
         z = tape.scratch((band.r, strip.r, b, strip.count, nf))
         tiles = reshape(pixels[:, :, strip.start : strip.stop], (b, band.r, strip.count, strip.m, nf))
@@ -325,10 +326,10 @@ class Winograd:
         for number, ((band, strip), part) in enumerate(self._parts.items()):
             assert part.du is not None
             half = tape.scratch((band.k, strip.r * size))
-            tape(np.matmul, self._transforms(band)[1].T, reshape(part.du, (band.r, strip.r * size)), half)
+            tape(np.matmul, self._transforms[band][1].T, reshape(part.du, (band.r, strip.r * size)), half)
             by_column = reshape(half, (band.k, strip.r, size))
             found = tape.scratch(target.shape) if number else target
-            tape(np.matmul, self._transforms(strip)[1].T, by_column, found)
+            tape(np.matmul, self._transforms[strip][1].T, by_column, found)
             if number:
                 tape(np.add, target, found, target)
 
