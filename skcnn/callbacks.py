@@ -14,7 +14,7 @@ import numpy as np
 from .description import Description
 from .estimators import BaseCNN
 from .files import check_classes
-from .persistence import ESTIMATORS, check_writable, read, same_value, save, write
+from .persistence import ESTIMATORS, check_writable, read, same_value, write
 
 MAY_DIFFER = "n_jobs", "verbose"  # they change nothing of the result
 
@@ -122,12 +122,11 @@ class Checkpoint:
 
     def on_fit_task_end(self, estimator: BaseCNN, context: Any, *, fitted_estimator: Any = None) -> None:
         """Write the file, if it is due."""
-        unfinished = getattr(fitted_estimator, "_unfinished", None)
         if context.task_name == "epoch":
-            if unfinished is not None and fitted_estimator.n_iter_ % self.every == 0:
-                write(fitted_estimator, self.path, unfinished())
-        elif unfinished is None:
-            save(estimator, self.path)
+            if fitted_estimator.n_iter_ % self.every == 0:
+                write(fitted_estimator, self.path, fitted_estimator._unfinished())
+        elif not hasattr(fitted_estimator, "_unfinished"):  # it was not interrupted
+            write(estimator, self.path)
 
     def _refuse_search(self, context: Any) -> None:
         """The fits of a search would take each other's files for their own."""

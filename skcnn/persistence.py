@@ -250,6 +250,6 @@ def _check_unfinished(unfinished: Any, estimator: BaseCNN) -> None:
     if progress.slots is None:
         raise Refused("it lacks what the optimizer remembers.")
     if monitor.best is not None:
-        arrays = [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
-        if [part.shape for part in monitor.best.arrays] != [part.shape for part in arrays]:
+        shapes = [part.shape for part in Snapshot.of_what(model, progress)]
+        if [part.shape for part in monitor.best.arrays] != shapes:
             raise Refused("its best epoch is not of its layers.")

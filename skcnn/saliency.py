@@ -11,6 +11,7 @@ from .classifier import CNNClassifier
 from .description import is_count, is_real
 from .estimators import BaseCNN, check_fitted_network
 from .functional.elementwise import Array
+from .model import decide
 from .predictor import Differentiator
 from .validation import check_images
 
@@ -108,8 +109,8 @@ def default_target(estimator: BaseCNN, images: Array) -> Array:
     """What is differentiated if nothing is asked for (n,): classes, labels, or the number of the only output."""
     if isinstance(estimator, CNNClassifier):
         raw = estimator._predictor.raw(images, estimator.n_jobs)
-        binary = estimator._is_binary()
-        return estimator.classes_[(raw[:, 0] > 0).astype(int) if binary else raw.argmax(axis=1)]
+        # Labels are decided one by one, and there may be none: of them it is the likeliest.
+        return estimator.classes_[raw.argmax(axis=1) if estimator._labels else decide(raw, estimator.classes_, False)]
     outputs = estimator._model.network.outputs
     if outputs > 1:
         raise ValueError(f"target must be the number of an output, 0 to {outputs - 1}: the regressor has {outputs}.")

@@ -242,16 +242,17 @@ class Snapshot:
     @classmethod
     def of(cls, model: Model, progress: Progress) -> Snapshot:
         """What it is now."""
-        return cls(tuple(array.copy() for array in cls._arrays(model, progress)), progress.averaged)
+        return cls(tuple(array.copy() for array in cls.of_what(model, progress)), progress.averaged)
 
     def bring_back(self, model: Model, progress: Progress) -> None:
         """Make the model what it was."""
-        for array, copied in zip(self._arrays(model, progress), self.arrays, strict=True):
+        for array, copied in zip(self.of_what(model, progress), self.arrays, strict=True):
             array[:] = copied
         progress.averaged = self.averaged
 
     @staticmethod
-    def _arrays(model: Model, progress: Progress) -> list[Array]:
+    def of_what(model: Model, progress: Progress) -> list[Array]:
+        """The arrays that are copied."""
         return [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
 
 
