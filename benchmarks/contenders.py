@@ -86,7 +86,8 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    passes = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0))
+    threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
+    passes = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads)
     rows = batches(batch)
 
     def step(team: Team) -> float:
@@ -97,8 +98,7 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
         return recorded.run(team)
 
     def measure(repetitions: int) -> list[float]:
-        threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
-        with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
+        with one_blas_thread, ufunc_settings(), Team(passes.threads) as team:
             return timed(lambda: step(team), repetitions)
 
     return measure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,11 @@ from .functional.elementwise import Array, ufunc_settings
 from .network import Network
 from .parallel import idle, may_take_threads, one_blas_thread, thread_count
 from .scaling import Scaling
-from .tape import Arena, Batch, Tape
+from .tape import Arena, Batch, Run, Tape
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
-LEAST_ROWS = 32  # of a chunk, where fewer than two full chunks are asked for: then two threads have something to do
+LEAST_ROWS = 4  # of a chunk, where fewer than two full chunks are asked for: then two threads have something to do
+LANES = 4  # into which the larger steps of a single chunk are cut
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
 LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
@@ -61,15 +63,15 @@ class Predictor:
         self._run([images], n_jobs, rows, out)
         return out
 
-    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
+    def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
         """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
-        tape = self._tape(rows, arena)
+        tape = self._tape(rows, arena, lanes=lanes)
         x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
         inside = raw.transpose(1, 2, 0, 3) if raw.ndim == 4 else raw  # the tape's axes are (h, w, n, c)
         self.network.record_prediction(tape, x, self.steps, self.parameters, inside)
         return tape, [x], raw
 
-    def _tape(self, rows: int, arena: Arena | None, backward: bool = False) -> Tape:
+    def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False, lanes: int = 1) -> Tape:
         """A tape for predictions, with a backward pass behind them or without."""
         # What is deferred are gradients of parameters, which nobody reads here.
         return Tape(
@@ -79,16 +81,18 @@ class Predictor:
             arena=arena,
             defer=backward,
             constants=self._constants,
+            lanes=lanes,
             poison=self._poison,
         )
 
     def _run(self, inputs: list[Array], n_jobs: int | None, rows: Array | None, out: Array) -> None:
         """Fill ``out`` from what stands in the rows of the inputs, images first."""
         n, work = len(out), max(1, self.network.multiply_adds)
-        size = min(self.rows, max(LEAST_ROWS, -(-LEAST_WORK // work), -(-n // 2)))
+        least = max(LEAST_ROWS, -(-LEAST_WORK // work))
+        size = min(self.rows, n if n < 2 * least else max(least, -(-n // 2)))
         if n <= size:  # one chunk knows itself whether BLAS must be held; for several it is done once
-            with ufunc_settings():
-                self._predict(inputs, rows, out, [slice(0, n)])
+            with ufunc_settings(), self._kit() as kit:
+                kit.predict_alone(inputs if rows is None else [array[rows] for array in inputs], out, n_jobs)
             return
         chunks = [slice(start, start + size) for start in range(0, n, size)]
         # Read before BLAS is held: inside, it would always answer one.
@@ -98,12 +102,18 @@ class Predictor:
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
 
     def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
+        with self._kit() as kit:
+            for chunk in chunks:
+                kit.predict([array[chunk if rows is None else rows[chunk]] for array in inputs], out[chunk])
+
+    @contextmanager
+    def _kit(self) -> Iterator[_Kit]:
+        """A kit that nobody else uses meanwhile."""
         try:
             kit = self._pool.pop()  # atomic, as append is: the pool needs no lock
         except IndexError:
             kit = _Kit(self)
-        for chunk in chunks:
-            kit.predict([array[chunk if rows is None else rows[chunk]] for array in inputs], out[chunk])
+        yield kit
         self._pool.append(kit)
 
 
@@ -119,7 +129,7 @@ class Differentiator(Predictor):
         self._run([images, dy], n_jobs, None, out)
         return out
 
-    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
+    def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
         tape = self._tape(rows, arena, backward=True)
         x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
         gradient = tape.input(x.shape)
@@ -133,24 +143,48 @@ class _Kit:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._arena = Arena()
-        self._tapes: dict[int, tuple[Tape, list[Array], Array, Any]] = {}
+        self._tapes: dict[tuple[int, int], _Recorded] = {}
 
     def predict(self, inputs: list[Array], out: Array) -> None:
-        """Images (n, h, w, c), and what else the tape takes in -> what it gives."""
-        rows = len(out)
-        if rows not in self._tapes:
+        """Images (n, h, w, c), and what else the tape takes in -> what it gives, where BLAS is held."""
+        self._recorded(len(out), 1).replay(inputs, out)
+
+    def predict_alone(self, inputs: list[Array], out: Array, n_jobs: int | None) -> None:
+        """As `predict`, where nobody else predicts: with the larger steps on several threads."""
+        recorded = self._recorded(len(out), LANES)
+        if recorded.tape.width > 1:
+            threads = thread_count(n_jobs)  # read before BLAS is held: inside, it would always answer one
+            with one_blas_thread, idle.team(min(threads, recorded.tape.width)) as team:
+                recorded.replay(inputs, out, team.run)
+        else:
+            with recorded.held:
+                recorded.replay(inputs, out)
+
+    def _recorded(self, rows: int, lanes: int) -> _Recorded:
+        key = rows, lanes
+        if key not in self._tapes:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
-            tape, taken, raw = self._predictor.record(rows, self._arena)
-            # To hold BLAS takes longer than all products of a small network.
-            hold = any(may_take_threads(*product) for product in tape.products())
-            self._tapes[rows] = tape, taken, raw, one_blas_thread if hold else nullcontext()
-        tape, taken, raw, held = self._tapes[rows]
-        for array, given in zip(taken, inputs, strict=True):
+            self._tapes[key] = _Recorded(*self._predictor.record(rows, self._arena, lanes))
+        return self._tapes[key]
+
+
+class _Recorded:
+    """A tape, its inputs, and what it gives."""
+
+    def __init__(self, tape: Tape, inputs: list[Array], raw: Array) -> None:
+        self.tape = tape
+        self._inputs, self._raw = inputs, raw
+        # To hold BLAS takes longer than all products of a small network.
+        hold = any(may_take_threads(*product) for product in tape.products())
+        self.held: AbstractContextManager[None] = one_blas_thread if hold else nullcontext()
+
+    def replay(self, inputs: list[Array], out: Array, run: Run | None = None) -> None:
+        """Copy the inputs in, and the result out."""
+        for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given, casting="unsafe")
-        with held:
-            tape.replay(0)
-        np.copyto(out, raw)
+        self.tape.replay(0, run)
+        np.copyto(out, self._raw)
 
 
 def _chunk_rows(network: Network, itemsize: int) -> int:

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ from .functional.order import NARROW, SMALL, has_gaps
 
 DEFERRED = 1 << 16  # elements of a dense kernel's gradient from which on it is left to the optimizer
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+PART = 1 << 21  # multiply-adds of a part of a step that are worth handing it to another thread
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+Run = Callable[[Sequence[Callable[[], None]]], None]
 
 
 class Arena:
@@ -34,7 +39,7 @@ class Arena:
     def __init__(self) -> None:
         self._free: list[Array] = []
         self._taken: dict[int, Array] = {}
-        self._kept: set[int] = set()
+        self._kept: dict[int, object] = {}  # id of a block -> for what it is left alone
 
     def take(self, size: int) -> Array:
         """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
@@ -53,15 +58,15 @@ class Arena:
         if id(array.base) in self._taken and id(array.base) not in self._kept:
             self._free.append(self._taken.pop(id(array.base)))
 
-    def keep(self, array: Array) -> None:
-        """Leave the block behind ``array`` alone until all are taken back."""
-        self._kept.add(id(array.base))
+    def keep(self, array: Array, batch: object) -> None:
+        """Leave the block behind ``array`` alone until all other shards of a batch have been recorded as well."""
+        self._kept[id(array.base)] = batch
 
-    def give_all(self) -> None:
-        """Take back every block: no content outlives a replay, so the next tape may have them all."""
-        self._free.extend(self._taken.values())
-        self._taken.clear()
-        self._kept.clear()
+    def give_all(self, batch: object = None) -> None:
+        """Take back every block, for no content outlives a replay; but not those kept for a batch."""
+        self._kept = {key: kept for key, kept in self._kept.items() if kept is batch}
+        self._free.extend(block for key, block in self._taken.items() if key not in self._kept)
+        self._taken = {key: block for key, block in self._taken.items() if key in self._kept}
 
     @property
     def size(self) -> int:
@@ -112,6 +117,8 @@ class Tape:
         Whether large outer products are left to the optimizer, see `outer_product`.
     constants : dict, optional
         What follows from the parameters alone, shared by the tapes of a predictor.
+    lanes : int
+        Into how many parts a step may be cut that are replayed side by side, see `apart`.
     poison : bool
         Fill every buffer with NaN at the moment it is handed out: finds steps that read what they have not written.
     """
@@ -128,6 +135,7 @@ class Tape:
         arena: Arena | None = None,
         defer: bool = False,
         constants: dict[Any, Array] | None = None,
+        lanes: int = 1,
         poison: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
@@ -140,10 +148,13 @@ class Tape:
         self.margin: Borders | None = None  # what the next step wants around its input
         self.gaps = False  # whether the step whose backward pass comes next takes a dy with gaps between its rows
         self.deferred: list[OuterProduct] = []
-        self.segments: list[list[tuple[Callable[..., Any], tuple[Any, ...]]]] = [[]]
+        self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
-        self._arena.give_all()
+        self._arena.give_all(batch)
+        self._lanes = [self._arena, *(Arena() for _ in range(lanes - 1))]  # where the parts of a step have scratch
+        self.width = 1  # of the widest step, in lanes
+        self._run: Run = _one_after_the_other
         self._constants = {} if constants is None else constants
         self._defer = defer
         self._poison = poison
@@ -165,16 +176,16 @@ class Tape:
         it. Until then ``x`` and ``dy`` must not change.
         """
         if self._defer and out.size > DEFERRED:
-            self._arena.keep(x)
-            self._arena.keep(dy)
+            self._arena.keep(x, self.batch)
+            self._arena.keep(dy, self.batch)
             self.deferred.append(OuterProduct(self.owner, x, dy, out))
         else:
             self(np.matmul, x.T, dy, out)
 
-    def replay(self, segment: int) -> None:
-        """Make the calls of one segment: the stretch between two barriers."""
-        for f, arguments in self.segments[segment]:
-            f(*arguments)
+    def replay(self, segment: int, run: Run | None = None) -> None:
+        """Make the calls of one segment: the stretch between two barriers. ``run`` does the lanes of a step."""
+        self._run = run or _one_after_the_other
+        _make(self.segments[segment])
 
     def products(self) -> set[tuple[int, int, int]]:
         """The products of matrices (m, k) and (k, n) on the tape, as (m, k, n)."""
@@ -295,6 +306,36 @@ class Tape:
             self.segments.append([])
             self.owners.append([])
 
+    # -- parts of a step
+
+    def parts(self, multiply_adds: int) -> int:
+        """Into how many parts it is worth cutting a step, for `apart`."""
+        return max(1, min(len(self._lanes), multiply_adds // PART))
+
+    def apart(self, parts: Sequence[Any]) -> Iterator[Any]:
+        """The parts of a step, one after the other, of which none reads what another writes.
+
+        Where the tape has lanes, what is recorded for them may be replayed side by side. Each lane has the scratch of
+        its parts for itself.
+        """
+        share = -(-len(parts) // len(self._lanes))
+        if share == len(parts):
+            yield from parts
+            return
+        lanes, main = [], (self._arena, self._scratch, self.segments[-1], self.owners[-1])
+        for number, start in enumerate(range(0, len(parts), share)):
+            self._arena, self._scratch, self.segments[-1], self.owners[-1] = self._lanes[number], [], [], []
+            yield from parts[start : start + share]
+            for array in self._scratch:
+                self._arena.give(array)
+            lanes.append(partial(_make, self.segments[-1]))
+        self._arena, self._scratch, self.segments[-1], self.owners[-1] = main
+        self.width = max(self.width, len(lanes))
+        self(self._side_by_side, lanes)
+
+    def _side_by_side(self, lanes: Sequence[Callable[[], None]]) -> None:
+        self._run(lanes)
+
     # -- steps
 
     @contextmanager
@@ -334,6 +375,17 @@ class Tape:
             h, w, n, c = shape
             return reshape(flat, (c, h, w, n)).transpose(1, 2, 3, 0)
         return reshape(flat, tuple(shape))
+
+
+def _make(calls: Sequence[Call]) -> None:
+    """Make recorded calls."""
+    for f, arguments in calls:
+        f(*arguments)
+
+
+def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:
+    for job in jobs:
+        job()
 
 
 def memory(array: Array) -> Array:

@@ -184,7 +184,7 @@ def train(
     validated = validate is not None
     last = max(len(history.loss) + epochs - done, recipe.max_iter)  # partial_fit counts towards max_iter
     threads = thread_count(recipe.n_jobs)
-    passes = Passes(model, data, recipe, progress)
+    passes = Passes(model, data, recipe, progress, threads)
     if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
         _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
         progress.warned = True
@@ -192,7 +192,7 @@ def train(
         monitor.note(model, progress, *validate())
     ended_by_itself = True
     try:
-        with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
+        with one_blas_thread, ufunc_settings(), Team(passes.threads) as team:
             for epoch in range(done, epochs):
                 if monitor.is_done(recipe, validated):
                     break
@@ -306,14 +306,15 @@ class Unfinished:
 
 
 class Passes:
-    """Recorded training steps for the batches of a data set."""
+    """Recorded training steps for the batches of a data set, to be replayed by a team of ``threads``."""
 
-    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress) -> None:
+    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress, threads: int = 1) -> None:
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
         self._weights = model.weights if progress.trained is None else progress.trained
         self._batch_size = min(recipe.batch_size, len(data.rows))
         self.shards = self._shards(self._batch_size)
         self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
+        self.threads = min(threads, self.shards)
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
@@ -391,15 +392,18 @@ class Passes:
         sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
         batch = Batch(rows, len(sizes))
         p = network.bind(self._weights, model.state, model.scaling)
-        shards = []
+        shards: list[_Shard] = []
         for number, size in enumerate(sizes):
+            # A thread goes through its shards one after the other, up to the next barrier. If that is the end, they
+            # have nothing to keep for each other, and the same memory, which stays in the cache.
+            waiting = len(shards) > 0 and len(shards[0].tape.segments) > 1
             tape = Tape(
                 model.weights.dtype,
                 batch,
                 number,
                 training=True,
                 rng=self._rngs[number],
-                arena=self._arenas[number],
+                arena=self._arenas[number if waiting else number % self.threads],
                 defer=recipe.clip_norm is None,
             )
             shard = _Shard(

@@ -51,3 +51,15 @@ def test_predictions_go_in_chunks():
     model = CNNClassifier((16,), hidden_layer_sizes=(), max_iter=1, n_jobs=1).fit(X[:64], y[:64])
     whole = X.nbytes * 16  # the output of the first convolution for all rows
     assert peak(lambda: model.predict_proba(X)) < whole / 8
+
+
+def test_shards_that_a_thread_computes_one_after_the_other_have_the_same_memory(monkeypatch):
+    monkeypatch.setattr("skcnn.training.SHARD", (8, 1))
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 24, 24)).astype(np.float32), np.arange(64) % 3
+    held = []
+    for batch_size in (8, 64):
+        layers = [Conv2D(16), ReLU(), MaxPool2D(), Flatten()]
+        model = CNNClassifier(layers=layers, batch_size=batch_size, max_iter=1, n_jobs=1)
+        held.append(peak(lambda model=model: model.fit(X, y)))
+    assert held[1] < 2 * held[0]  # with eight shards in place of one, each with its images and its gradient

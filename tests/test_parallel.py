@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import joblib
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcnn import CNNClassifier, parallel
 from skcnn.functional.elementwise import BUFFER, ufunc_settings
-from skcnn.layers import Flatten
+from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU
 from skcnn.parallel import Team, one_blas_thread, thread_count
 from skcnn.training import SHARD
 
@@ -155,6 +156,37 @@ def test_one_row_has_the_same_bits_however_many_threads_blas_may_use(features):
         with threadpool_limits(threads, user_api="blas"):
             answers.append([model.decision_function(X[i : i + 1]) for i in range(6)])
     np.testing.assert_array_equal(*answers)
+
+
+LARGE = [Conv2D(32), ReLU(), MaxPool2D(), Conv2D(64), ReLU(), GlobalAvgPool2D()]
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A network whose steps are worth a thread each, and its images."""
+    X = np.random.default_rng(0).normal(size=(20, 32, 32, 3)).astype(np.float32)
+    return CNNClassifier(layers=LARGE, max_iter=1, random_state=0).fit(X, np.arange(20) % 3), X
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 20])
+def test_few_rows_have_the_same_bits_for_every_number_of_threads(large, rows):
+    model, X = large
+    expected = model.set_params(n_jobs=1).decision_function(X[:rows])
+    for n_jobs in (2, 3, 4, None):
+        np.testing.assert_array_equal(model.set_params(n_jobs=n_jobs).decision_function(X[:rows]), expected)
+    widths = {recorded.tape.width for kit in model._predictor._pool for recorded in kit._tapes.values()}
+    assert (max(widths) > 1) or rows >= 8  # as chunks, or in parts of an image
+    alone = [model.decision_function(X[i : i + 1]) for i in range(rows)]
+    np.testing.assert_allclose(np.concatenate(alone), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_row_is_predicted_from_eight_threads_at_once(large):
+    model, X = large
+    expected = [model.decision_function(X[i : i + 1]) for i in range(len(X))]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda i: model.decision_function(X[i : i + 1]), [*range(len(X))] * 5)
+    for answer, wanted in zip(answers, expected * 5, strict=True):
+        np.testing.assert_array_equal(answer, wanted)
 
 
 def _predict(model, X, queue):

@@ -5,7 +5,8 @@ import pytest
 
 from skcnn.functional.elementwise import copy, in_memory_order, reshape
 from skcnn.functional.order import NARROW, has_gaps
-from skcnn.tape import ALIGNMENT, Arena, Batch, Tape, memory
+from skcnn.parallel import Team
+from skcnn.tape import ALIGNMENT, PART, Arena, Batch, Tape, memory
 
 
 @pytest.fixture
@@ -176,3 +177,69 @@ def test_what_an_outer_product_reads_is_left_alone_until_the_optimizer_has_read_
         later = [tape.output(x.shape), tape.output(dy.shape)]
     assert not any(np.shares_memory(old, new) for old in (x, dy) for new in later)
     assert tape.segments == [[]]
+
+
+@pytest.mark.parametrize("how", ["forwards", "backwards", "on threads"])
+def test_parts_of_a_step_may_be_replayed_side_by_side(how):
+    tape = Tape(np.float64, Batch(1), lanes=3, poison=True)
+    x, y = tape.input((7, 40)), np.zeros((7, 40))
+    with tape.step("a"):
+        memories = set()
+        for part in tape.apart(list(range(7))):
+            double = tape(np.multiply, x[part], 2, tape.scratch((40,)))
+            memories.add(id(memory(double)))
+            tape(np.add, double, 1, y[part])
+            tape.release(double)
+        after = tape(np.add, y, y, tape.output(y.shape))
+    assert tape.width == len(memories) == 3  # each lane has its own scratch, which its next part has again
+    assert set(tape.owners[0]) == {"a"}
+    x[...] = np.random.default_rng(0).normal(size=x.shape)
+    seen = []
+
+    def run(jobs):
+        seen.append(len(jobs))
+        for job in jobs if how == "forwards" else jobs[::-1]:
+            job()
+
+    if how == "on threads":
+        with Team(2) as team:
+            tape.replay(0, team.run)
+    else:
+        tape.replay(0, run)
+        assert seen == [3]
+    np.testing.assert_array_equal(after, 2 * (2 * x + 1))
+    x *= 3
+    tape.replay(0)  # without anybody to run them, one after the other
+    np.testing.assert_array_equal(after, 2 * (2 * x + 1))
+
+
+def test_parts_are_nothing_special_without_lanes_and_where_there_is_one():
+    for lanes, parts in ((1, 5), (4, 1)):
+        tape = Tape(np.float64, Batch(1), lanes=lanes)
+        x = tape.input((parts, 3))
+        with tape.step("a"):
+            for part in tape.apart(list(range(parts))):
+                tape(np.multiply, x[part], 2, x[part])
+        assert [f for f, _ in tape.segments[0]] == [np.multiply] * parts
+        assert tape.width == 1
+    assert [Tape(np.float64, Batch(1), lanes=4).parts(work) for work in (1, PART, 3 * PART, 99 * PART)] == [1, 1, 3, 4]
+
+
+def test_shards_of_a_batch_over_one_arena_leave_alone_what_the_optimizer_will_read(monkeypatch):
+    monkeypatch.setattr("skcnn.tape.DEFERRED", 0)
+    arena, batch = Arena(), Batch(4, shards=2)
+    kept = []
+    for shard in range(2):
+        tape = Tape(np.float64, batch, shard, defer=True, arena=arena)
+        with tape.step("a"):
+            x, dy, other = tape.output((2, 30)), tape.output((2, 40)), tape.output((2, 500))
+            tape.outer_product(x, dy, np.empty((30, 40)))
+        kept.append((memory(x), memory(dy), memory(other)))
+    assert kept[0][2] is kept[1][2]
+    assert len({id(array) for pair in kept for array in pair[:2]}) == 4
+    held = arena.size
+    later = Tape(np.float64, Batch(4), defer=True, arena=arena)
+    with later.step("a"):
+        again = memory(later.output((2, 30)))
+    assert any(again is array for arrays in kept for array in arrays)
+    assert arena.size == held

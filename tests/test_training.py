@@ -123,13 +123,14 @@ def test_fitting_with_a_seed_leaves_the_global_random_state_alone(digits):
     assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
-@pytest.fixture(scope="module")
-def many_shards():
+@pytest.fixture(scope="module", params=[True, False], ids=["batch norm", "no barrier before the update"])
+def many_shards(request):
     """A network and images of which a batch makes several shards."""
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8), rng.integers(0, 3, 300)
-    layers = [Conv2D(12), BatchNorm(), ReLU(), MaxPool2D(), Conv2D(16), ReLU(), MaxPool2D(), Dropout(0.4), Flatten()]
-    return CNNClassifier(layers=[*layers, Dense(16), ReLU()], batch_size=128, max_iter=2, random_state=0), X, y
+    first = [Conv2D(12), *([BatchNorm()] if request.param else []), ReLU(), MaxPool2D(), Conv2D(16), ReLU()]
+    layers = [*first, MaxPool2D(), Dropout(0.4), Flatten(), Dense(100), ReLU()]  # 78,400 weights: see `tape.DEFERRED`
+    return CNNClassifier(layers=layers, batch_size=128, max_iter=2, random_state=0), X, y
 
 
 @pytest.fixture(scope="module")

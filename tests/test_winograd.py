@@ -6,7 +6,7 @@ import pytest
 import skcnn.functional.convolution as convolution
 from skcnn.functional import dilated
 from skcnn.functional.geometry import windows
-from skcnn.functional.winograd import TILES, Tiling, best_tiling, cut, transforms
+from skcnn.functional.winograd import LARGE, PADDED, THIN, TILES, Tiling, best_tiling, cut, transforms
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
@@ -38,9 +38,9 @@ def cut_as_wanted(size, k, m):
 
 
 WINDOWS = [
-    ((3, 3), (2, 2)), ((3, 3), (4, 4)), ((3, 3), (6, 6)), ((3, 3), (4, 6)), ((5, 5), (2, 4)), ((5, 5), (4, 4)),
-    ((7, 7), (2, 2)), ((1, 5), (1, 4)), ((5, 3), (4, 2)), ((7, 1), (2, 1)), ((3, 3), ((6, 2), (6, 4))),
-    ((3, 3), ((4, 2), 4)), ((5, 3), ((4, 2), (4, 2))), ((1, 5), (1, (4, 2))),
+    ((3, 3), (2, 2)), ((3, 3), (4, 4)), ((3, 3), (6, 6)), ((3, 3), (4, 6)), ((3, 3), (7, 8)), ((5, 5), (2, 4)),
+    ((5, 5), (6, 4)), ((7, 7), (2, 2)), ((7, 7), (4, 4)), ((1, 5), (1, 6)), ((5, 3), (4, 2)), ((7, 1), (2, 1)),
+    ((3, 3), ((6, 2), (6, 4))), ((3, 3), ((8, 4), (4, 2))), ((5, 3), ((4, 2), (4, 2))), ((1, 5), (1, (4, 2))),
 ]  # fmt: skip
 
 
@@ -111,10 +111,10 @@ def test_shards_equal_the_whole_batch(always):
 
 
 def test_random_shapes_in_single_precision():
-    """As chosen in real use: odd sizes, one row, many rows; the error is a few times 1e-6 of the largest value."""
+    """As chosen in real use: odd sizes, one row, many rows; the error grows with the points of the tiles."""
     rng = np.random.default_rng(3)
-    chosen = 0
-    for _ in range(25):
+    seen = set()
+    for _ in range(40):
         h, w, n = (int(size) for size in rng.integers(1, [20, 20, 12]))
         c, f = (int(size) for size in rng.integers(10, 40, size=2))
         layer = Conv2D(f, int(rng.choice([3, 3, 5, 7])), use_bias=False)
@@ -122,11 +122,13 @@ def test_random_shapes_in_single_precision():
         p = draw_parameters(layer, (h, w, c))
         fast = run(layer, x, p, dy, dtype=np.float32)
         exact = run(layer, x.astype(float), p, dy.astype(float))
+        tiling = chosen(layer, (h, w, c), n)
+        pixels = 1 if tiling is None else max(tiles.r for tiles in (*tiling.rows, *tiling.columns))
+        seen.add(pixels)
+        bound = 2e-6 if pixels == 1 else 2e-5 if pixels <= 8 else 1e-4
         for mine, expected in zip((*fast[:2], fast[2]["kernel"]), (*exact[:2], exact[2]["kernel"]), strict=True):
-            assert np.abs(mine - expected).max() < 2e-5 * np.abs(expected).max()
-        geometry = layer.geometry((h, w, c))
-        chosen += convolution.choose_tiling(np.float32, geometry, n, c, f, 1) is not None
-    assert chosen > 3
+            assert np.abs(mine - expected).max() < bound * np.abs(expected).max()
+    assert {1, 8, 10} <= seen
 
 
 @pytest.mark.parametrize(("k", "m"), [(k, m) for k, sizes in TILES.items() for m in sizes])
@@ -142,15 +144,17 @@ def chosen(layer, shape, rows=64, dtype=np.float32):
 
 
 def test_it_is_chosen_where_it_wins():
-    assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(cut(16, 3, 4), cut(16, 3, 4))
+    assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
     assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(cut(2, 3, 2), cut(2, 3, 2))
-    assert chosen(Conv2D(32), (48, 24, 32)) == Tiling(cut(48, 3, 6), cut(24, 3, 6))
-    assert chosen(Conv2D(32), (14, 28, 32)) == Tiling(cut(14, 3, 6, 2), cut(28, 3, 6, 4))
-    assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(cut(16, 5, 4), cut(18, 5, 4, 2))
-    assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(cut(16, 7, 2), cut(16, 7, 2))
-    assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(cut(8, 3, 4), cut(8, 3, 4))
-    assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(cut(16, 3, 4), cut(16, 3, 4))
-    assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 4))
+    assert chosen(Conv2D(32), (48, 24, 32)) == Tiling(cut(48, 3, 8), cut(24, 3, 8))
+    assert chosen(Conv2D(32), (14, 28, 32)) == Tiling(cut(14, 3, 7), cut(28, 3, 7))
+    assert chosen(Conv2D(32), (14, 28, 32), rows=4) == Tiling(cut(14, 3, 7), cut(28, 3, 4))
+    assert chosen(Conv2D(32), (20, 26, 32), rows=4) == Tiling(cut(20, 3, 4), cut(26, 3, 8, 2))
+    assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(cut(16, 5, 6, 4), cut(18, 5, 6))
+    assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(cut(16, 7, 4), cut(16, 7, 4))
+    assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(cut(8, 3, 8), cut(8, 3, 8))
+    assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
+    assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 6, 4))
 
 
 @pytest.mark.parametrize(
@@ -158,6 +162,7 @@ def test_it_is_chosen_where_it_wins():
     [
         (Conv2D(32), (16, 16, 32), {"dtype": np.float64}),
         (Conv2D(32), (4, 4, 32), {"rows": 1}),
+        (Conv2D(32), (64, 64, 32), {"rows": 3}),  # runs of 96 numbers
         (Conv2D(32), (16, 16, 3), {}),
         (Conv2D(8), (16, 16, 32), {}),
         (Conv2D(32), (1, 1, 32), {}),
@@ -183,16 +188,27 @@ def test_direct_keeps_it_out_of_single_precision():
     for algorithm in ("direct", "auto"):
         y = run(Conv2D(16, use_bias=False, algorithm=algorithm), x, p, dtype=np.float32)
         errors[algorithm] = np.abs(y - exact).max() / np.abs(exact).max()
-    assert errors["direct"] < 1e-6 < 2e-5
-    assert errors["direct"] < errors["auto"] < 2e-5
+    assert errors["direct"] < 1e-6
+    assert errors["direct"] < errors["auto"] < 1e-4
 
 
 def test_cost_counts_the_multiplications_of_cut_off_tiles_too():
     assert Tiling(cut(16, 3, 4), cut(16, 3, 4)).cost == 36 / 16
     assert Tiling(cut(14, 3, 4), cut(14, 3, 4)).cost == pytest.approx(36 * 16 / 14**2)
     assert Tiling(cut(14, 3, 6, 2), cut(16, 3, 4)).cost == pytest.approx((2 * 8 + 4) / 14 * 6 / 4)
-    for size, *m in ((14, 6, 2), (7, 4), (6, 6), (28, 6, 4), (24, 6), (32, 4), (64, 6, 4), (224, 6)):
-        assert best_tiling(windows((size, size), (3, 3), (1, 1), "same")) == Tiling(cut(size, 3, *m), cut(size, 3, *m))
+
+
+def test_effort_counts_thin_products_and_what_is_copied_once_more():
+    plain = Tiling(cut(16, 3, 4), cut(16, 3, 4))
+    assert plain.effort(1000) == pytest.approx(plain.cost, rel=1e-2)
+    assert plain.effort(1) == pytest.approx(36 * (16 + THIN) / 16**2)
+    large = Tiling(cut(16, 3, 4), cut(16, 3, 8))
+    assert large.effort(1) == pytest.approx(60 * (8 + THIN) / 16**2 * LARGE[1])
+    padded = Tiling(cut(14, 3, 4), cut(16, 3, 4))
+    assert padded.effort(1) == pytest.approx(36 * (16 + THIN) / (14 * 16) * PADDED)
+    for size, *m in ((14, 7), (7, 7), (6, 6), (28, 7), (24, 8), (32, 8), (64, 8), (224, 8)):
+        geometry = windows((size, size), (3, 3), (1, 1), "same")
+        assert best_tiling(geometry, 32) == Tiling(cut(size, 3, *m), cut(size, 3, *m))
 
 
 def test_tiles_of_two_sizes_meet():

@@ -17,6 +17,7 @@ from .winograd import Tiling, Winograd, best_tiling
 
 GAIN = 3.0  # multiplications per output that Winograd's algorithm has to save, for its transforms eat some of it
 PRODUCT_ROWS = 48  # rows of its matrix products below which they are too thin
+RUN = 128  # numbers of a pixel of all images, below which the products of its transforms are too short
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups:
     It wins for windows of stride 1 in single precision, on arrays with their channels innermost. In double precision
     every result is that of the direct convolution. Dilated windows are cut into plain ones first (see `dilated`).
     """
-    if geometry.is_strided or min(c, f) // groups < NARROW or dtype != np.float32:
+    if geometry.is_strided or min(c, f) // groups < NARROW or n * min(c, f) < RUN or dtype != np.float32:
         return None
     if geometry.is_dilated:
         n *= geometry.rows.dilation * geometry.columns.dilation

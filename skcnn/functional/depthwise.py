@@ -5,13 +5,12 @@ A block of output rows at a time, so that what the sums of all offsets go to sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .elementwise import Array, copy, fill
-from .geometry import Windows
+from .geometry import Windows, evenly
 from .order import by_channel
 from .reduction import record_channel_products
 
@@ -21,7 +20,7 @@ BLOCK = 1 << 18  # elements of the output of one block
 def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
     """x (h, w, n, c) with its border, kernel (kh, kw, 1, c) -> y (h', w', n, c)."""
     factors = [by_channel(tape, kernel[i, j, 0], y) for i, j in geometry.offsets()]
-    for rows in _blocks(y):
+    for rows in tape.apart(_blocks(y, tape.parts(kernel.size * y.size // y.shape[3]))):
         product = tape.scratch(y[rows].shape)
         for k, ((i, j), factor) in enumerate(zip(geometry.offsets(), factors, strict=True)):
             tap = x[geometry.rows.padded(i), geometry.columns.padded(j)][rows]
@@ -57,7 +56,5 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
         tape.release(product)
 
 
-def _blocks(y: Array) -> Iterator[slice]:
-    height = max(1, BLOCK // y[0].size)
-    for start in range(0, len(y), height):
-        yield slice(start, min(start + height, len(y)))
+def _blocks(y: Array, least: int = 1) -> list[slice]:
+    return evenly(len(y), max(least, -(-y.size // BLOCK)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 Pair = tuple[int, int]
 Borders = tuple[Pair, Pair]  # ((top, bottom), (left, right))
@@ -16,6 +16,16 @@ def pair(value: object) -> Pair:
         height, width = value
         return height, width
     return value, value  # type: ignore[return-value]
+
+
+def evenly(size: int, count: int) -> list[slice]:
+    """``size`` elements in ``count`` blocks of nearly equal length, or in as many as there are elements.
+
+    None is longer than the first, whose memory the others may have.
+    """
+    count = min(size, count)
+    bounds = [-(-size * i // count) for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
 @dataclass(frozen=True)

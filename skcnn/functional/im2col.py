@@ -12,14 +12,14 @@ Groups are a leading axis of length ``groups`` in every product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .elementwise import Array, copy, fill, reshape
-from .geometry import Windows
+from .geometry import Windows, evenly
 from .order import channels_outermost
 
 UNROLLED = 4  # BLAS computes so many rows of a small product at once: a kernel of 27 numbers is faster as one of 28
@@ -30,8 +30,11 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
     """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f)."""
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
-    for rows, columns in _blocks(tape, x, geometry, groups):
+    windows = _windows(x, geometry, groups)
+    for rows in tape.apart(_blocks_of(windows, tape.parts(kernel.size * math.prod(y.shape[:3])))):
+        columns = _record_columns(tape, windows[rows])
         record_product(tape, columns, matrix, _pixels(y[rows], groups))
+        tape.release(columns)
 
 
 def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
@@ -42,13 +45,16 @@ def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geome
     if beyond:
         total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
     part = None
-    for rows, columns in _blocks(tape, x, geometry, groups, beyond):
+    windows = _windows(x, geometry, groups)
+    for rows in _blocks_of(windows):
+        columns = _record_columns(tape, windows[rows], beyond)
         if rows.start == 0:
             record_product(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), total)
         else:
             part = tape.scratch(total.shape) if part is None else part
             record_product(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), part)
             tape(np.add, total, part, total)
+        tape.release(columns)
     if beyond:
         tape(copy, total[:, :-beyond], gradient)
 
@@ -63,10 +69,8 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
     if (geometry.kernel, geometry.out) == ((1, 1), dx.shape[:2]) and not geometry.has_border:
         record_product(tape, _pixels(dy, groups), _by_group(kernel, groups).swapaxes(1, 2), _pixels(dx, groups))
         return
-    height = _block_height(ow * n * taps * groups * c, oh)
     tape(fill, 0, dx)
-    for start in range(0, oh, height):
-        rows = slice(start, min(start + height, oh))
+    for rows in _blocks(ow * n * taps * groups * c, oh):
         size = rows.stop - rows.start
         upstream = _pixels(dy[rows], groups)  # (groups, pixels, f / groups)
         if outermost:
@@ -96,40 +100,45 @@ def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
         tape(np.matmul, a, b, out)
 
 
-def _blocks(tape: Any, x: Array, geometry: Windows, groups: int, beyond: int = 0) -> Iterator[Any]:
-    """Blocks of output rows and their columns (groups, pixels, K), recorded as they are asked for.
-
-    Those of channels that lie outermost may have some zeros more.
-    """
+def _windows(x: Array, geometry: Windows, groups: int) -> Array:
+    """x (h, w, n, c) with its border -> what each window reads, (h', w', n, kh, kw, groups, c / groups), a view."""
     kh, kw = geometry.kernel
     oh, ow = geometry.out
     n, c = x.shape[2], x.shape[3] // groups
     sh, sw, sn, sc = x.strides
     rows, columns = geometry.rows, geometry.columns
     steps = sh * rows.stride, sw * columns.stride, sn, sh * rows.dilation, sw * columns.dilation, sc * c, sc
-    view = as_strided(x, (oh, ow, n, kh, kw, groups, c), steps, writeable=False)
-    outermost = channels_outermost(x)
-    order = (5, 3, 4, 6, 0, 1, 2) if outermost else (5, 0, 1, 2, 3, 4, 6)
-    height = oh if kh == kw == 1 else _block_height(ow * n * kh * kw * groups * c, oh)
-    for start in range(0, oh, height):
-        block = slice(start, min(start + height, oh))
-        source = view[block].transpose(order)
-        pixels = (block.stop - start) * ow * n
-        shape = (groups, kh * kw * c, pixels) if outermost else (groups, pixels, kh * kw * c)
-        matrix = None if beyond else _view(source, shape)
-        if matrix is None:
-            matrix = tape.scratch((groups, shape[1] + beyond, shape[2]))
-            if beyond:
-                tape(fill, 0, matrix[:, -beyond:])
-            tape(copy, source, reshape(matrix[:, : shape[1]], source.shape))
-        yield block, matrix.swapaxes(1, 2) if outermost else matrix
-        tape.release(matrix)
+    return as_strided(x, (oh, ow, n, kh, kw, groups, c), steps, writeable=False)
 
 
-def _block_height(row: int, rows: int) -> int:
-    """How many output rows a block has, if the columns of one have ``row`` elements: blocks of nearly equal size."""
-    blocks = -(-rows // max(1, BLOCK // row))
-    return -(-rows // blocks)
+def _blocks(row: int, rows: int, least: int = 1) -> list[slice]:
+    """Blocks of output rows, ``least`` of them or more, if the columns of one row have ``row`` elements."""
+    return evenly(rows, max(least, -(-rows // max(1, BLOCK // row))))
+
+
+def _blocks_of(windows: Array, least: int = 1) -> list[slice]:
+    """Those of an array of windows; columns of 1 x 1 windows are no copy, and need no blocks."""
+    rows, _, _, kh, kw, _, _ = windows.shape
+    return evenly(rows, least) if kh == kw == 1 else _blocks(windows[0].size, rows, least)
+
+
+def _record_columns(tape: Any, windows: Array, beyond: int = 0) -> Array:
+    """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be.
+
+    Those of channels that lie outermost may have some zeros more.
+    """
+    rows, ow, n, kh, kw, groups, c = windows.shape
+    outermost = windows.strides[2] < windows.strides[6]
+    source = windows.transpose((5, 3, 4, 6, 0, 1, 2) if outermost else (5, 0, 1, 2, 3, 4, 6))
+    pixels, k = rows * ow * n, kh * kw * c
+    shape = (groups, k, pixels) if outermost else (groups, pixels, k)
+    matrix = None if beyond else _view(source, shape)
+    if matrix is None:
+        matrix = tape.scratch((groups, shape[1] + beyond, shape[2]))
+        if beyond:
+            tape(fill, 0, matrix[:, -beyond:])
+        tape(copy, source, reshape(matrix[:, : shape[1]], source.shape))
+    return matrix.swapaxes(1, 2) if outermost else matrix
 
 
 def _view(source: Array, shape: tuple[int, ...]) -> Array | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .elementwise import Array, copy
 
-SMALL = 1 << 14  # elements of arrays that NumPy computes in less time than it takes to call it a few times
+SMALL = 1 << 16  # elements of arrays that NumPy computes in less time than it takes to call it a few times
 NARROW = 16  # fewer channels than this are stored outermost: runs of c elements would be shorter than a cache line
 
 

@@ -20,20 +20,23 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .elementwise import Array, copy, fill, reshape
-from .geometry import Borders, Pair, Windows
+from .geometry import Borders, Pair, Windows, evenly
 
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
-POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated; more of them cost more digits
-TILES = {1: (1,), 3: (2, 4, 6), 5: (2, 4), 7: (2,)}  # size of a window -> m: float32 keeps five digits with these
-LARGE = 6, 1.07  # tiles from this m on have to save so much per axis: fewer of them are shorter products
-MIXED = 1.02  # and an axis with tiles of two sizes so much more: their products are more and shorter
+POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: the first so many of these
+MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or, where they are too few, the last of these
+TILES = {1: (1,), 3: (2, 4, 6, 7, 8), 5: (2, 4, 6), 7: (2, 4)}  # size of a window -> m: float32 keeps four digits
+# How tilings are compared, fitted to measured times of windows of 3 and 5:
+THIN = 16  # rows of a matrix product that take as long as its beginning and end
+LARGE = 6, 1.06  # strips of tiles from this m on take so much longer: their products are shorter
+PADDED = 1.05  # as an axis does whose tiles reach beyond the image: it is copied once more
 
 
 @cache
@@ -44,7 +47,8 @@ def transforms(m: int, k: int) -> tuple[Array, Array, Array]:
     the transpose of At), multiplied there, and interpolated (the transpose of Bt, by Lagrange's polynomials).
     A. Toom, 1963; S. Winograd, *Arithmetic complexity of computations*, SIAM 1980.
     """
-    points = np.array(POINTS[: m + k - 2], np.float64)
+    count = m + k - 2
+    points = np.array(POINTS[:count] if count <= len(POINTS) else MORE_POINTS[-count:], np.float64)
     at, g, bt = np.zeros((m, m + k - 1)), np.zeros((m + k - 1, k)), np.zeros((m + k - 1, m + k - 1))
     for i, point in enumerate(points):
         others = np.delete(points, i)
@@ -125,11 +129,19 @@ class Tiling:
         """Multiplications per output, channel and filter; k * k in the direct convolution."""
         return math.prod(sum(a.r * a.count for a in axis) / sum(a.size for a in axis) for axis in self._axes)
 
-    @property
-    def effort(self) -> float:
-        """The cost, as tilings are compared by."""
+    def effort(self, n: int) -> float:
+        """How long n images take: multiplications per output, channel and filter, and what comes on top of them."""
         large, factor = LARGE
-        return self.cost * math.prod(factor ** (axis[0].m >= large) * MIXED ** (len(axis) - 1) for axis in self._axes)
+        total = sum(
+            band.r * strip.r * (band.count * strip.count * n + THIN) * (factor if strip.m >= large else 1.0)
+            for band, strip in product(*self._axes)
+        )
+        outputs, padded = n, 1.0
+        for axis in self._axes:
+            size = sum(tiles.size for tiles in axis)
+            outputs *= size
+            padded *= PADDED ** (axis[-1].stop > size)
+        return total / outputs * padded
 
     @property
     def _axes(self) -> tuple[Cut, Cut]:
@@ -145,13 +157,11 @@ class Tiling:
         below, right = (read - axis.size - axis.before for read, axis in zip(self.read, (rows, columns), strict=True))
         return (rows.before, below), (columns.before, right)
 
-    def blocks(self, band: Tiles, n: int, channels: int) -> list[slice]:
-        """Blocks of tile rows of a band."""
+    def blocks(self, band: Tiles, n: int, channels: int, least: int = 1) -> list[slice]:
+        """Blocks of tile rows of a band, ``least`` of them or more, if it has so many."""
         row = band.r * sum(strip.r * strip.count for strip in self.columns) * n * channels * 4
         height = max(1, BLOCK // row)
-        count = -(-band.count // height)
-        bounds = np.linspace(0, band.count, count + 1).astype(int).tolist()
-        return [slice(a, b) for a, b in pairwise(bounds)]
+        return evenly(band.count, max(least, -(-band.count // height)))
 
 
 def best_tiling(geometry: Windows, n: int = 1, product_rows: int = 1) -> Tiling | None:
@@ -161,7 +171,7 @@ def best_tiling(geometry: Windows, n: int = 1, product_rows: int = 1) -> Tiling 
     """
     tilings = (Tiling(*axes) for axes in product(*map(cuts, geometry.out, geometry.kernel)))
     large = (tiling for tiling in tilings if tiling.product_rows(n) >= product_rows)
-    return min(large, key=lambda tiling: (tiling.effort, tiling.rows[0].m * tiling.columns[0].m), default=None)
+    return min(large, key=lambda tiling: tiling.effort(n), default=None)
 
 
 @dataclass
@@ -223,7 +233,8 @@ class Winograd:
         for band in self._tiling.rows:
             at, _, bt = self._transforms[band]
             windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
-            for block in self._tiling.blocks(band, n, max(c, f)):
+            parts = tape.parts(math.prod(y.shape[:3]) * f * self._depth * band.k * self._tiling.columns[0].k)
+            for block in tape.apart(self._tiling.blocks(band, n, max(c, f), parts)):
                 b = block.stop - block.start
                 half = _transformed(tape, bt, windows[block])
                 out = target[band.start + block.start * band.m : band.start + block.stop * band.m]
