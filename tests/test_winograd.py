@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import skcnn.functional.convolution as convolution
-from skcnn.functional import dilated
+from skcnn.functional import phases
 from skcnn.functional.geometry import windows
 from skcnn.functional.winograd import LARGE, PADDED, THIN, TILES, Tiling, best_tiling, cut, transforms
 from skcnn.layers import Conv2D
@@ -22,7 +22,7 @@ def always(monkeypatch):
 
     def choose(*m):
         def tiling(dtype, geometry, *sizes):
-            inside = dilated.plain(geometry) if geometry.is_dilated else geometry
+            inside = geometry if geometry.is_plain else phases.plain(geometry)
             axes = zip(inside.out, inside.kernel, m, strict=True)
             return Tiling(*(cut_as_wanted(*axis) for axis in axes))
 
@@ -40,6 +40,7 @@ def cut_as_wanted(size, k, m):
 WINDOWS = [
     ((3, 3), (2, 2)), ((3, 3), (4, 4)), ((3, 3), (6, 6)), ((3, 3), (4, 6)), ((3, 3), (7, 8)), ((5, 5), (2, 4)),
     ((5, 5), (6, 4)), ((7, 7), (2, 2)), ((7, 7), (4, 4)), ((1, 5), (1, 6)), ((5, 3), (4, 2)), ((7, 1), (2, 1)),
+    ((4, 4), (5, 7)), ((2, 4), (7, 2)),
     ((3, 3), ((6, 2), (6, 4))), ((3, 3), ((8, 4), (4, 2))), ((5, 3), ((4, 2), (4, 2))), ((1, 5), (1, (4, 2))),
 ]  # fmt: skip
 
@@ -79,6 +80,15 @@ def compare(shape, kernel, m, always, **options):
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 3)], ids=str)
 def test_dilated_windows(shape, padding, kernel, options, always):
     compare(shape, kernel, (2, 4), always, padding=padding, **options)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides"), [((3, 3), 2), ((5, 4), 2), ((7, 7), (2, 3)), ((5, 3), (1, 2)), ((3, 2), (4, 2))], ids=str
+)
+@pytest.mark.parametrize("padding", ["same", "valid", 3, (0, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 8, 16, 16), (7, 12, 3, 18), (16, 15, 1, 20), (11, 10, 5, 16)], ids=str)
+def test_strided_windows(shape, padding, kernel, strides, always):
+    compare(shape, kernel, (2, 4), always, padding=padding, strides=strides)
 
 
 @pytest.mark.parametrize("groups", [2, 3, 6])
@@ -154,6 +164,8 @@ def test_it_is_chosen_where_it_wins():
     assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(cut(16, 7, 4), cut(16, 7, 4))
     assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(cut(8, 3, 8), cut(8, 3, 8))
     assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
+    assert chosen(Conv2D(32, 5, strides=2), (32, 32, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
+    assert chosen(Conv2D(32, 7, strides=2), (112, 112, 3)) == Tiling(cut(56, 4, 7), cut(56, 4, 7))
     assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 6, 4))
 
 
@@ -170,7 +182,10 @@ def test_it_is_chosen_where_it_wins():
         (Conv2D(32, kernel_size=1), (16, 16, 32), {}),
         (Conv2D(32, kernel_size=(1, 3)), (16, 16, 32), {}),
         (Conv2D(32, strides=2), (16, 16, 32), {}),
-        (Conv2D(32, dilation=2, strides=2), (16, 16, 32), {}),
+        (Conv2D(32, 7, dilation=2, strides=2), (32, 32, 32), {}),
+        (Conv2D(32, 7, strides=2), (32, 32, 1), {}),
+        (Conv2D(32, 7, strides=2, groups=2), (32, 32, 32), {}),
+        (Conv2D(32, 5, strides=3), (32, 32, 32), {}),
         (Conv2D(32, groups=4), (16, 16, 32), {}),
     ],
     ids=repr,

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from . import depthwise, dilated, im2col
+from . import depthwise, im2col, phases
 from .elementwise import Array
 from .geometry import Borders, Windows
 from .order import NARROW
 from .winograd import Tiling, Winograd, best_tiling
 
-GAIN = 3.0  # multiplications per output that Winograd's algorithm has to save, for its transforms eat some of it
+GAIN = 3.0  # multiplications per output and channel that Winograd's algorithm has to save: its transforms eat them
 PRODUCT_ROWS = 48  # rows of its matrix products below which they are too thin
 RUN = 128  # numbers of a pixel of all images, below which the products of its transforms are too short
 
@@ -32,23 +32,25 @@ def choose(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, d
     """How n images with c channels are convolved with f filters."""
     tiling = None if direct else choose_tiling(dtype, geometry, n, c, f, groups)
     if tiling is not None:
-        return Choice(tiling, None if geometry.is_dilated else tiling.borders(geometry))
+        return Choice(tiling, tiling.borders(geometry) if geometry.is_plain else None)
     return Choice(None, geometry.borders if geometry.has_border else None)
 
 
 def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int) -> Tiling | None:
     """Winograd's tiling where it wins; None for the direct convolution.
 
-    It wins for windows of stride 1 in single precision, on arrays with their channels innermost. In double precision
-    every result is that of the direct convolution. Dilated windows are cut into plain ones first (see `dilated`).
+    It wins in single precision, on arrays with their channels innermost. In double precision every result is that of
+    the direct convolution. Dilated and strided windows are made plain ones first (see `phases`).
     """
-    if geometry.is_strided or min(c, f) // groups < NARROW or n * min(c, f) < RUN or dtype != np.float32:
+    if dtype != np.float32 or (geometry.is_strided and (geometry.is_dilated or groups > 1)):
         return None
     if geometry.is_dilated:
-        n *= geometry.rows.dilation * geometry.columns.dilation
-        geometry = dilated.plain(geometry)
-    tiling = best_tiling(geometry, n, PRODUCT_ROWS)
-    return None if tiling is None or math.prod(geometry.kernel) - tiling.cost < GAIN else tiling
+        n *= math.prod(phases.steps(geometry))
+    channels = phases.channels(geometry, c)
+    if min(channels, f) // groups < NARROW or n * min(channels, f) < RUN:
+        return None
+    tiling, more = best_tiling(phases.plain(geometry), n, PRODUCT_ROWS), channels / c
+    return None if tiling is None or math.prod(geometry.kernel) < (tiling.cost + GAIN) * more else tiling
 
 
 def record_convolution(
@@ -60,7 +62,9 @@ def record_convolution(
     choice = choose(x.dtype, geometry, n, c, f, groups, direct)
     y = tape.output((*geometry.out, n, f))
     if choice.tiling is not None and geometry.is_dilated:
-        return y, dilated.record(tape, choice.tiling, x, kernel, y, geometry, groups)
+        return y, phases.record_dilated(tape, choice.tiling, x, kernel, y, geometry, groups)
+    if choice.tiling is not None and geometry.is_strided:
+        return y, phases.record_strided(tape, choice.tiling, x, kernel, y, geometry)
     if choice.tiling is not None and choice.borders is not None:
         winograd = Winograd(tape, choice.tiling, choice.borders, kernel, groups)
         winograd.record_forward(tape, tape.with_border(x, *choice.borders), y)
@@ -68,10 +72,10 @@ def record_convolution(
 
     algorithm = depthwise if groups == c == f > 1 else im2col
     framed = x if choice.borders is None else tape.with_border(x, *choice.borders, keep=True)
-    algorithm.record_forward(tape, framed, kernel, y, geometry)
+    kept = algorithm.record_forward(tape, framed, kernel, y, geometry)
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
-        algorithm.record_kernel_gradient(tape, framed, dy, dkernel, geometry)
+        algorithm.record_kernel_gradient(tape, framed, dy, dkernel, geometry, kept)
         if not needs_dx:
             return None
         dx = tape.output(x.shape)

@@ -32,7 +32,7 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
         tape.release(product)
 
 
-def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
+def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, kept: None) -> None:
     """x (h, w, n, c) with its border, dy (h', w', n, c) -> dkernel (kh, kw, 1, c)."""
     product = tape.scratch(dkernel.shape[3:], np.float64)
     for i, j in geometry.offsets():

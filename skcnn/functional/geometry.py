@@ -106,6 +106,11 @@ class Windows:
         """Whether the window leaves pixels out between its elements."""
         return (self.rows.dilation, self.columns.dilation) != (1, 1)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether neighbouring windows and their elements are neighbouring pixels."""
+        return not (self.is_strided or self.is_dilated)
+
     def offsets(self) -> Iterator[Pair]:
         """(0, 0), (0, 1), ...: the places in a window, row by row."""
         return product(range(self.rows.kernel), range(self.columns.kernel))

@@ -23,32 +23,43 @@ from .geometry import Windows, evenly
 from .order import channels_outermost
 
 UNROLLED = 4  # BLAS computes so many rows of a small product at once: a kernel of 27 numbers is faster as one of 28
+KEPT = 2  # columns of a first layer are kept for its backward pass if they are no larger than so many outputs
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
 
-def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
-    """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f)."""
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> list[Array]:
+    """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f).
+
+    Gives the columns of each block, if it is worth keeping them for the gradient of the kernel.
+    """
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
-    windows = _windows(x, geometry, groups)
+    windows, k, kept = _windows(x, geometry, groups), matrix.shape[1], []
+    keep = tape.backward and channels_outermost(x) and groups * k <= KEPT * y.shape[3]
     for rows in tape.apart(_blocks_of(windows, tape.parts(kernel.size * math.prod(y.shape[:3])))):
-        columns = _record_columns(tape, windows[rows])
-        record_product(tape, columns, matrix, _pixels(y[rows], groups))
-        tape.release(columns)
+        columns = _record_columns(tape, windows[rows], _beyond(x, geometry, k) if keep else 0, keep)
+        record_product(tape, columns[..., :k], matrix, _pixels(y[rows], groups))
+        if keep:
+            kept.append(columns)
+        else:
+            tape.release(columns)
+    return kept
 
 
-def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
-    """x (h, w, n, c) with its border, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
+def record_kernel_gradient(
+    tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, kept: list[Array]
+) -> None:
+    """x (h, w, n, c) with its border or its columns, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
     groups = x.shape[3] // dkernel.shape[2]
     gradient = total = _by_group(dkernel, groups)
-    beyond = -gradient.shape[1] % UNROLLED if channels_outermost(x) and geometry.kernel != (1, 1) else 0
+    beyond = _beyond(x, geometry, gradient.shape[1])
     if beyond:
         total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
     part = None
     windows = _windows(x, geometry, groups)
-    for rows in _blocks_of(windows):
-        columns = _record_columns(tape, windows[rows], beyond)
-        if rows.start == 0:
+    for number, rows in enumerate(_blocks_of(windows)):
+        columns = kept[number] if kept else _record_columns(tape, windows[rows], beyond)
+        if number == 0:
             record_product(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), total)
         else:
             part = tape.scratch(total.shape) if part is None else part
@@ -122,7 +133,12 @@ def _blocks_of(windows: Array, least: int = 1) -> list[slice]:
     return evenly(rows, least) if kh == kw == 1 else _blocks(windows[0].size, rows, least)
 
 
-def _record_columns(tape: Any, windows: Array, beyond: int = 0) -> Array:
+def _beyond(x: Array, geometry: Windows, k: int) -> int:
+    """Zeros with which the columns of K numbers are more quickly multiplied, where they cost nothing."""
+    return -k % UNROLLED if channels_outermost(x) and geometry.kernel != (1, 1) else 0
+
+
+def _record_columns(tape: Any, windows: Array, beyond: int = 0, keep: bool = False) -> Array:
     """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be.
 
     Those of channels that lie outermost may have some zeros more.
@@ -134,7 +150,7 @@ def _record_columns(tape: Any, windows: Array, beyond: int = 0) -> Array:
     shape = (groups, k, pixels) if outermost else (groups, pixels, k)
     matrix = None if beyond else _view(source, shape)
     if matrix is None:
-        matrix = tape.scratch((groups, shape[1] + beyond, shape[2]))
+        matrix = (tape.output if keep else tape.scratch)((groups, shape[1] + beyond, shape[2]))
         if beyond:
             tape(fill, 0, matrix[:, -beyond:])
         tape(copy, source, reshape(matrix[:, : shape[1]], source.shape))

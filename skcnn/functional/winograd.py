@@ -32,7 +32,8 @@ from .geometry import Borders, Pair, Windows, evenly
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: the first so many of these
 MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or, where they are too few, the last of these
-TILES = {1: (1,), 3: (2, 4, 6, 7, 8), 5: (2, 4, 6), 7: (2, 4)}  # size of a window -> m: float32 keeps four digits
+# Size of a window -> m: float32 keeps four digits.
+TILES = {1: (1,), 2: (2, 4, 7, 8), 3: (2, 4, 6, 7, 8), 4: (2, 4, 5, 7), 5: (2, 4, 6), 7: (2, 4)}
 # How tilings are compared, fitted to measured times of windows of 3 and 5:
 THIN = 16  # rows of a matrix product that take as long as its beginning and end
 LARGE = 6, 1.06  # strips of tiles from this m on take so much longer: their products are shorter

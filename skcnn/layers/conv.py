@@ -95,9 +95,9 @@ class Conv2D(Convolution):
     kernel_initializer : str or initializer, default="he"
         Draws the kernel.
     algorithm : {"auto", "direct"}, default="auto"
-        "auto" computes windows of stride 1 and of sizes up to 7 by Winograd's algorithm where that is faster, in
-        single precision only. "direct" never does: rounding errors are ten times smaller, and each ReLU behind it is
-        decided as the direct convolution decides it.
+        "auto" computes windows of up to 7 x 7 by Winograd's algorithm where that is faster, in single precision only;
+        four digits of the largest number are right. "direct" never does: rounding errors are up to a hundred times
+        smaller, and each ReLU behind it is decided as the direct convolution decides it.
 
     Raises
     ------

@@ -1,0 +1,155 @@
+"""Dilated and strided convolutions as plain ones.
+
+An image is taken apart into its phases: the images of every d-th row and column, one for each place to begin. A window
+with a dilation of d reads pixels of one phase only, and there it is a plain window: the phases lie side by side in one
+batch, and so do those of the output, which is put together again. Windows that move by s pixels read from every phase,
+and move by one pixel there: the phases are s * s times as many channels of one image, and a window of k pixels is one
+of ceil(k / s), with zeros where it reads too many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .elementwise import Array, copy, fill, reshape
+from .geometry import Axis, Pair, Windows
+from .order import NARROW
+from .winograd import Tiling, Winograd
+
+Place = tuple[slice, slice]
+Backward = Callable[[Array, Array, bool], Array | None]
+
+
+def plain(geometry: Windows) -> Windows:
+    """The windows over an image that was taken apart."""
+    return Windows(*(_plain(axis) for axis in (geometry.rows, geometry.columns)))
+
+
+def _plain(axis: Axis) -> Axis:
+    out, kernel = -(-axis.out // axis.dilation), -(-axis.kernel // axis.stride)
+    return Axis(out + kernel - 1, kernel, 1, 1, 0, 0)
+
+
+def steps(geometry: Windows) -> Pair:
+    """Rows and columns from a pixel to the next one of the same phase."""
+    rows, columns = geometry.rows, geometry.columns
+    return rows.dilation * rows.stride, columns.dilation * columns.stride
+
+
+def channels(geometry: Windows, c: int) -> int:
+    """Those of an image taken apart, of c channels; some of them zeros, for few lie in another order in memory."""
+    return max(NARROW, c * math.prod(steps(geometry))) if geometry.is_strided else c
+
+
+def record_dilated(
+    tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows, groups: int
+) -> Backward:
+    """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
+    inside = plain(geometry)
+    size = inside.rows.size, inside.columns.size
+    winograd = Winograd(tape, tiling, tiling.borders(inside), kernel, groups)
+    parts = _taken_apart(tape, x, geometry, tiling.read, before=True)
+    together = tape.scratch((*inside.out, parts.shape[2], y.shape[3]))
+    winograd.record_forward(tape, parts, together)
+    tape.release(parts)
+    _put_together(tape, together, y, geometry, before=False)
+    tape.release(together)
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        upstream = _taken_apart(tape, dy, geometry, inside.out, before=False)
+        parts_dx = winograd.record_backward(tape, upstream, dkernel, parts[: size[0], : size[1]] if needs_dx else None)
+        tape.release(upstream)
+        if parts_dx is None:
+            return None
+        dx = tape.output(x.shape)
+        _put_together(tape, parts_dx, dx, geometry, before=True)
+        return dx
+
+    return backward
+
+
+def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows) -> Backward:
+    """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
+    inside, c = plain(geometry), x.shape[3]
+    size = inside.rows.size, inside.columns.size
+    shape = *inside.kernel, channels(geometry, c), kernel.shape[3]
+    whole = tape.scratch(shape) if tape.training else np.empty(shape, kernel.dtype)
+    _make(tape, fill, 0, whole)
+    for taps, part in _kernels(whole, kernel, geometry):
+        _make(tape, copy, kernel[taps], part)
+    winograd = Winograd(tape, tiling, tiling.borders(inside), whole)
+    parts = tape.scratch((*tiling.read, x.shape[2], shape[2]))
+    tape(fill, 0, parts)
+    for number, own, image in _places(x, geometry, tiling.read, before=True):
+        tape(copy, x[image], parts[..., number * c : (number + 1) * c][own])
+    winograd.record_forward(tape, parts, y)
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        dwhole = tape.scratch(shape)
+        parts_dx = winograd.record_backward(tape, dy, dwhole, parts[: size[0], : size[1]] if needs_dx else None)
+        for taps, part in _kernels(dwhole, kernel, geometry):
+            tape(copy, part, dkernel[taps])
+        if parts_dx is None:
+            return None
+        dx = tape.output(x.shape)
+        tape(fill, 0, dx)
+        for number, own, image in _places(x, geometry, size, before=True):
+            tape(copy, parts_dx[..., number * c : (number + 1) * c][own], dx[image])
+        return dx
+
+    return backward
+
+
+def _make(tape: Any, f: Callable[..., None], *arguments: Any) -> None:
+    """Record a call, or make it at once where the parameters will not change."""
+    if tape.training:
+        tape(f, *arguments)
+    else:
+        f(*arguments)
+
+
+def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:
+    """For each phase: its taps of the kernel (kh, kw, c, f), and their place in the one of all phases."""
+    c = kernel.shape[2]
+    (down, right) = steps(geometry)
+    for number, (a, b) in enumerate(product(range(down), range(right))):
+        taps = slice(a, None, down), slice(b, None, right)
+        kh, kw = kernel[taps].shape[:2]
+        yield taps, whole[:kh, :kw, number * c : (number + 1) * c]
+
+
+def _places(x: Array, geometry: Windows, size: Pair, before: bool) -> Iterator[tuple[int, Place, Place]]:
+    """For each phase: its number, which of its pixels come from the image, and where they lie there."""
+    down, right = steps(geometry)
+    for number, (a, b) in enumerate(product(range(down), range(right))):
+        by_axis = [
+            Axis(x.shape[i], 1, step, 1, before * axis.before - start, 0).inside(0, 0, size[i])
+            for i, (axis, step, start) in enumerate(((geometry.rows, down, a), (geometry.columns, right, b)))
+        ]
+        (own_rows, image_rows), (own_columns, image_columns) = by_axis
+        yield number, (own_rows, own_columns), (image_rows, image_columns)
+
+
+def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, before: bool) -> Array:
+    """x (h, w, n, c) -> (*size, phases * n, c), with zeros where a phase reaches beyond the image."""
+    n, c = x.shape[2:]
+    count = math.prod(steps(geometry))
+    parts = tape.scratch((*size, count * n, c))
+    tape(fill, 0, parts)
+    by_part = reshape(parts, (*size, count, n, c))
+    for number, own, image in _places(x, geometry, size, before):
+        tape(copy, x[image], by_part[:, :, number][own])
+    return parts
+
+
+def _put_together(tape: Any, parts: Array, x: Array, geometry: Windows, before: bool) -> None:
+    """The pixels of the phases (h', w', phases * n, c) -> x (h, w, n, c)."""
+    n, c = x.shape[2:]
+    by_part = reshape(parts, (*parts.shape[:2], -1, n, c))
+    for number, own, image in _places(x, geometry, parts.shape[:2], before):
+        tape(copy, by_part[:, :, number][own], x[image])
