@@ -240,7 +240,7 @@ class Tape:
         for image, framed, borders in self._framed:
             if image is x and borders == (rows, columns) and value == 0:
                 return framed
-        inner = self._frame(x.shape, (rows, columns), value, self._held if keep and self.backward else self._scratch)
+        inner = self._frame(x.shape, (rows, columns), value, self._held if keep else self._scratch)
         self(copy, x, inner)
         return self._framed.pop()[1]
 

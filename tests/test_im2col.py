@@ -1,0 +1,39 @@
+"""The convolution by columns: its blocks, its memory, and products that keep nobody waiting."""
+
+import numpy as np
+import pytest
+
+from skcnn.layers import Conv2D, Flatten, ReLU
+from skcnn.network import Network
+from skcnn.predictor import Predictor
+from skcnn.scaling import no_scaling
+from skcnn.testing import draw_parameters, run
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize(
+    "layer", [Conv2D(24, 1, padding=1), Conv2D(24, (1, 2), strides=(1, 2)), Conv2D(17, 2, padding=1)], ids=repr
+)
+def test_blocks_in_lanes_equal_the_whole(layer, rows, monkeypatch):
+    rng = np.random.default_rng(0)
+    network = Network([Conv2D(20), ReLU(), layer, ReLU(), Conv2D(17, 1, padding=2), Flatten()], (12, 12, 3), 2)
+    weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
+    weights += rng.normal(scale=0.1, size=weights.shape)
+    x = rng.normal(size=(rows, 12, 12, 3))
+    answers = []
+    for block, part in ((1 << 19, 1 << 60), (1 << 8, 1 << 10)):
+        monkeypatch.setattr("skcnn.functional.im2col.BLOCK", block)
+        monkeypatch.setattr("skcnn.tape.PART", part)
+        answers.append(Predictor(network, weights, state, no_scaling(3), poison=True).raw(x, 2))
+    np.testing.assert_allclose(answers[1], answers[0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_small_gradient_is_summed_over_several_products():
+    """As one product it would keep all other threads waiting."""
+    rng = np.random.default_rng(1)
+    layer = Conv2D(5, use_bias=False)
+    x, dy, p = rng.normal(size=(6, 20, 22, 2)), rng.normal(size=(6, 20, 22, 5)), draw_parameters(layer, (20, 22, 2))
+    _, _, g = run(layer, x, p, dy)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = [[np.einsum("nhwc,nhwf->cf", padded[:, i : i + 20, j : j + 22], dy) for j in range(3)] for i in range(3)]
+    np.testing.assert_allclose(g["kernel"], expected, rtol=1e-10)
