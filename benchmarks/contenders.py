@@ -160,6 +160,9 @@ def skcnn_epoch(network: ReferenceNetwork, rows: int) -> Measurement:
 
 def skcnn_memory(network: ReferenceNetwork, batch: int) -> Measurement:
     """Peak memory of training steps above that of the imports and the data."""
+    import skcnn.training  # noqa: F401
+
+    _skcnn_classifier(network)._recipe()  # skcnn imports what is asked for, which is no memory of training
     images, y = random_images(network, STEP_IMAGES)
 
     def measure(repetitions: int) -> list[float]:
@@ -473,6 +476,8 @@ def leave_out(technique: str) -> None:
     """Take one of the engine's techniques out, to see what it is worth."""
     import skcnn.functional.convolution as convolution
     import skcnn.functional.elementwise as elementwise
+    import skcnn.functional.im2col as im2col
+    import skcnn.functional.winograd as winograd
     import skcnn.fusion as fusion
     import skcnn.layers.conv as conv
     import skcnn.parallel as parallel
@@ -483,6 +488,11 @@ def leave_out(technique: str) -> None:
             elementwise.BUFFER = 8192
         case "Winograd's algorithm":
             convolution.choose_tiling = lambda *arguments: None
+        case "its largest tiles":
+            tiles = winograd.TILES.items()
+            winograd.TILES = {k: tuple(m for m in sizes if m + k - 1 <= 8) for k, sizes in tiles}
+        case "small gradients in parts":
+            im2col.RELEASED = 1
         case "the rewrite table":
             fusion.RULES = ()
         case "few channels outermost":

@@ -98,6 +98,7 @@ CONVOLUTIONS = {
     "3x3 valid": _convolution((30, 30, 32), 32, padding="valid"),
     "pointwise": _convolution((32, 32, 64), 64, kernel_size=1),
     "strided 3x3": _convolution((32, 32, 32), 64, strides=2, padding=1),
+    "strided 5x5": _convolution((32, 32, 32), 64, kernel_size=5, strides=2, padding=2),
     "strided pointwise": _convolution((32, 32, 32), 64, kernel_size=1, strides=2, padding=0),
     "dilated 3x3": _convolution((32, 32, 32), 32, dilation=2),
     "5x5": _convolution((32, 32, 32), 32, kernel_size=5),

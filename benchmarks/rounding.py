@@ -15,7 +15,7 @@ from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
 ROWS, CHANNELS, FILTERS = 16, 64, 64
-CASES = (3, 16), (3, 24), (5, 16), (7, 16), ((1, 5), 16)  # windows, and sides of images
+CASES = (3, 8), (3, 12), (3, 16), (3, 28), (5, 16), (7, 16), ((1, 5), 16)  # windows, and sides of images
 
 
 def errors(layer: Conv2D, shape: tuple[int, int, int], seed: int = 0) -> list[float]:

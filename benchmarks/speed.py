@@ -34,8 +34,9 @@ NETS = ("N1", "N2", "N3", "N4")
 MEASURES = ("step", "inference", "epoch", "memory", "convolution")
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_MMAP_THRESHOLD_": "10000000000"}
 CONVOLUTIONS = (
-    *("3x3", "3x3 odd size", "3x3 valid", "pointwise", "strided 3x3", "strided pointwise", "dilated 3x3", "5x5", "7x7"),
-    *("1x5", "depthwise", "groups=4", "few channels", "first, 1 channel", "first, 3 channels", "first, 7x7 / 2"),
+    *("3x3", "3x3 odd size", "3x3 valid", "pointwise", "strided 3x3", "strided 5x5", "strided pointwise"),
+    *("dilated 3x3", "5x5", "7x7", "1x5", "depthwise", "groups=4", "few channels"),
+    *("first, 1 channel", "first, 3 channels", "first, 7x7 / 2"),
 )
 CONVOLUTION_BATCH = 64
 MEMORY_BATCH = 64
@@ -65,7 +66,8 @@ PYTORCH = (
     Contender("PyTorch as installed", "torch", MEASURES),
 )
 TECHNIQUES = (
-    *("Winograd's algorithm", "the rewrite table", "few channels outermost", "short ufunc buffers"),
+    *("Winograd's algorithm", "its largest tiles", "the rewrite table", "few channels outermost"),
+    *("short ufunc buffers", "small gradients in parts"),
     *("outputs within their border", "gradients left to the optimizer", "the second thread"),
 )
 SKORCH = Contender("skorch", "skorch", ("one image",))

@@ -40,6 +40,7 @@ class Arena:
         self._free: list[Array] = []
         self._taken: dict[int, Array] = {}
         self._kept: dict[int, object] = {}  # id of a block -> for what it is left alone
+        self._beside: list[Arena] = []
 
     def take(self, size: int) -> Array:
         """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
@@ -68,10 +69,16 @@ class Arena:
         self._free.extend(block for key, block in self._taken.items() if key not in self._kept)
         self._taken = {key: block for key, block in self._taken.items() if key in self._kept}
 
+    def lanes(self, count: int) -> list[Arena]:
+        """Itself and others, for what is used side by side."""
+        self._beside += [Arena() for _ in range(count - 1 - len(self._beside))]
+        return [self, *self._beside[: count - 1]]
+
     @property
     def size(self) -> int:
         """Bytes held."""
-        return sum(block.size for block in [*self._free, *self._taken.values()])
+        own = sum(block.size for block in [*self._free, *self._taken.values()])
+        return own + sum(arena.size for arena in self._beside)
 
 
 @dataclass(frozen=True)
@@ -151,8 +158,9 @@ class Tape:
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
-        self._arena.give_all(batch)
-        self._lanes = [self._arena, *(Arena() for _ in range(lanes - 1))]  # where the parts of a step have scratch
+        self._lanes = self._arena.lanes(lanes)  # where the parts of a step have scratch
+        for lane in self._lanes:
+            lane.give_all(batch)
         self.width = 1  # of the widest step, in lanes
         self._run: Run = _one_after_the_other
         self._constants = {} if constants is None else constants

@@ -213,6 +213,17 @@ def test_parts_of_a_step_may_be_replayed_side_by_side(how):
     np.testing.assert_array_equal(after, 2 * (2 * x + 1))
 
 
+def test_tapes_over_one_arena_use_the_memory_of_its_lanes_too():
+    arena, sizes = Arena(), []
+    for rows in (50, 20, 50):
+        tape = Tape(np.float32, Batch(1), arena=arena, lanes=3)
+        with tape.step("a"):
+            for part in tape.apart([rows] * 6):
+                tape.scratch((part, 100))
+        sizes.append(arena.size)
+    assert sizes[0] == sizes[1] == sizes[2] >= 3 * 50 * 100 * 4
+
+
 def test_parts_are_nothing_special_without_lanes_and_where_there_is_one():
     for lanes, parts in ((1, 5), (4, 1)):
         tape = Tape(np.float64, Batch(1), lanes=lanes)
