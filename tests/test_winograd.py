@@ -127,8 +127,9 @@ def test_random_shapes_in_single_precision():
     for _ in range(40):
         h, w, n = (int(size) for size in rng.integers(1, [20, 20, 12]))
         c, f = (int(size) for size in rng.integers(10, 40, size=2))
-        layer = Conv2D(f, int(rng.choice([3, 3, 5, 7])), use_bias=False)
-        x, dy = (rng.normal(size=(n, h, w, k)).astype(np.float32) for k in (c, f))
+        layer = Conv2D(f, int(rng.choice([3, 3, 4, 5, 7])), int(rng.choice([1, 1, 2])), use_bias=False)
+        x, dy = (rng.normal(size=(n, *shape)) for shape in ((h, w, c), layer.output_shape((h, w, c))))
+        x, dy = x.astype(np.float32), dy.astype(np.float32)
         p = draw_parameters(layer, (h, w, c))
         fast = run(layer, x, p, dy, dtype=np.float32)
         exact = run(layer, x.astype(float), p, dy.astype(float))
