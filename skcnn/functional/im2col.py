@@ -24,7 +24,7 @@ from .order import channels_outermost
 
 UNROLLED = 4  # BLAS computes so many rows of a small product at once: a kernel of 27 numbers is faster as one of 28
 RELEASED = 501  # numbers of a result from which on NumPy lets other threads work
-PARTS = 64
+PARTS = 64  # at most, of a product with fewer
 KEPT = 2  # columns of a first layer are kept for its backward pass if they are no larger than so many outputs
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
