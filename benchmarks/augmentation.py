@@ -37,13 +37,13 @@ def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network).set_params(augmentation=list(members) or None)._recipe()
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    passes = Passes(model, data, recipe, Progress.begin(model, recipe, 0))
+    threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
+    passes = Passes(model, data, recipe, Progress.begin(model, recipe, 0), threads)
     recorded, rows = passes.of(BATCH), batches(BATCH)
     rngs = cycle([[np.random.default_rng([i, shard]) for shard in range(passes.shards)] for i in range(8)])
 
     def measure(repetitions: int) -> list[float]:
-        threads = thread_count(None)
-        with one_blas_thread, ufunc_settings(), Team(min(threads, passes.shards)) as team:
+        with one_blas_thread, ufunc_settings(), Team(passes.threads) as team:
             if not members:
                 return timed(lambda: recorded.load(data, next(rows)), repetitions)
             return timed(

@@ -157,7 +157,7 @@ def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, li
     data = Data(images, used, targets, np.ones(rows))
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
-    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0)).of(rows)
+    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads=1).of(rows)
     return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
 
 

@@ -308,7 +308,7 @@ class Unfinished:
 class Passes:
     """Recorded training steps for the batches of a data set, to be replayed by a team of ``threads``."""
 
-    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress, threads: int = 1) -> None:
+    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress, threads: int) -> None:
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
         self._weights = model.weights if progress.trained is None else progress.trained
         self._batch_size = min(recipe.batch_size, len(data.rows))

@@ -1,12 +1,16 @@
 """The convolution by columns: its blocks, its memory, and products that keep nobody waiting."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from skcnn.functional.im2col import RELEASED
 from skcnn.layers import Conv2D, Flatten, ReLU
 from skcnn.network import Network
 from skcnn.predictor import Predictor
 from skcnn.scaling import no_scaling
+from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
 
@@ -37,3 +41,11 @@ def test_a_small_gradient_is_summed_over_several_products():
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     expected = [[np.einsum("nhwc,nhwf->cf", padded[:, i : i + 20, j : j + 22], dy) for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(g["kernel"], expected, rtol=1e-10)
+
+    tape = Tape(np.float64, Batch(6), training=True)
+    with tape.step("conv"):
+        p, g = (SimpleNamespace(kernel=np.zeros((3, 3, 2, 5))) for _ in range(2))
+        y, backward = layer.record(tape, tape.output((20, 22, 6, 2)), p, g)
+        backward(tape.output(y.shape), needs_dx=False)
+    sizes = [arguments[2].size for f, arguments in tape.segments[0] if f is np.matmul]
+    assert g.kernel.size < RELEASED <= min(sizes)

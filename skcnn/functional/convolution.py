@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +43,7 @@ def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups:
     """
     if dtype != np.float32 or (geometry.is_strided and (geometry.is_dilated or groups > 1)):
         return None
-    if geometry.is_dilated:
-        n *= math.prod(phases.steps(geometry))
-    channels = phases.channels(geometry, c)
+    n, channels = phases.images(geometry, n), phases.channels(geometry, c)
     if min(channels, f) // groups < NARROW or n * min(channels, f) < RUN:
         return None
     tiling, more = best_tiling(phases.plain(geometry), n, PRODUCT_ROWS), channels / c
@@ -55,7 +52,7 @@ def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups:
 
 def record_convolution(
     tape: Any, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
-) -> tuple[Array, Callable[[Array, Array, bool], Array | None]]:
+) -> tuple[Array, phases.Backward]:
     """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
     _, _, n, c = x.shape
     f = kernel.shape[3]

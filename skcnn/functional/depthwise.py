@@ -5,6 +5,7 @@ A block of output rows at a time, so that what the sums of all offsets go to sta
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ BLOCK = 1 << 18  # elements of the output of one block
 def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
     """x (h, w, n, c) with its border, kernel (kh, kw, 1, c) -> y (h', w', n, c)."""
     factors = [by_channel(tape, kernel[i, j, 0], y) for i, j in geometry.offsets()]
-    for rows in tape.apart(_blocks(y, tape.parts(kernel.size * y.size // y.shape[3]))):
+    for rows in tape.apart(_blocks(y, tape.parts(kernel.size * math.prod(y.shape[:3])))):
         product = tape.scratch(y[rows].shape)
         for k, ((i, j), factor) in enumerate(zip(geometry.offsets(), factors, strict=True)):
             tap = x[geometry.rows.padded(i), geometry.columns.padded(j)][rows]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import Array, copy, fill, reshape
+from .elementwise import Array, copy, fill
 from .geometry import Axis, Pair, Windows
 from .order import NARROW
 from .winograd import Tiling, Winograd
@@ -39,6 +39,11 @@ def steps(geometry: Windows) -> Pair:
     """Rows and columns from a pixel to the next one of the same phase."""
     rows, columns = geometry.rows, geometry.columns
     return rows.dilation * rows.stride, columns.dilation * columns.stride
+
+
+def images(geometry: Windows, n: int) -> int:
+    """How many those of n images taken apart are."""
+    return n if geometry.is_strided else n * math.prod(steps(geometry))
 
 
 def channels(geometry: Windows, c: int) -> int:
@@ -75,18 +80,22 @@ def record_dilated(
 
 def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows) -> Backward:
     """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
-    inside, c = plain(geometry), x.shape[3]
+    inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
-    shape = *inside.kernel, channels(geometry, c), kernel.shape[3]
-    whole = tape.scratch(shape) if tape.training else np.empty(shape, kernel.dtype)
-    _make(tape, fill, 0, whole)
-    for taps, part in _kernels(whole, kernel, geometry):
-        _make(tape, copy, kernel[taps], part)
+    shape = *inside.kernel, channels(geometry, x.shape[3]), kernel.shape[3]
+
+    def arranged(call: Callable[..., Any], whole: Array) -> Array:
+        call(fill, 0, whole)
+        for taps, part in _kernels(whole, kernel, geometry):
+            call(copy, kernel[taps], part)
+        return whole
+
+    if tape.training:
+        whole = arranged(tape, tape.scratch(shape))
+    else:
+        whole = tape.constant("phases", lambda: arranged(_at_once, np.empty(shape, kernel.dtype)))
     winograd = Winograd(tape, tiling, tiling.borders(inside), whole)
-    parts = tape.scratch((*tiling.read, x.shape[2], shape[2]))
-    tape(fill, 0, parts)
-    for number, own, image in _places(x, geometry, tiling.read, before=True):
-        tape(copy, x[image], parts[..., number * c : (number + 1) * c][own])
+    parts = _taken_apart(tape, x, geometry, tiling.read, before=True)
     winograd.record_forward(tape, parts, y)
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
@@ -97,26 +106,22 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
         if parts_dx is None:
             return None
         dx = tape.output(x.shape)
-        tape(fill, 0, dx)
-        for number, own, image in _places(x, geometry, size, before=True):
-            tape(copy, parts_dx[..., number * c : (number + 1) * c][own], dx[image])
+        tape(fill, 0, dx)  # pixels that no window reads
+        _put_together(tape, parts_dx, dx, geometry, before=True)
         return dx
 
     return backward
 
 
-def _make(tape: Any, f: Callable[..., None], *arguments: Any) -> None:
-    """Record a call, or make it at once where the parameters will not change."""
-    if tape.training:
-        tape(f, *arguments)
-    else:
-        f(*arguments)
+def _at_once(f: Callable[..., None], *arguments: Any) -> None:
+    """Make a call, where a tape would record it."""
+    f(*arguments)
 
 
 def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:
     """For each phase: its taps of the kernel (kh, kw, c, f), and their place in the one of all phases."""
     c = kernel.shape[2]
-    (down, right) = steps(geometry)
+    down, right = steps(geometry)
     for number, (a, b) in enumerate(product(range(down), range(right))):
         taps = slice(a, None, down), slice(b, None, right)
         kh, kw = kernel[taps].shape[:2]
@@ -136,20 +141,24 @@ def _places(x: Array, geometry: Windows, size: Pair, before: bool) -> Iterator[t
 
 
 def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, before: bool) -> Array:
-    """x (h, w, n, c) -> (*size, phases * n, c), with zeros where a phase reaches beyond the image."""
+    """x (h, w, n, c) -> its phases, as `_phase` has them, with zeros where one reaches beyond the image."""
     n, c = x.shape[2:]
-    count = math.prod(steps(geometry))
-    parts = tape.scratch((*size, count * n, c))
+    parts = tape.scratch((*size, images(geometry, n), channels(geometry, c)))
     tape(fill, 0, parts)
-    by_part = reshape(parts, (*size, count, n, c))
     for number, own, image in _places(x, geometry, size, before):
-        tape(copy, x[image], by_part[:, :, number][own])
+        tape(copy, x[image], _phase(parts, x, geometry, number)[own])
     return parts
 
 
 def _put_together(tape: Any, parts: Array, x: Array, geometry: Windows, before: bool) -> None:
-    """The pixels of the phases (h', w', phases * n, c) -> x (h, w, n, c)."""
-    n, c = x.shape[2:]
-    by_part = reshape(parts, (*parts.shape[:2], -1, n, c))
+    """The pixels of the phases, as `_phase` has them -> x (h, w, n, c)."""
     for number, own, image in _places(x, geometry, parts.shape[:2], before):
-        tape(copy, by_part[:, :, number][own], x[image])
+        tape(copy, _phase(parts, x, geometry, number)[own], x[image])
+
+
+def _phase(parts: Array, x: Array, geometry: Windows, number: int) -> Array:
+    """A phase of x (h, w, n, c): n of the images (h', w', phases * n, c), or c channels of (h', w', n, phases * c)."""
+    n, c = x.shape[2:]
+    if geometry.is_strided:
+        return parts[..., number * c : (number + 1) * c]
+    return parts[:, :, number * n : (number + 1) * n]

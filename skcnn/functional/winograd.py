@@ -190,6 +190,7 @@ class Winograd:
     def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
         self._tiling, self._borders, self._groups = tiling, borders, groups
         self._depth, self._f = kernel.shape[2:]
+        self._size = kernel.size
         self._c = self._depth * groups
         self._transforms = {
             tiles: [matrix.astype(kernel.dtype) for matrix in transforms(tiles.m, tiles.k)]
@@ -231,10 +232,10 @@ class Winograd:
         whole = (height, width) == y.shape[:2]
         target = y if whole else tape.scratch((height, width, n, f))
         by_row = reshape(x, (rows, columns * n * c))
+        parts = tape.parts(self._size * math.prod(y.shape[:3]))
         for band in self._tiling.rows:
             at, _, bt = self._transforms[band]
             windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
-            parts = tape.parts(math.prod(y.shape[:3]) * f * self._depth * band.k * self._tiling.columns[0].k)
             for block in tape.apart(self._tiling.blocks(band, n, max(c, f), parts)):
                 b = block.stop - block.start
                 half = _transformed(tape, bt, windows[block])
