@@ -243,8 +243,10 @@ class Tape:
     ) -> Array:
         """x (h, w, n, c) with a border of ``value``: rows = (top, bottom), columns = (left, right).
 
-        A copy, unless the step that made ``x`` has put the border there.
+        A copy, unless the step that made ``x`` has put the border there, or there is none.
         """
+        if not any((*rows, *columns)):
+            return x
         for image, framed, borders in self._framed:
             if image is x and borders == (rows, columns) and value == 0:
                 return framed

@@ -1,11 +1,14 @@
 """Depthwise and separable convolutions: what they equal, how they are drawn."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
 
 from skcnn import CNNClassifier
+from skcnn.functional import im2col
+from skcnn.functional.geometry import Axis
 from skcnn.layers import Conv2D, DepthwiseConv2D, Flatten, SeparableConv2D
 from skcnn.testing import draw_parameters, run
 
@@ -51,3 +54,61 @@ def test_an_unknown_initializer_is_named_by_its_field(digits, field):
     layers = [SeparableConv2D(4, **{field: "hee"}), Flatten()]
     with pytest.raises(ValueError, match=re.escape(f"separableconv1's {field}='hee'")):
         CNNClassifier(layers=layers).fit(*digits)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        Axis(*numbers)
+        for numbers in product((1, 4, 9), (1, 2, 5), (1, 2, 3, 4), (1, 2, 3), (0, 1, 6), (0, 2))
+        if Axis(*numbers).out > 0
+    ],
+    ids=str,
+)
+def test_what_reads_an_element_hands_a_gradient_back_to_it(axis):
+    reads = {
+        (place, offset, window)
+        for window, offset in product(range(axis.out), range(axis.kernel))
+        if 0 <= (place := window * axis.stride + offset * axis.dilation - axis.before) < axis.size
+    }
+    hands_back = []
+    for part in axis.upstream():
+        offsets = range(axis.kernel)[part.offsets]
+        assert len(offsets) == part.axis.kernel
+        for number, element in enumerate(range(axis.size)[part.elements]):
+            for place, offset in enumerate(offsets):
+                window = number + place * part.axis.dilation - part.axis.before
+                if 0 <= window < axis.out:
+                    hands_back.append((element, offset, window))
+    assert len(hands_back) == len(set(hands_back))
+    assert set(hands_back) == reads
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "n", "options"),
+    [
+        ((9, 8, 5), 2, {}),  # channels outermost
+        ((9, 8, 5), 1, {}),  # too few numbers for runs: by columns
+        ((9, 8, 20), 1, {}),  # runs of all pixels of a row
+        ((5, 12, 64), 2, {}),  # runs of some of them
+        ((9, 8, 40), 16, {}),  # of one
+        ((20, 20, 16), 40, {}),  # more pixels than are added up in single precision
+        ((9, 8, 20), 3, {"strides": 3, "kernel_size": 2}),  # pixels that no window reads
+        ((9, 8, 20), 3, {"strides": 2, "dilation": 3, "padding": 4}),
+        ((9, 8, 20), 3, {"strides": 4, "dilation": 2, "padding": (0, 3)}),
+        ((9, 8, 7), 3, {"depth_multiplier": 3, "strides": (2, 1)}),  # outermost before, innermost after
+    ],
+)
+def test_sums_of_shifted_products_equal_products_of_matrices(shape, n, options, dtype, monkeypatch):
+    layer = DepthwiseConv2D(use_bias=False, **options)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, *shape))
+    p = draw_parameters(layer, shape)
+    dy = rng.normal(size=(n, *layer.output_shape(shape)))
+    y, dx, g = run(layer, x, p, dy, dtype=dtype)
+    monkeypatch.setattr("skcnn.functional.convolution.depthwise", im2col)
+    expected_y, expected_dx, expected_g = run(layer, x, p, dy)
+    for found, expected in ((y, expected_y), (dx, expected_dx), (*g.values(), *expected_g.values())):
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=largest * (3e-6 if dtype == np.float32 else 1e-14))

@@ -67,7 +67,7 @@ def record_convolution(
         winograd.record_forward(tape, tape.with_border(x, *choice.borders), y)
         return y, lambda dy, dkernel, needs_dx: winograd.record_backward(tape, dy, dkernel, x if needs_dx else None)
 
-    algorithm = depthwise if groups == c == f > 1 else im2col
+    algorithm = depthwise if groups == c > 1 and n * f >= NARROW else im2col
     framed = x if choice.borders is None else tape.with_border(x, *choice.borders, keep=True)
     kept = algorithm.record_forward(tape, framed, kernel, y, geometry)
 

@@ -1,61 +1,133 @@
-"""Depthwise convolution, a window per channel: shifted products and sums, no matrices.
+"""Depthwise convolution, a window per channel: sums of shifted products, and no matrices.
 
-A block of output rows at a time, so that what the sums of all offsets go to stays in the cache.
+`np.einsum` multiplies and adds in one call, while the sums are in the cache. Its inner loop goes along a *run*: what
+lies in memory in one piece, of all images and channels of neighbouring pixels, or of one channel where the channels
+are outermost.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from .elementwise import Array, copy, fill
-from .geometry import Windows, evenly
-from .order import by_channel
-from .reduction import record_channel_products
+from .elementwise import Array, copy, fill, reshape
+from .geometry import Axis, Upstream, Windows, evenly
+from .im2col import windows
+from .order import channels_outermost
 
-BLOCK = 1 << 18  # elements of the output of one block
-
-
-def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
-    """x (h, w, n, c) with its border, kernel (kh, kw, 1, c) -> y (h', w', n, c)."""
-    factors = [by_channel(tape, kernel[i, j, 0], y) for i, j in geometry.offsets()]
-    for rows in tape.apart(_blocks(y, tape.parts(kernel.size * math.prod(y.shape[:3])))):
-        product = tape.scratch(y[rows].shape)
-        for k, ((i, j), factor) in enumerate(zip(geometry.offsets(), factors, strict=True)):
-            tap = x[geometry.rows.padded(i), geometry.columns.padded(j)][rows]
-            if k:
-                tape(np.multiply, tap, factor, product)
-                tape(np.add, y[rows], product, y[rows])
-            else:
-                tape(np.multiply, tap, factor, y[rows])
-        tape.release(product)
+RUN = 512  # numbers from which on a run is long enough
+ADDED = 128  # products that are added up in the arrays' own precision; their sums are added up in float64
 
 
-def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, kept: None) -> None:
-    """x (h, w, n, c) with its border, dy (h', w', n, c) -> dkernel (kh, kw, 1, c)."""
-    product = tape.scratch(dkernel.shape[3:], np.float64)
-    for i, j in geometry.offsets():
-        record_channel_products(tape, x[geometry.rows.padded(i), geometry.columns.padded(j)], dy, product)
-        tape(copy, product, dkernel[i, j, 0])
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> Array:
+    """x (h, w, n, c) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f), for f a multiple of c.
+
+    Gives x with f channels, which the gradient of the kernel wants.
+    """
+    x = _repeated(tape, x, y.shape[3])
+    pixels = _pixels_of_a_run(y, geometry.columns)
+    taps, factors, sums = _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels)
+    for rows in tape.apart(evenly(len(y), tape.parts(kernel.size * math.prod(y.shape[:3])))):
+        tape(_sum_over_taps, taps[rows], factors, sums[rows])
+    return x
+
+
+def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, repeated: Array) -> None:
+    """x (h, w, n, f) as `record_forward` gave it, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
+    pixels = _pixels_of_a_run(dy, geometry.columns)
+    tape(_sum_over_pixels, _taps(repeated, geometry, pixels), _runs(dy, pixels), dkernel)
 
 
 def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
-    """dy (h', w', n, c), kernel (kh, kw, 1, c) -> dx (h, w, n, c)."""
-    factors = [by_channel(tape, kernel[i, j, 0], dy) for i, j in geometry.offsets()]
-    tape(fill, 0, dx)
-    for rows in _blocks(dy):
-        product = tape.scratch(dy[rows].shape)
-        for (i, j), factor in zip(geometry.offsets(), factors, strict=True):
-            out_rows, in_rows = geometry.rows.inside(i, rows.start, rows.stop)
-            out_columns, in_columns = geometry.columns.inside(j, 0, dy.shape[1])
-            target, source = dx[in_rows, in_columns], dy[out_rows, out_columns]
-            if target.size:
-                tape(np.multiply, source, factor, product[: source.shape[0], : source.shape[1]])
-                tape(np.add, target, product[: source.shape[0], : source.shape[1]], target)
-        tape.release(product)
+    """dy (h', w', n, f), kernel (kh, kw, 1, f) -> dx (h, w, n, c), by convolutions of dy with the kernel reversed."""
+    (h, w, n, c), f = dx.shape, dy.shape[3]
+    whole = dx if f == c else tape.scratch((h, w, n, f))
+    rows, columns = list(geometry.rows.upstream()), list(geometry.columns.upstream())
+    framed = tape.with_border(dy, _border(rows), _border(columns))
+    pixels = _pixels_of_a_run(whole, geometry.columns)
+    factors = _factors(tape, kernel, whole, pixels)
+    for down, across in product(rows, columns):
+        target = whole[down.elements, across.elements]
+        if down.axis.kernel and across.axis.kernel:
+            part = framed[_border(rows)[0] - down.axis.before :, _border(columns)[0] - across.axis.before :]
+            taps = _taps(part, Windows(down.axis, across.axis), pixels)
+            tape(_sum_over_taps, taps, factors[down.offsets, across.offsets], _runs(target, pixels))
+        else:
+            tape(fill, 0, target)
+    if f > c:
+        parts = [whole[..., part :: f // c] for part in range(f // c)]
+        tape(np.add, parts[0], parts[1], dx)
+        for part in parts[2:]:
+            tape(np.add, dx, part, dx)
 
 
-def _blocks(y: Array, least: int = 1) -> list[slice]:
-    return evenly(len(y), max(least, -(-y.size // BLOCK)))
+def _repeated(tape: Any, x: Array, f: int) -> Array:
+    """x (h, w, n, c) -> (h, w, n, f), each channel for as many of the f that read it."""
+    h, w, n, c = x.shape
+    if f == c:
+        return x
+    repeated = tape.keep((h, w, n, f))
+    for part in range(f // c):
+        tape(copy, x, repeated[..., part :: f // c])
+    return repeated
+
+
+def _border(phases: list[Upstream]) -> tuple[int, int]:
+    """Zeros that the windows of all phases need before and after dy."""
+    return max(0, *(phase.axis.before for phase in phases)), max(0, *(phase.axis.after for phase in phases))
+
+
+def _pixels_of_a_run(y: Array, columns: Axis) -> int:
+    """How many neighbouring pixels of y (h, w, n, c) are worth a run: few images of few channels need several."""
+    _, w, n, c = y.shape
+    if columns.stride > 1:  # they are no neighbours in x
+        return 1
+    pixel = n if channels_outermost(y) else n * c
+    return next(pixels for pixels in range(1, w + 1) if w % pixels == 0 and (pixels * pixel >= RUN or pixels == w))
+
+
+def _runs(x: Array, pixels: int) -> Array:
+    """x (h, w, n, c) -> (h, w / pixels, run, 1), or (h, w / pixels, run, c) with channels outermost; a view."""
+    h, w, n, c = x.shape
+    size = (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
+    return reshape(x, (h, w // pixels, *size))
+
+
+def _taps(x: Array, geometry: Windows, pixels: int) -> Array:
+    """x (h, w, n, c) with its border -> (h', kh, kw, w' / pixels, run, 1 or c): what each tap reads, a view."""
+    read = windows(x, geometry)[..., 0, :].transpose(0, 3, 4, 1, 2, 5)
+    h, kh, kw, w, n, c = read.shape
+    size = (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
+    return reshape(read, (h, kh, kw, w // pixels, *size))
+
+
+def _factors(tape: Any, kernel: Array, y: Array, pixels: int) -> Array:
+    """Kernel (kh, kw, 1, c) -> (kh, kw, run, 1 or c), repeated for each pixel of a run of y (h, w, n, c)."""
+    kh, kw, _, c = kernel.shape
+    shape = kh, kw, pixels * y.shape[2], c
+    if channels_outermost(y):
+        return np.broadcast_to(kernel, shape)
+    if tape.training:
+        factors = tape(copy, kernel, tape.scratch(shape))
+    else:  # the parameters will not change
+        factors = np.empty(shape, y.dtype)
+        factors[...] = kernel
+    return reshape(factors, (kh, kw, -1, 1))
+
+
+def _sum_over_taps(taps: Array, factors: Array, out: Array) -> None:
+    """Taps (h, kh, kw, w, run, c), factors (kh, kw, run, c) -> out (h, w, run, c)."""
+    np.einsum("hijwrc,ijrc->hwrc", taps, factors, out=out)
+
+
+def _sum_over_pixels(taps: Array, dy: Array, dkernel: Array) -> None:
+    """Taps (h, kh, kw, w, run, 1 or c), dy (h, w, run, 1 or c) -> dkernel (kh, kw, 1, c)."""
+    kh, kw, _, c = dkernel.shape
+    h, w, run, channels = dy.shape
+    equation, added = ("hijwrc,hwrc->ijr", w) if channels == 1 else ("hijwrc,hwrc->ijc", w * run)
+    parts = evenly(h, -(-h * added // ADDED))
+    total = sum(np.einsum(equation, taps[rows], dy[rows]).astype(np.float64) for rows in parts)
+    dkernel[...] = total.reshape(kh, kw, -1, c).sum(2)[:, :, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -67,6 +68,37 @@ class Axis:
         if high <= low:
             return slice(0, 0), slice(0, 0)
         return slice(low, high), slice(low * self.stride + shift, (high - 1) * self.stride + shift + 1, self.stride)
+
+    def upstream(self) -> Iterator[Upstream]:
+        """What hands gradients back to the elements, for each place of an element between the starts of two windows.
+
+        Element a + k * stride is read by window o at offset i if a + k * stride + before = o * stride + i * dilation.
+        """
+        common = math.gcd(self.stride, self.dilation)
+        step, dilation = self.stride // common, self.dilation // common  # between such offsets, and such windows
+        for a in range(min(self.stride, self.size)):
+            pixels = range(a, self.size, self.stride)
+            offsets = [i for i in range(self.kernel) if (a + self.before - i * self.dilation) % self.stride == 0]
+            if not offsets:
+                yield Upstream(slice(a, None, self.stride), slice(0, 0), Axis(self.out, 0, 1, 1, 0, 0))
+                continue
+            first = (a + self.before - offsets[-1] * self.dilation) // self.stride  # window, for k = 0
+            last = first + (len(offsets) - 1) * dilation + len(pixels) - 1
+            taps = slice(offsets[-1], offsets[0] - 1 if offsets[0] else None, -step)
+            axis = Axis(self.out, len(offsets), 1, dilation, -first, last - self.out + 1)
+            yield Upstream(slice(a, None, self.stride), taps, axis)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Elements of an image, the offsets at which windows read them, last one first, and the axis of those windows.
+
+    ``axis`` slides along the gradient of the output, and may need less than all of it.
+    """
+
+    elements: slice
+    offsets: slice
+    axis: Axis
 
 
 @dataclass(frozen=True)

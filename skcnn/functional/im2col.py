@@ -36,10 +36,10 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
     """
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
-    windows, k, kept = _windows(x, geometry, groups), matrix.shape[1], []
+    read, k, kept = windows(x, geometry, groups), matrix.shape[1], []
     keep = tape.backward and channels_outermost(x) and groups * k <= KEPT * y.shape[3]
-    for rows in tape.apart(_blocks_of(windows, tape.parts(kernel.size * math.prod(y.shape[:3])))):
-        columns = _record_columns(tape, windows[rows], _beyond(x, geometry, k) if keep else 0, keep)
+    for rows in tape.apart(_blocks_of(read, tape.parts(kernel.size * math.prod(y.shape[:3])))):
+        columns = _record_columns(tape, read[rows], _beyond(x, geometry, k) if keep else 0, keep)
         record_product(tape, columns[..., :k], matrix, _pixels(y[rows], groups))
         if keep:
             kept.append(columns)
@@ -58,9 +58,9 @@ def record_kernel_gradient(
     if beyond:
         total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
     part = None
-    windows = _windows(x, geometry, groups)
-    for number, rows in enumerate(_blocks_of(windows)):
-        columns = kept[number] if kept else _record_columns(tape, windows[rows], beyond)
+    read = windows(x, geometry, groups)
+    for number, rows in enumerate(_blocks_of(read)):
+        columns = kept[number] if kept else _record_columns(tape, read[rows], beyond)
         target = total
         if number:
             target = part = tape.scratch(total.shape) if part is None else part
@@ -122,15 +122,7 @@ def _record_sum_of_products(tape: Any, a: Array, b: Array, out: Array) -> None:
     tape.release(products)
 
 
-def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
-    """out <- a @ b, transposed where ``out`` lies in memory with its rows innermost: BLAS writes in C order only."""
-    if abs(out.strides[-1]) > abs(out.strides[-2]) and out.shape[-1] > 1:
-        tape(np.matmul, b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2))
-    else:
-        tape(np.matmul, a, b, out)
-
-
-def _windows(x: Array, geometry: Windows, groups: int) -> Array:
+def windows(x: Array, geometry: Windows, groups: int = 1) -> Array:
     """x (h, w, n, c) with its border -> what each window reads, (h', w', n, kh, kw, groups, c / groups), a view."""
     kh, kw = geometry.kernel
     oh, ow = geometry.out
@@ -139,6 +131,14 @@ def _windows(x: Array, geometry: Windows, groups: int) -> Array:
     rows, columns = geometry.rows, geometry.columns
     steps = sh * rows.stride, sw * columns.stride, sn, sh * rows.dilation, sw * columns.dilation, sc * c, sc
     return as_strided(x, (oh, ow, n, kh, kw, groups, c), steps, writeable=False)
+
+
+def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
+    """out <- a @ b, transposed where ``out`` lies in memory with its rows innermost: BLAS writes in C order only."""
+    if abs(out.strides[-1]) > abs(out.strides[-2]) and out.shape[-1] > 1:
+        tape(np.matmul, b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2))
+    else:
+        tape(np.matmul, a, b, out)
 
 
 def _blocks(row: int, rows: int, least: int = 1) -> list[slice]:

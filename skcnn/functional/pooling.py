@@ -40,7 +40,7 @@ def record_max(tape: Any, x: Array, geometry: Windows, y: Array, *, negative: Ar
 
     In the channels in which ``negative`` (c,) is negative, it is the minimum.
     """
-    framed = tape.with_border(x, *geometry.borders, value=-np.inf) if geometry.has_border else x
+    framed = tape.with_border(x, *geometry.borders, value=-np.inf)
     first, *others = taps(framed, geometry)
     raised = [tape.keep(y.shape, bool) for _ in others] if tape.backward else []
     if not others:

@@ -276,8 +276,7 @@ class Winograd:
         """dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f), and dx, if ``x`` (h', w', n, c) is given."""
         (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, dy.shape[2]
         c, f = self._c, self._f
-        if (height, width) != dy.shape[:2]:
-            dy = tape.with_border(dy, (0, height - dy.shape[0]), (0, width - dy.shape[1]))
+        dy = tape.with_border(dy, (0, height - dy.shape[0]), (0, width - dy.shape[1]))
         framed = joined = None
         if x is not None:
             framed = (tape.output if tape.gaps else tape.scratch)((rows, columns, n, c))

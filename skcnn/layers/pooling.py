@@ -143,7 +143,7 @@ class AvgPool2D(_Pool2D):
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         geometry = self.geometry((h, w, c))
-        framed = tape.with_border(x, *geometry.borders) if geometry.has_border else x
+        framed = tape.with_border(x, *geometry.borders)
         first, *others = taps(framed, geometry)
         y = tape.output((*geometry.out, n, c))
         tape(copy, first, y)
