@@ -8,6 +8,8 @@ the largest number. Weights are as He's initializer draws them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skcnn.functional.convolution import choose_tiling
@@ -16,6 +18,7 @@ from skcnn.testing import draw_parameters, run
 
 ROWS, CHANNELS, FILTERS = 16, 64, 64
 CASES = (3, 8), (3, 12), (3, 16), (3, 28), (5, 16), (7, 16), ((1, 5), 16)  # windows, and sides of images
+PREDICTED = (3, 8), (3, 16), (5, 16)  # one image only
 
 
 def errors(layer: Conv2D, shape: tuple[int, int, int], seed: int = 0) -> list[float]:
@@ -25,21 +28,37 @@ def errors(layer: Conv2D, shape: tuple[int, int, int], seed: int = 0) -> list[fl
     x, dy = (rng.standard_normal((ROWS, *shape[:2], k), dtype=np.float32) for k in (CHANNELS, FILTERS))
     single, double = (run(layer, x.astype(dtype), p, dy.astype(dtype), dtype=dtype) for dtype in (np.float32, float))
     pairs = zip((*single[:2], single[2]["kernel"]), (*double[:2], double[2]["kernel"]), strict=True)
-    return [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs]
+    return [_error(a, b) for a, b in pairs]
+
+
+def prediction_errors(layer: Conv2D, shape: tuple[int, int, int], seed: int = 0) -> list[float]:
+    """Of the output, one image at a time."""
+    p = draw_parameters(layer, shape)
+    x = np.random.default_rng(seed).standard_normal((ROWS, 1, *shape), dtype=np.float32)
+    pairs = ([run(layer, image.astype(dtype), p, dtype=dtype) for image in x] for dtype in (np.float32, float))
+    return [_error(*map(np.concatenate, pairs))]
+
+
+def _error(single: Any, double: Any) -> float:
+    return float(np.abs(single - double).max() / np.abs(double).max())
 
 
 def main() -> None:
     """Print a table."""
-    print("| window | tile | output | input gradient | kernel gradient | direct: output |\n|---|---|---|---|---|---|")
-    for size, side in CASES:
-        shape = side, side, CHANNELS
-        layer = Conv2D(FILTERS, size, use_bias=False)
-        tiling = choose_tiling(np.float32, layer.geometry(shape), ROWS, CHANNELS, FILTERS, 1)
-        assert tiling is not None
-        direct = errors(layer.replaced(algorithm="direct"), shape)
-        kh, kw = layer.geometry(shape).kernel
-        found = " | ".join(f"{error:.0e}" for error in errors(layer, shape))
-        print(f"| {kh} x {kw} | {tiling.rows[0].m} x {tiling.columns[0].m} | {found} | {direct[0]:.0e} |")
+    print("| images | window | tile | output | input gradient | kernel gradient | direct: output |")
+    print("|---|---|---|---|---|---|---|")
+    for rows, measure, cases in ((ROWS, errors, CASES), (1, prediction_errors, PREDICTED)):
+        for size, side in cases:
+            shape = side, side, CHANNELS
+            layer = Conv2D(FILTERS, size, use_bias=False)
+            geometry = layer.geometry(shape)
+            tiling = choose_tiling(np.float32, geometry, rows, CHANNELS, FILTERS, 1, backward=rows > 1)
+            assert tiling is not None
+            (down, *_), (across, *_) = tiling.rows, tiling.columns
+            found = [f"{error:.0e}" for error in measure(layer, shape)] + ["", ""]
+            direct = measure(layer.replaced(algorithm="direct"), shape)[0]
+            cells = rows, f"{down.k} x {across.k}", f"{down.m} x {across.m}", *found[:3], f"{direct:.0e}"
+            print("|", " | ".join(map(str, cells)), "|")
 
 
 if __name__ == "__main__":

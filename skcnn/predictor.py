@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .functional.elementwise import Array, ufunc_settings
+from .functional.elementwise import Array, settings_context, ufunc_settings
 from .network import Network
 from .parallel import idle, may_take_threads, one_blas_thread, thread_count
 from .scaling import Scaling
@@ -91,8 +90,10 @@ class Predictor:
         least = max(LEAST_ROWS, -(-LEAST_WORK // work))
         size = min(self.rows, n if n < 2 * least else max(least, -(-n // 2)))
         if n <= size:  # one chunk knows itself whether BLAS must be held; for several it is done once
-            with ufunc_settings(), self._kit() as kit:
-                kit.predict_alone(inputs if rows is None else [array[rows] for array in inputs], out, n_jobs)
+            kit = self._kit()
+            given = inputs if rows is None else [array[rows] for array in inputs]
+            kit.context.run(kit.predict_alone, given, out, n_jobs)
+            self._pool.append(kit)
             return
         chunks = [slice(start, start + size) for start in range(0, n, size)]
         # Read before BLAS is held: inside, it would always answer one.
@@ -102,19 +103,17 @@ class Predictor:
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
 
     def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
-        with self._kit() as kit:
-            for chunk in chunks:
-                kit.predict([array[chunk if rows is None else rows[chunk]] for array in inputs], out[chunk])
-
-    @contextmanager
-    def _kit(self) -> Iterator[_Kit]:
-        """A kit that nobody else uses meanwhile."""
-        try:
-            kit = self._pool.pop()  # atomic, as append is: the pool needs no lock
-        except IndexError:
-            kit = _Kit(self)
-        yield kit
+        kit = self._kit()
+        for chunk in chunks:
+            kit.predict([array[chunk if rows is None else rows[chunk]] for array in inputs], out[chunk])
         self._pool.append(kit)
+
+    def _kit(self) -> _Kit:
+        """A kit that nobody else uses, until it is put back into the pool; after an interruption it is not."""
+        try:
+            return self._pool.pop()  # atomic, as append is: the pool needs no lock
+        except IndexError:
+            return _Kit(self)
 
 
 class Differentiator(Predictor):
@@ -143,6 +142,7 @@ class _Kit:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._arena = Arena()
+        self.context = settings_context()
         self._tapes: dict[tuple[int, int], _Recorded] = {}
 
     def predict(self, inputs: list[Array], out: Array) -> None:

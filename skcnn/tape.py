@@ -27,7 +27,7 @@ from .functional.order import NARROW, SMALL, has_gaps
 
 DEFERRED = 1 << 16  # elements of a dense kernel's gradient from which on it is left to the optimizer
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
-PART = 1 << 21  # multiply-adds of a part of a step that are worth handing it to another thread
+PART = 3 << 19  # multiply-adds of a part of a step that are worth handing it to another thread
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Run = Callable[[Sequence[Callable[[], None]]], None]
@@ -319,8 +319,9 @@ class Tape:
     # -- parts of a step
 
     def parts(self, multiply_adds: int) -> int:
-        """Into how many parts it is worth cutting a step, for `apart`."""
-        return max(1, min(len(self._lanes), multiply_adds // PART))
+        """Into how many parts it is worth cutting a step, for `apart`: a power of two, for one to four threads."""
+        worth = max(1, min(len(self._lanes), multiply_adds // PART))
+        return 1 << worth.bit_length() - 1
 
     def apart(self, parts: Sequence[Any]) -> Iterator[Any]:
         """The parts of a step, one after the other, of which none reads what another writes.

@@ -81,13 +81,14 @@ def test_requirements_are_followed_without_extras():
 
 def test_rounding_errors_are_measured_with_the_tiles_that_are_chosen(monkeypatch, capsys):
     monkeypatch.setattr(rounding, "CASES", ((3, 24), ((1, 5), 16)))
+    monkeypatch.setattr(rounding, "PREDICTED", ((3, 24),))
     monkeypatch.setattr(rounding, "ROWS", 8)
     monkeypatch.setattr(rounding, "CHANNELS", 16)
     rounding.main()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [row[:2] for row in rows] == [["3 x 3", "8 x 8"], ["1 x 5", "1 x 6"]]
+    assert [row[:3] for row in rows] == [["8", "3 x 3", "8 x 8"], ["8", "1 x 5", "1 x 6"], ["1", "3 x 3", "8 x 1"]]
     for row in rows:
-        assert 1e-8 < float(row[5]) < float(row[2]) < 1e-4  # the direct convolution has the smaller error
+        assert 1e-8 < float(row[6]) < float(row[3]) < 1e-4  # the direct convolution has the smaller error
 
 
 def test_the_cost_of_an_image_is_measured_and_drawn(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcnn import CNNClassifier, parallel
 from skcnn.functional.elementwise import BUFFER, ufunc_settings
-from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU
+from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU
 from skcnn.parallel import Team, one_blas_thread, thread_count
 from skcnn.training import SHARD
 
@@ -158,7 +158,7 @@ def test_one_row_has_the_same_bits_however_many_threads_blas_may_use(features):
     np.testing.assert_array_equal(*answers)
 
 
-LARGE = [Conv2D(32), ReLU(), MaxPool2D(), Conv2D(64), ReLU(), GlobalAvgPool2D()]
+LARGE = [Conv2D(32), ReLU(), Conv2D(64), ReLU(), GlobalAvgPool2D()]
 
 
 @pytest.fixture(scope="module")

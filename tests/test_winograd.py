@@ -21,7 +21,7 @@ def always(monkeypatch):
     """Winograd wherever it is possible, in double precision too, where rounding cannot hide a mistake."""
 
     def choose(*m):
-        def tiling(dtype, geometry, *sizes):
+        def tiling(dtype, geometry, *sizes, **options):
             inside = geometry if geometry.is_plain else phases.plain(geometry)
             axes = zip(inside.out, inside.kernel, m, strict=True)
             return Tiling(*(cut_as_wanted(*axis) for axis in axes))
@@ -42,6 +42,7 @@ WINDOWS = [
     ((5, 5), (6, 4)), ((7, 7), (2, 2)), ((7, 7), (4, 4)), ((1, 5), (1, 6)), ((5, 3), (4, 2)), ((7, 1), (2, 1)),
     ((4, 4), (5, 7)), ((2, 4), (7, 2)),
     ((3, 3), ((6, 2), (6, 4))), ((3, 3), ((8, 4), (4, 2))), ((5, 3), ((4, 2), (4, 2))), ((1, 5), (1, (4, 2))),
+    ((3, 3), (4, 1)), ((3, 3), ((8, 2), 1)), ((5, 3), (2, 1)), ((4, 5), (1, 2)),
 ]  # fmt: skip
 
 
@@ -139,7 +140,10 @@ def test_random_shapes_in_single_precision():
         bound = 2e-6 if pixels == 1 else 2e-5 if pixels <= 8 else 1e-4
         for mine, expected in zip((*fast[:2], fast[2]["kernel"]), (*exact[:2], exact[2]["kernel"]), strict=True):
             assert np.abs(mine - expected).max() < bound * np.abs(expected).max()
-    assert {1, 8, 10} <= seen
+        alone, bands = run(layer, x[:1], p, dtype=np.float32), chosen(layer, (h, w, c), 1, backward=False)
+        seen.add("bands" if bands else "direct")
+        assert np.abs(alone - exact[0][:1]).max() < 2e-5 * np.abs(exact[0][:1]).max()
+    assert {1, 8, 10, "bands", "direct"} <= seen
 
 
 @pytest.mark.parametrize(("k", "m"), [(k, m) for k, sizes in TILES.items() for m in sizes])
@@ -150,8 +154,9 @@ def test_transforms_are_an_exact_algorithm_in_one_dimension(k, m):
     np.testing.assert_allclose(at @ ((g @ weights) * (bt @ d)), np.correlate(d, weights), rtol=1e-12)
 
 
-def chosen(layer, shape, rows=64, dtype=np.float32):
-    return convolution.choose_tiling(dtype, layer.geometry(shape), rows, shape[2], layer.filters, layer.groups)
+def chosen(layer, shape, rows=64, dtype=np.float32, **options):
+    sizes = rows, shape[2], layer.filters, layer.groups
+    return convolution.choose_tiling(dtype, layer.geometry(shape), *sizes, **options)
 
 
 def test_it_is_chosen_where_it_wins():
@@ -168,6 +173,26 @@ def test_it_is_chosen_where_it_wins():
     assert chosen(Conv2D(32, 5, strides=2), (32, 32, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
     assert chosen(Conv2D(32, 7, strides=2), (112, 112, 3)) == Tiling(cut(56, 4, 7), cut(56, 4, 7))
     assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 6, 4))
+
+
+def test_only_rows_are_cut_for_few_images():
+    few = {"rows": 3, "backward": False}
+    assert chosen(Conv2D(32), (32, 32, 32), **few) == Tiling(cut(32, 3, 8), cut(32, 3, 1))
+    assert chosen(Conv2D(64), (8, 8, 40), **few) == Tiling(cut(8, 3, 4), cut(8, 3, 1))
+    assert chosen(Conv2D(32, 5), (18, 14, 32), **few) == Tiling(cut(18, 5, 6), cut(14, 5, 1))
+    assert chosen(Conv2D(32, padding="valid"), (13, 12, 32), **few) == Tiling(cut(11, 3, 6), cut(10, 3, 1))
+    assert chosen(Conv2D(32), (32, 32, 32), rows=4, backward=False) == chosen(Conv2D(32), (32, 32, 32), rows=4)
+    for layer, shape in (
+        (Conv2D(32), (4, 4, 32)),
+        (Conv2D(32), (32, 32, 8)),
+        (Conv2D(32, strides=2), (32, 32, 32)),
+        (Conv2D(32, groups=2), (32, 32, 32)),
+        (Conv2D(32, (1, 5)), (32, 32, 32)),
+        (Conv2D(32, 1), (32, 32, 32)),
+    ):
+        assert chosen(layer, shape, **few) is None
+    assert chosen(Conv2D(32), (32, 32, 32), dtype=np.float64, **few) is None
+    assert chosen(Conv2D(32), (32, 32, 32), rows=3) is None  # a gradient is wanted
 
 
 @pytest.mark.parametrize(

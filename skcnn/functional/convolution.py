@@ -12,11 +12,12 @@ from . import depthwise, im2col, phases
 from .elementwise import Array
 from .geometry import Borders, Windows
 from .order import NARROW
-from .winograd import Tiling, Winograd, best_tiling
+from .winograd import Tiling, Winograd, best_bands, best_tiling
 
 GAIN = 3.0  # multiplications per output and channel that Winograd's algorithm has to save: its transforms eat them
 PRODUCT_ROWS = 48  # rows of its matrix products below which they are too thin
-RUN = 128  # numbers of a pixel of all images, below which the products of its transforms are too short
+RUN = 128  # numbers of a pixel of all images, below which the products of the columns' transforms are too short
+LEAST = 1 << 19  # multiply-adds for which the transforms of the rows alone are worth their calls
 
 
 @dataclass(frozen=True)
@@ -27,26 +28,36 @@ class Choice:
     borders: Borders | None
 
 
-def choose(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
+def choose(tape: Any, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
     """How n images with c channels are convolved with f filters."""
-    tiling = None if direct else choose_tiling(dtype, geometry, n, c, f, groups)
+    tiling = None if direct else choose_tiling(tape.dtype, geometry, n, c, f, groups, backward=tape.backward)
     if tiling is not None:
         return Choice(tiling, tiling.borders(geometry) if geometry.is_plain else None)
     return Choice(None, geometry.borders if geometry.has_border else None)
 
 
-def choose_tiling(dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int) -> Tiling | None:
+def choose_tiling(
+    dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, *, backward: bool = True
+) -> Tiling | None:
     """Winograd's tiling where it wins; None for the direct convolution.
 
     It wins in single precision, on arrays with their channels innermost. In double precision every result is that of
-    the direct convolution. Dilated and strided windows are made plain ones first (see `phases`).
+    the direct convolution. Dilated and strided windows are made plain ones first (see `phases`). For few images that
+    are only predicted, the rows alone are cut into tiles.
     """
     if dtype != np.float32 or (geometry.is_strided and (geometry.is_dilated or groups > 1)):
         return None
     n, channels = phases.images(geometry, n), phases.channels(geometry, c)
-    if min(channels, f) // groups < NARROW or n * min(channels, f) < RUN:
+    if min(channels, f) // groups < NARROW:
         return None
-    tiling, more = best_tiling(phases.plain(geometry), n, PRODUCT_ROWS), channels / c
+    work = n * math.prod((*geometry.out, *geometry.kernel, c, f))
+    if n * min(channels, f) >= RUN:
+        tiling = best_tiling(phases.plain(geometry), n, PRODUCT_ROWS)
+    elif backward or groups > 1 or not geometry.is_plain or work < LEAST:
+        return None
+    else:
+        tiling = best_bands(geometry, n)
+    more = channels / c
     return None if tiling is None or math.prod(geometry.kernel) < (tiling.cost + GAIN) * more else tiling
 
 
@@ -56,7 +67,7 @@ def record_convolution(
     """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
     _, _, n, c = x.shape
     f = kernel.shape[3]
-    choice = choose(x.dtype, geometry, n, c, f, groups, direct)
+    choice = choose(tape, geometry, n, c, f, groups, direct)
     y = tape.output((*geometry.out, n, f))
     if choice.tiling is not None and geometry.is_dilated:
         return y, phases.record_dilated(tape, choice.tiling, x, kernel, y, geometry, groups)

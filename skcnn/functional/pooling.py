@@ -38,21 +38,39 @@ def record_zeros(tape: Any, dx: Array, geometry: Windows) -> bool:
 def record_max(tape: Any, x: Array, geometry: Windows, y: Array, *, negative: Array | None = None) -> list[Array]:
     """x (h, w, n, c) -> y (h', w', n, c); gives masks for `record_max_gradient`: which places raised the maximum.
 
-    In the channels in which ``negative`` (c,) is negative, it is the minimum.
+    In the channels in which ``negative`` (c,) is negative, it is the minimum; for that, a backward pass has to follow.
     """
     framed = tape.with_border(x, *geometry.borders, value=-np.inf)
-    first, *others = taps(framed, geometry)
-    raised = [tape.keep(y.shape, bool) for _ in others] if tape.backward else []
+    if not tape.backward:
+        _record_by_axis(tape, framed, geometry, y)
+        return []
+    best, *others = taps(framed, geometry)
+    raised = [tape.keep(y.shape, bool) for _ in others]
     if not others:
-        tape(copy, first, y)
-    for k, tap in enumerate(others):
-        best = y if k else first
-        if tape.backward:
-            tape(np.greater, tap, best, raised[k])
-        tape(maximum, best, tap, y)
+        tape(copy, best, y)
+    for tap, mask in zip(others, raised, strict=True):
+        tape(np.greater, tap, best, mask)
+        best = tape(maximum, best, tap, y)
     if negative is not None and others:
         tape(_minima, negative, framed, geometry, raised, y)
     return raised
+
+
+def _record_by_axis(tape: Any, x: Array, geometry: Windows, y: Array) -> None:
+    """x (h, w, n, c) with its border -> y (h', w', n, c), by maxima of rows and then of columns: fewer of them."""
+    rows, columns = geometry.rows, geometry.columns
+    tall = tape.scratch((rows.out, *x.shape[1:]))
+    _record_largest(tape, [x[rows.padded(i)] for i in range(rows.kernel)], tall)
+    _record_largest(tape, [tall[:, columns.padded(j)] for j in range(columns.kernel)], y)
+
+
+def _record_largest(tape: Any, arrays: list[Array], out: Array) -> None:
+    """The largest of each element of several arrays of one shape."""
+    best, *others = arrays
+    if not others:
+        tape(copy, best, out)
+    for other in others:
+        best = tape(maximum, best, other, out)
 
 
 def _minima(sign: Array, x: Array, geometry: Windows, raised: list[Array], y: Array) -> None:

@@ -46,8 +46,10 @@ def transforms(m: int, k: int) -> tuple[Array, Array, Array]:
 
     The outputs are coefficients of a product of polynomials: both are evaluated at r - 1 points and at infinity (G and
     the transpose of At), multiplied there, and interpolated (the transpose of Bt, by Lagrange's polynomials).
-    A. Toom, 1963; S. Winograd, *Arithmetic complexity of computations*, SIAM 1980.
+    A. Toom, 1963; S. Winograd, *Arithmetic complexity of computations*, SIAM 1980. A single output has nothing to gain.
     """
+    if m == 1:
+        return np.ones((1, k)), np.eye(k), np.eye(k)
     count = m + k - 2
     points = np.array(POINTS[:count] if count <= len(POINTS) else MORE_POINTS[-count:], np.float64)
     at, g, bt = np.zeros((m, m + k - 1)), np.zeros((m + k - 1, k)), np.zeros((m + k - 1, m + k - 1))
@@ -175,6 +177,13 @@ def best_tiling(geometry: Windows, n: int = 1, product_rows: int = 1) -> Tiling 
     return min(large, key=lambda tiling: tiling.effort(n), default=None)
 
 
+def best_bands(geometry: Windows, n: int = 1) -> Tiling | None:
+    """The same among tilings of the rows only: the runs of a column's transform are too short for few images."""
+    (height, width), (kh, kw) = geometry.out, geometry.kernel
+    tilings = (Tiling(rows, cut(width, kw, 1)) for rows in cuts(height, kh))
+    return min(tilings, key=lambda tiling: tiling.effort(n), default=None)
+
+
 @dataclass
 class _Part:
     """What bands and strips of certain sizes of tiles share: their transformed kernel, and its gradient."""
@@ -190,7 +199,6 @@ class Winograd:
     def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
         self._tiling, self._borders, self._groups = tiling, borders, groups
         self._depth, self._f = kernel.shape[2:]
-        self._size = kernel.size
         self._c = self._depth * groups
         self._transforms = {
             tiles: [matrix.astype(kernel.dtype) for matrix in transforms(tiles.m, tiles.k)]
@@ -232,7 +240,7 @@ class Winograd:
         whole = (height, width) == y.shape[:2]
         target = y if whole else tape.scratch((height, width, n, f))
         by_row = reshape(x, (rows, columns * n * c))
-        parts = tape.parts(self._size * math.prod(y.shape[:3]))
+        parts = tape.parts(int(self._tiling.cost * self._depth * y.size))
         for band in self._tiling.rows:
             at, _, bt = self._transforms[band]
             windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
@@ -259,6 +267,8 @@ class Winograd:
         at, _, bt = self._transforms[strip]
         b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
         windows = _windows(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
+        if strip.m == 1 and self._groups == 1 and not tape.backward:
+            return self._record_columns(tape, band, strip, windows, out)
         v = tape.keep((band.r, strip.r, b, strip.count, nc))
         tape(np.matmul, bt, windows, v.transpose(2, 0, 3, 1, 4))
         v = reshape(v, (band.r * strip.r, -1, self._c))
@@ -271,6 +281,17 @@ class Winograd:
         tape(np.matmul, at, tiles, reshape(target, (band.r, b, strip.count, strip.m, nf)))
         tape.release(products)
         return v
+
+    def _record_columns(self, tape: Any, band: Tiles, strip: Tiles, windows: Array, out: Array) -> Array:
+        """Windows (b, r, width, k, n * c) -> out (r, b, width, n * f): one product for all weights of a row."""
+        b, r, width, k, nc = windows.shape
+        c, n = self._c, nc // self._c
+        columns = tape.scratch((r, b, width, n, k, c))
+        tape(copy, reshape(windows, (b, r, width, k, n, c)).transpose(1, 0, 2, 4, 3, 5), columns)
+        u = reshape(self._parts[band, strip].u, (r, k * c, self._f))
+        tape(np.matmul, reshape(columns, (r, -1, k * c)), u, reshape(out, (r, -1, self._f)))
+        tape.release(columns)
+        return columns
 
     def record_backward(self, tape: Any, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
         """dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f), and dx, if ``x`` (h', w', n, c) is given."""

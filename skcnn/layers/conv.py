@@ -157,7 +157,7 @@ class Conv2D(Convolution):
         return found | Bias().parameters((self.filters,)) if self.use_bias else found
 
     def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
-        return choose(tape.dtype, self.geometry(shape), rows, shape[2], self.filters, self.groups, self._direct).borders
+        return choose(tape, self.geometry(shape), rows, shape[2], self.filters, self.groups, self._direct).borders
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         return self._record(tape, x, p, g, self.groups, self._direct)

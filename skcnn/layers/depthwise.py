@@ -86,7 +86,7 @@ class DepthwiseConv2D(Convolution):
 
     def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
         c = shape[2]
-        return choose(tape.dtype, self.geometry(shape), rows, c, c * self.depth_multiplier, c, True).borders
+        return choose(tape, self.geometry(shape), rows, c, c * self.depth_multiplier, c, True).borders
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         return self._record(tape, x, p, g, groups=x.shape[3], direct=True)
