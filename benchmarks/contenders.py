@@ -487,7 +487,9 @@ def leave_out(technique: str) -> None:
         case "short ufunc buffers":
             elementwise.BUFFER = 8192
         case "Winograd's algorithm":
-            convolution.choose_tiling = lambda *arguments: None
+            convolution.choose_tiling = lambda *arguments, **options: None
+        case "transforms of rows alone":
+            convolution.best_bands = lambda *arguments: None
         case "its largest tiles":
             tiles = winograd.TILES.items()
             winograd.TILES = {k: tuple(m for m in sizes if m + k - 1 <= 8) for k, sizes in tiles}

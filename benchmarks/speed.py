@@ -67,7 +67,7 @@ PYTORCH = (
 )
 TECHNIQUES = (
     *("Winograd's algorithm", "its largest tiles", "the rewrite table", "few channels outermost"),
-    *("short ufunc buffers", "small gradients in parts"),
+    *("short ufunc buffers", "small gradients in parts", "transforms of rows alone"),
     *("outputs within their border", "gradients left to the optimizer", "the second thread"),
 )
 SKORCH = Contender("skorch", "skorch", ("one image",))
@@ -280,7 +280,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the speed of skcnn with PyTorch's.")
     parser.add_argument("--measure", nargs="+", choices=MEASURES, help="default: all, or none with --estimator")
     parser.add_argument("--estimator", action="store_true", help="compare with skorch and MLPClassifier")
-    parser.add_argument("--techniques", action="store_true", help="steps with one technique left out at a time")
+    parser.add_argument(
+        "--techniques", action="store_true", help="with one technique left out at a time; steps, if nothing else"
+    )
     parser.add_argument("--coretype", help="kernels of OpenBLAS for one more contender")
     parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
     parser.add_argument("--batches", nargs="+", type=int, default=[64], help="rows of the training steps")
@@ -290,10 +292,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two short rounds: only to see that it works")
     parser.add_argument("--save", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args(argv)
-    if arguments.techniques:
-        arguments.measure = ["step"]
     if arguments.measure is None:
-        arguments.measure = [] if arguments.estimator else list(MEASURES)
+        arguments.measure = ["step"] if arguments.techniques else [] if arguments.estimator else list(MEASURES)
     if arguments.quick:
         arguments.rounds = 2
     return arguments
@@ -305,7 +305,7 @@ def opponents(arguments: argparse.Namespace) -> list[Contender]:
     has_skorch = has_torch and find_spec("skorch") is not None
     found: list[Contender] = []
     if arguments.techniques:
-        return [Contender(f"without {name}", "skcnn", ("step",), without=name) for name in TECHNIQUES]
+        return [Contender(f"without {name}", "skcnn", MEASURES, without=name) for name in TECHNIQUES]
     if arguments.coretype:
         kernels = {"OPENBLAS_CORETYPE": arguments.coretype}
         found.append(Contender(f"skcnn, {arguments.coretype}", "skcnn", MEASURES, environment=kernels))

@@ -4,12 +4,19 @@ import argparse
 from pathlib import Path
 
 import colour
+import contenders
 import numpy as np
 import pytest
 import rounding
 import scale
 import search
 import serving
+import speed
+from networks import NETWORKS
+
+from skcnn import fusion, parallel, tape
+from skcnn.functional import convolution, elementwise, im2col, winograd
+from skcnn.layers import conv
 
 
 def test_photographs_are_learnt_from_a_set_that_is_made():
@@ -105,3 +112,30 @@ def test_the_cost_of_an_image_is_measured_and_drawn(monkeypatch, tmp_path):
     with mpl.rc_context():
         scale.plot(record, tmp_path / "scale.png")
     assert (tmp_path / "scale.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("technique", speed.TECHNIQUES)
+def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
+    network = NETWORKS["N4"]
+    X, y = contenders.random_images(network, 80)
+
+    def learned():
+        model = contenders._skcnn_classifier(network, max_iter=2).fit(X, y)
+        return model.predict_proba(X[:1]), model.loss_curve_
+
+    whole = learned()
+    for holder, name in (
+        *((elementwise, "BUFFER"), (convolution, "choose_tiling"), (convolution, "best_bands"), (winograd, "TILES")),
+        *((im2col, "RELEASED"), (fusion, "RULES"), (tape, "NARROW"), (tape, "DEFERRED"), (conv.Convolution, "margin")),
+        (parallel.thread_count, "__code__"),
+    ):
+        monkeypatch.setattr(holder, name, getattr(holder, name))  # to have it back
+    contenders.leave_out(technique)
+    without = learned()
+    for mine, expected in zip(without, whole, strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-4)
+
+
+def test_a_technique_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no technique 'magic'"):
+        contenders.leave_out("magic")
