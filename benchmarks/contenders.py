@@ -476,7 +476,7 @@ def leave_out(technique: str) -> None:
     """Take one of the engine's techniques out, to see what it is worth."""
     import skcnn.functional.convolution as convolution
     import skcnn.functional.elementwise as elementwise
-    import skcnn.functional.im2col as im2col
+    import skcnn.functional.products as products
     import skcnn.functional.winograd as winograd
     import skcnn.fusion as fusion
     import skcnn.layers.conv as conv
@@ -494,7 +494,7 @@ def leave_out(technique: str) -> None:
             tiles = winograd.TILES.items()
             winograd.TILES = {k: tuple(m for m in sizes if m + k - 1 <= 8) for k, sizes in tiles}
         case "small gradients in parts":
-            im2col.RELEASED = 1
+            products.RELEASED = 1
         case "the rewrite table":
             fusion.RULES = ()
         case "few channels outermost":

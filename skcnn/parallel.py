@@ -21,8 +21,6 @@ from threadpoolctl import ThreadpoolController
 
 from .functional.elementwise import ufunc_settings
 
-MATRIX_PRODUCT = 1 << 18  # multiplications
-VECTOR_PRODUCT = 1 << 13
 IDLE_SECONDS = 5.0
 
 
@@ -48,14 +46,6 @@ def _set_blas_threads(numbers: Iterable[int]) -> None:
 
 def _nothing() -> None:
     pass
-
-
-def may_take_threads(m: int, k: int, n: int) -> bool:
-    """Whether BLAS may compute the product of (m, k) and (k, n) on several threads, and so to other last bits.
-
-    OpenBLAS does for more than 1 << 18 multiplications, and for a vector from some 9,000.
-    """
-    return m * k * n > (VECTOR_PRODUCT if min(m, n) == 1 else MATRIX_PRODUCT)
 
 
 class _OneBlasThread:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .functional.elementwise import Array, settings_context, ufunc_settings
+from .functional.products import may_take_threads
 from .network import Network
-from .parallel import idle, may_take_threads, one_blas_thread, thread_count
+from .parallel import idle, one_blas_thread, thread_count
 from .scaling import Scaling
 from .tape import Arena, Batch, Run, Tape
 

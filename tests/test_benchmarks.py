@@ -15,7 +15,7 @@ import speed
 from networks import NETWORKS
 
 from skcnn import fusion, parallel, tape
-from skcnn.functional import convolution, elementwise, im2col, winograd
+from skcnn.functional import convolution, elementwise, products, winograd
 from skcnn.layers import conv
 
 
@@ -126,7 +126,13 @@ def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
     whole = learned()
     for holder, name in (
         *((elementwise, "BUFFER"), (convolution, "choose_tiling"), (convolution, "best_bands"), (winograd, "TILES")),
-        *((im2col, "RELEASED"), (fusion, "RULES"), (tape, "NARROW"), (tape, "DEFERRED"), (conv.Convolution, "margin")),
+        *(
+            (products, "RELEASED"),
+            (fusion, "RULES"),
+            (tape, "NARROW"),
+            (tape, "DEFERRED"),
+            (conv.Convolution, "margin"),
+        ),
         (parallel.thread_count, "__code__"),
     ):
         monkeypatch.setattr(holder, name, getattr(holder, name))  # to have it back

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn.functional.im2col import RELEASED
+from skcnn.functional.products import RELEASED
 from skcnn.layers import Conv2D, Flatten, ReLU
 from skcnn.network import Network
 from skcnn.predictor import Predictor

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .elementwise import Array, copy, fill, reshape, sum_first
+from .elementwise import Array, copy, fill, reshape
 from .geometry import Windows, evenly
 from .order import channels_outermost
+from .products import record_product, record_sum_of_products
 
 UNROLLED = 4  # BLAS computes so many rows of a small product at once: a kernel of 27 numbers is faster as one of 28
-RELEASED = 501  # numbers of a result from which on NumPy lets other threads work
-PARTS = 64  # at most, of a product with fewer
 KEPT = 2  # columns of a first layer are kept for its backward pass if they are no larger than so many outputs
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
@@ -64,7 +63,7 @@ def record_kernel_gradient(
         target = total
         if number:
             target = part = tape.scratch(total.shape) if part is None else part
-        _record_sum_of_products(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), target)
+        record_sum_of_products(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), target)
         if number:
             tape(np.add, total, part, total)
         tape.release(columns)
@@ -105,23 +104,6 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
         tape.release(flat)
 
 
-def _record_sum_of_products(tape: Any, a: Array, b: Array, out: Array) -> None:
-    """a (groups, K, pixels) @ b (groups, pixels, f) -> out (groups, K, f), as several products if ``out`` is small.
-
-    NumPy lets no other thread work during a product of few numbers, however long that takes.
-    """
-    groups, k, pixels = a.shape
-    parts = next((parts for parts in range(-(-RELEASED // out.size), PARTS) if pixels % parts == 0), 1)
-    if parts == 1 or groups > 1:
-        record_product(tape, a, b, out)
-        return
-    products = tape.scratch((parts, out.size))
-    by_part = reshape(a[0], (k, parts, -1)).transpose(1, 0, 2), reshape(b[0], (parts, -1, out.shape[2]))
-    record_product(tape, *by_part, reshape(products, (parts, *out.shape[1:])))
-    tape(sum_first, products, reshape(out, (-1,)))
-    tape.release(products)
-
-
 def windows(x: Array, geometry: Windows, groups: int = 1) -> Array:
     """x (h, w, n, c) with its border -> what each window reads, (h', w', n, kh, kw, groups, c / groups), a view."""
     kh, kw = geometry.kernel
@@ -131,14 +113,6 @@ def windows(x: Array, geometry: Windows, groups: int = 1) -> Array:
     rows, columns = geometry.rows, geometry.columns
     steps = sh * rows.stride, sw * columns.stride, sn, sh * rows.dilation, sw * columns.dilation, sc * c, sc
     return as_strided(x, (oh, ow, n, kh, kw, groups, c), steps, writeable=False)
-
-
-def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
-    """out <- a @ b, transposed where ``out`` lies in memory with its rows innermost: BLAS writes in C order only."""
-    if abs(out.strides[-1]) > abs(out.strides[-2]) and out.shape[-1] > 1:
-        tape(np.matmul, b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2))
-    else:
-        tape(np.matmul, a, b, out)
 
 
 def _blocks(row: int, rows: int, least: int = 1) -> list[slice]:
