@@ -168,7 +168,7 @@ class Network:
         n, h, w, c = x.shape
         tape.margin = steps[0][1].margin(tape, self.input_shape, n)
         with tape.step("input"):
-            rows = reshape(x, (n * h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
+            rows = reshape(x, (n, h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
             if scaling.mean.any():
                 tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
             if (scaling.scale != 1).any():

@@ -27,6 +27,7 @@ from .functional.order import NARROW, SMALL, has_gaps
 
 DEFERRED = 1 << 16  # elements of a dense kernel's gradient from which on it is left to the optimizer
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+WAY = 1024  # bytes of a row of input, of which a multiple leads to the same lines of the cache again
 PART = 3 << 19  # multiply-adds of a part of a step that are worth handing it to another thread
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -203,8 +204,14 @@ class Tape:
     # -- buffers
 
     def input(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """An array in C order that the caller fills before a replay, which its content outlives."""
-        return np.zeros(shape, self.dtype if dtype is None else dtype)
+        """An array in C order that the caller fills before a replay, which its content outlives.
+
+        Between long rows of certain lengths there is a gap: read side by side, as images are when their pixels are
+        gathered, all of them would need the same few lines of the cache.
+        """
+        kind, length = np.dtype(self.dtype if dtype is None else dtype), math.prod(shape[1:])
+        gap = 0 if length * kind.itemsize % WAY else ALIGNMENT // kind.itemsize
+        return reshape(np.zeros((shape[0], length + gap), kind)[:, :length], tuple(shape))
 
     def scratch(self, shape: Sequence[int], dtype: Any = None) -> Array:
         """A buffer until the step ends."""

@@ -1,12 +1,14 @@
 """The tape: memory order, lifetimes, barriers."""
 
+import math
+
 import numpy as np
 import pytest
 
 from skcnn.functional.elementwise import copy, in_memory_order, reshape
 from skcnn.functional.order import NARROW, has_gaps
 from skcnn.parallel import Team
-from skcnn.tape import ALIGNMENT, PART, Arena, Batch, Tape, memory
+from skcnn.tape import ALIGNMENT, PART, WAY, Arena, Batch, Tape, memory
 
 
 @pytest.fixture
@@ -254,3 +256,14 @@ def test_shards_of_a_batch_over_one_arena_leave_alone_what_the_optimizer_will_re
         again = memory(later.output((2, 30)))
     assert any(again is array for arrays in kept for array in arrays)
     assert arena.size == held
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32, 3), (3, 28, 28, 1), (1, 16, 16, 1), (5, 64), (5, 63), (4,)], ids=str)
+def test_images_of_an_input_do_not_share_their_lines_of_the_cache(shape):
+    array = Tape(np.float32, Batch(shape[0])).input(shape)
+    assert array.shape == shape
+    assert not array.any()
+    assert array[0].flags.c_contiguous
+    apart = shape[0] > 1 and len(shape) > 1 and 4 * math.prod(shape[1:]) % WAY == 0
+    assert array.flags.c_contiguous != apart
+    assert array.strides[0] % WAY or not apart
