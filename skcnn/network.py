@@ -168,11 +168,11 @@ class Network:
         n, h, w, c = x.shape
         tape.margin = steps[0][1].margin(tape, self.input_shape, n)
         with tape.step("input"):
-            rows = reshape(x, (n, h, w * c))  # a row of pixels at a time: runs of c numbers would be too short
+            rows = reshape(x, (n, h * w * c))  # an image at a time: runs of c numbers would be too short
             if scaling.mean.any():
-                tape(np.subtract, rows, np.tile(scaling.mean, w).astype(tape.dtype), rows)
+                tape(np.subtract, rows, np.tile(scaling.mean, h * w).astype(tape.dtype), rows)
             if (scaling.scale != 1).any():
-                tape(np.multiply, rows, np.tile(1 / scaling.scale, w).astype(tape.dtype), rows)
+                tape(np.multiply, rows, np.tile(1 / scaling.scale, h * w).astype(tape.dtype), rows)
             return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
     def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
