@@ -1,7 +1,7 @@
 """Sums over everything but the channels: gradients of biases and the moments of batch normalization.
 
-They are taken a block at a time, small enough for the cache, in the arrays' own precision, and the sums of the blocks
-are added up in float64.
+They are taken a block at a time, in the arrays' own precision, and the sums of the blocks are added up in float64. All
+blocks are one call of NumPy, for each call is a turn for which threads wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from .elementwise import Array, reshape
 from .order import channels_outermost
 
-BLOCK = 1 << 17  # numbers of a block
 PIXELS = 128  # of a block, so that few numbers are added up in the arrays' own precision
 CANCELLED = 0.1  # share of the mean square that is variance: with less, the mean has to be subtracted first
 
@@ -29,10 +28,7 @@ def record_channel_sums(tape: Any, x: Array, out: Array) -> None:
 
 
 def record_channel_products(tape: Any, x: Array, y: Array, products: Array, sums: Array | None = None) -> None:
-    """x, y (h, w, n, c) or (n, c) -> products (c,), the sum of x * y, and sums (c,), that of y, over all other axes.
-
-    Both in one reading of the arrays.
-    """
+    """x, y (h, w, n, c) or (n, c) -> products (c,), the sum of x * y, and sums (c,), that of y, over all other axes."""
     x, y = _by_run(x, y)
     if channels_outermost(x):
         tape(_products_of_rows, x, y, products, sums)
@@ -71,17 +67,23 @@ def _by_run(*arrays: Array) -> list[Array]:
         return list(arrays)
 
 
+def _by_pixel(x: Array) -> Array:
+    """x (h, w, n, c) -> (h, w, n * c): pixels of all images are long runs, channels are short ones."""
+    h, w, n, c = x.shape
+    return x.reshape(h, w, n * c)
+
+
 def _ones(x: Array) -> Array:
     return np.ones(min(PIXELS, x.shape[1]), x.dtype)
 
 
-def _blocks(x: Array) -> Iterator[tuple[int, slice]]:
-    """Rows of x (h, w, n, c), and pieces of them."""
-    h, w, n, c = x.shape
-    size = max(1, min(PIXELS, BLOCK // (n * c)))
-    for row in range(h):
-        for start in range(0, w, size):
-            yield row, slice(start, min(start + size, w))
+def _blocks(*arrays: Array) -> Iterator[list[Array]]:
+    """Arrays (h, w, ...) as (h, blocks, pixels, ...): whole blocks, and then what is left of each row."""
+    h, w = arrays[0].shape[:2]
+    whole = w - w % PIXELS
+    for start, stop, size in ((0, whole, PIXELS), (whole, w, w - whole)):
+        if start < stop:
+            yield [x[:, start:stop].reshape(h, -1, size, *x.shape[2:]) for x in arrays]
 
 
 def _sum_rows(x: Array, out: Array) -> None:
@@ -92,31 +94,27 @@ def _sum_rows(x: Array, out: Array) -> None:
 def _products_of_rows(x: Array, y: Array, products: Array, sums: Array | None) -> None:
     """x, y (h, w, n, c), channels outermost -> products, sums (c,)."""
     products.fill(0)
-    for row, part in _blocks(x):
-        products += np.einsum("wnc,wnc->c", x[row, part], y[row, part])
+    for a, b in _blocks(x, y):
+        products += np.add.reduce(np.einsum("hbwnc,hbwnc->hbc", a, b), (0, 1), np.float64)
     if sums is not None:
         _sum_rows(y, sums)
 
 
 def _sum_runs(x: Array, ones: Array, out: Array) -> None:
     """x (h, w, n, c) -> out (c,): each block by a product with ones."""
-    _, _, n, c = x.shape
+    n, c = x.shape[2:]
     total = np.zeros(n * c)
-    for row, part in _blocks(x):
-        block = x[row, part].reshape(-1, n * c)
-        total += ones[: len(block)] @ block
+    for (a,) in _blocks(_by_pixel(x)):
+        total += np.add.reduce(ones[: a.shape[2]] @ a, (0, 1), np.float64)
     np.add.reduce(total.reshape(n, c), 0, None, out=out)
 
 
 def _products_of_runs(x: Array, y: Array, ones: Array, products: Array, sums: Array | None) -> None:
-    """x, y (h, w, n, c) -> products, sums (c,): pixels of all images are long runs, channels are short ones."""
-    _, _, n, c = x.shape
-    total = np.zeros((2, n * c))
-    for row, part in _blocks(x):
-        a, b = (v[row, part].reshape(-1, n * c) for v in (x, y))
-        total[0] += np.einsum("kr,kr->r", a, b)
-        if sums is not None:
-            total[1] += ones[: len(b)] @ b
-    np.add.reduce(total[0].reshape(n, c), 0, None, out=products)
+    """x, y (h, w, n, c) -> products, sums (c,)."""
+    n, c = x.shape[2:]
+    total = np.zeros(n * c)
+    for a, b in _blocks(_by_pixel(x), _by_pixel(y)):
+        total += np.add.reduce(np.einsum("hbwr,hbwr->hbr", a, b), (0, 1), np.float64)
+    np.add.reduce(total.reshape(n, c), 0, None, out=products)
     if sums is not None:
-        np.add.reduce(total[1].reshape(n, c), 0, None, out=sums)
+        _sum_runs(y, ones, sums)
