@@ -12,6 +12,7 @@ from sklearn.utils import check_consistent_length
 
 from .description import is_count
 from .estimators import BaseCNN, check_fitted_network
+from .functional.depthwise import SUMS_OF_PRODUCTS
 from .functional.elementwise import Array, ufunc_settings
 from .parallel import one_blas_thread
 from .table import Table
@@ -189,4 +190,6 @@ def _costs(tapes: list[Tape]) -> dict[str, tuple[int, float, float]]:
 def _flops(f: Callable[..., Any], arrays: list[Array]) -> float:
     if f is np.matmul:
         return 2.0 * arrays[-1].size * arrays[0].shape[-1]
+    if f in SUMS_OF_PRODUCTS:
+        return 2.0 * arrays[0].size
     return float(arrays[-1].size) if isinstance(f, np.ufunc) else 0.0

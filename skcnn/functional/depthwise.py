@@ -131,3 +131,6 @@ def _sum_over_pixels(taps: Array, dy: Array, dkernel: Array) -> None:
     parts = evenly(h, -(-h * added // ADDED))
     total = sum(np.einsum(equation, taps[rows], dy[rows]).astype(np.float64) for rows in parts)
     dkernel[...] = total.reshape(kh, kw, -1, c).sum(2)[:, :, None]
+
+
+SUMS_OF_PRODUCTS = _sum_over_taps, _sum_over_pixels  # a multiply-add for each element of their first argument
