@@ -46,13 +46,14 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
     (h, w, n, c), f = dx.shape, dy.shape[3]
     whole = dx if f == c else tape.scratch((h, w, n, f))
     rows, columns = list(geometry.rows.upstream()), list(geometry.columns.upstream())
-    framed = tape.with_border(dy, _border(rows), _border(columns))
+    above, beside = _border(rows), _border(columns)
+    framed = tape.with_border(dy, above, beside)
     pixels = _pixels_of_a_run(whole, geometry.columns)
     factors = _factors(tape, kernel, whole, pixels)
     for down, across in product(rows, columns):
         target = whole[down.elements, across.elements]
         if down.axis.kernel and across.axis.kernel:
-            part = framed[_border(rows)[0] - down.axis.before :, _border(columns)[0] - across.axis.before :]
+            part = framed[above[0] - down.axis.before :, beside[0] - across.axis.before :]
             taps = _taps(part, Windows(down.axis, across.axis), pixels)
             tape(_sum_over_taps, taps, factors[down.offsets, across.offsets], _runs(target, pixels))
         else:
@@ -91,17 +92,21 @@ def _pixels_of_a_run(y: Array, columns: Axis) -> int:
 
 def _runs(x: Array, pixels: int) -> Array:
     """x (h, w, n, c) -> (h, w / pixels, run, 1), or (h, w / pixels, run, c) with channels outermost; a view."""
-    h, w, n, c = x.shape
-    size = (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
-    return reshape(x, (h, w // pixels, *size))
+    h, w = x.shape[:2]
+    return reshape(x, (h, w // pixels, *_run(x, pixels)))
 
 
 def _taps(x: Array, geometry: Windows, pixels: int) -> Array:
     """x (h, w, n, c) with its border -> (h', kh, kw, w' / pixels, run, 1 or c): what each tap reads, a view."""
     read = windows(x, geometry)[..., 0, :].transpose(0, 3, 4, 1, 2, 5)
-    h, kh, kw, w, n, c = read.shape
-    size = (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
-    return reshape(read, (h, kh, kw, w // pixels, *size))
+    h, kh, kw, w = read.shape[:4]
+    return reshape(read, (h, kh, kw, w // pixels, *_run(x, pixels)))
+
+
+def _run(x: Array, pixels: int) -> tuple[int, int]:
+    """Numbers of a run of x (h, w, n, c), and of channels that have runs of their own."""
+    n, c = x.shape[2:]
+    return (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
 
 
 def _factors(tape: Any, kernel: Array, y: Array, pixels: int) -> Array:

@@ -77,16 +77,16 @@ class Axis:
         common = math.gcd(self.stride, self.dilation)
         step, dilation = self.stride // common, self.dilation // common  # between such offsets, and such windows
         for a in range(min(self.stride, self.size)):
-            pixels = range(a, self.size, self.stride)
+            elements = slice(a, None, self.stride)
             offsets = [i for i in range(self.kernel) if (a + self.before - i * self.dilation) % self.stride == 0]
             if not offsets:
-                yield Upstream(slice(a, None, self.stride), slice(0, 0), Axis(self.out, 0, 1, 1, 0, 0))
+                yield Upstream(elements, slice(0, 0), Axis(self.out, 0, 1, 1, 0, 0))
                 continue
             first = (a + self.before - offsets[-1] * self.dilation) // self.stride  # window, for k = 0
-            last = first + (len(offsets) - 1) * dilation + len(pixels) - 1
-            taps = slice(offsets[-1], offsets[0] - 1 if offsets[0] else None, -step)
+            last = first + (len(offsets) - 1) * dilation + len(range(self.size)[elements]) - 1
+            reverse = slice(offsets[-1], offsets[0] - 1 if offsets[0] else None, -step)
             axis = Axis(self.out, len(offsets), 1, dilation, -first, last - self.out + 1)
-            yield Upstream(slice(a, None, self.stride), taps, axis)
+            yield Upstream(elements, reverse, axis)
 
 
 @dataclass(frozen=True)
