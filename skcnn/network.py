@@ -170,9 +170,11 @@ class Network:
         with tape.step("input"):
             rows = reshape(x, (n, h * w * c))  # an image at a time: runs of c numbers would be too short
             if scaling.mean.any():
-                tape(np.subtract, rows, np.tile(scaling.mean, h * w).astype(tape.dtype), rows)
+                mean = tape.constant("mean", lambda: np.tile(scaling.mean, h * w).astype(tape.dtype))
+                tape(np.subtract, rows, mean, rows)
             if (scaling.scale != 1).any():
-                tape(np.multiply, rows, np.tile(1 / scaling.scale, h * w).astype(tape.dtype), rows)
+                factor = tape.constant("factor", lambda: np.tile(1 / scaling.scale, h * w).astype(tape.dtype))
+                tape(np.multiply, rows, factor, rows)
             return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
     def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:

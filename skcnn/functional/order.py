@@ -29,7 +29,7 @@ def by_channel(tape: Any, vector: Array, x: Array) -> Array:
     """
     if not tape.training:  # the parameters will not change
         pixel = x[:1, :1] if x.ndim == 4 else x[:1]
-        full = np.empty_like(x if x.size <= SMALL and not tape.backward else pixel)  # backward, parts of x are read
+        full = np.empty_like(x if x.size <= SMALL else pixel)
         full[...] = vector
         return full
     shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape

@@ -10,7 +10,7 @@ from .elementwise import Array, reshape, sum_first
 from .geometry import evenly
 
 RELEASED = 501  # numbers of a result from which on NumPy lets other threads work meanwhile
-PARTS = 64  # at most, of a product
+PARTS = 64  # more than a product is cut into
 MATRIX_PRODUCT = 1 << 18  # multiplications up to which BLAS computes a product on one thread
 VECTOR_PRODUCT = 1 << 13  # those of a vector and a matrix
 VECTOR_COST = 4  # they take so much longer, for each one reads a number from memory
