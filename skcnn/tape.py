@@ -284,11 +284,28 @@ class Tape:
         return image
 
     def constant(self, key: Any, make: Callable[[], Array]) -> Array:
-        """What follows from the parameters alone, when predicting: made once for all tapes of a predictor."""
+        """What does not change, made by the first tape of a predictor that asks for it, and shared by the others."""
         key = self.owner, key
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
+
+    def derived(self, key: Any, shape: Sequence[int], record: Callable[[Callable[..., Any], Array], None]) -> Array:
+        """What follows from the parameters alone, as the calls of ``record(call, out)`` compute it.
+
+        Training changes the parameters, so there the calls are recorded; for predictions they are made once.
+        """
+        if self.training:
+            out = self.keep(shape)
+            record(self, out)
+            return out
+
+        def make() -> Array:
+            out = np.empty(shape, self.dtype)
+            record(_at_once, out)
+            return out
+
+        return self.constant(key, make)
 
     def zeros(self, x: Array) -> Array:
         """Zeros that broadcast against ``x`` in one long run: ufuncs are fast on two arrays, slow on a scalar."""
@@ -399,6 +416,12 @@ def _make(calls: Sequence[Call]) -> None:
     """Make recorded calls."""
     for f, arguments in calls:
         f(*arguments)
+
+
+def _at_once(f: Callable[..., Any], *arguments: Any) -> Any:
+    """Make a call that is not worth recording."""
+    f(*arguments)
+    return arguments[-1]
 
 
 def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:

@@ -115,11 +115,7 @@ def _factors(tape: Any, kernel: Array, y: Array, pixels: int) -> Array:
     shape = kh, kw, pixels * y.shape[2], c
     if channels_outermost(y):
         return np.broadcast_to(kernel, shape)
-    if tape.training:
-        factors = tape(copy, kernel, tape.scratch(shape))
-    else:  # the parameters will not change
-        factors = np.empty(shape, y.dtype)
-        factors[...] = kernel
+    factors = tape.derived(("factors", shape), shape, lambda call, out: call(copy, kernel, out))
     return reshape(factors, (kh, kw, -1, 1))
 
 

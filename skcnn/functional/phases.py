@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from .elementwise import Array, copy, fill
 from .geometry import Axis, Pair, Windows
 from .order import NARROW
@@ -84,16 +82,12 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
     size = inside.rows.size, inside.columns.size
     shape = *inside.kernel, channels(geometry, x.shape[3]), kernel.shape[3]
 
-    def arranged(call: Callable[..., Any], whole: Array) -> Array:
+    def arrange(call: Callable[..., Any], whole: Array) -> None:
         call(fill, 0, whole)
         for taps, part in _kernels(whole, kernel, geometry):
             call(copy, kernel[taps], part)
-        return whole
 
-    if tape.training:
-        whole = arranged(tape, tape.scratch(shape))
-    else:
-        whole = tape.constant("phases", lambda: arranged(_at_once, np.empty(shape, kernel.dtype)))
+    whole = tape.derived("phases", shape, arrange)
     winograd = Winograd(tape, tiling, tiling.borders(inside), whole)
     parts = _taken_apart(tape, x, geometry, tiling.read, before=True)
     winograd.record_forward(tape, parts, y)
@@ -111,11 +105,6 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
         return dx
 
     return backward
-
-
-def _at_once(f: Callable[..., None], *arguments: Any) -> None:
-    """Make a call, where a tape would record it."""
-    f(*arguments)
 
 
 def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:

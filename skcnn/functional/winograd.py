@@ -17,7 +17,7 @@ time, so that what a block's products read and write stays in the cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -204,28 +204,21 @@ class Winograd:
             tiles: [matrix.astype(kernel.dtype) for matrix in transforms(tiles.m, tiles.k)]
             for tiles in (*tiling.rows, *tiling.columns)
         }
-        record = self._record_kernel if tape.training else self._constant_kernel
-        self._parts = {(i, j): _Part(record(tape, i, j, kernel)) for i in tiling.rows for j in tiling.columns}
+        self._parts = {(i, j): _Part(self._kernel(tape, i, j, kernel)) for i in tiling.rows for j in tiling.columns}
         self._v: list[tuple[Tiles, slice, list[Array]]] = []  # Bt d B of each block's strips, for the backward pass
 
-    def _record_kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
+    def _kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
         """kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
         size = self._depth * self._f
-        u = tape.keep((band.r * strip.r, self._depth, self._f))
-        half = tape.scratch((band.r, strip.k * size))
-        tape(np.matmul, self._transforms[band][1], reshape(kernel, (band.k, strip.k * size)), half)
-        by_column = reshape(half, (band.r, strip.k, size))
-        tape(np.matmul, self._transforms[strip][1], by_column, reshape(u, (band.r, strip.r, size)))
-        tape.release(half)
-        return u
 
-    def _constant_kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
-        """As `_record_kernel`, at once."""
-        g = self._transforms[band][1], self._transforms[strip][1]
-        shape = band.r * strip.r, self._depth, self._f
-        return tape.constant(
-            ("winograd", band.m, strip.m), lambda: np.einsum("ri,sj,ijcf->rscf", *g, kernel).reshape(shape)
-        )
+        def transform(call: Callable[..., Any], u: Array) -> None:
+            half = tape.scratch((band.r, strip.k * size))
+            call(np.matmul, self._transforms[band][1], reshape(kernel, (band.k, strip.k * size)), half)
+            by_column = reshape(half, (band.r, strip.k, size))
+            call(np.matmul, self._transforms[strip][1], by_column, reshape(u, (band.r, strip.r, size)))
+            tape.release(half)
+
+        return tape.derived(("winograd", band.m, strip.m), (band.r * strip.r, self._depth, self._f), transform)
 
     def _by_group(self, a: Array) -> Array:
         """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
