@@ -139,11 +139,10 @@ class Network:
             dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
         backward(dy, False)
 
-    def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any, raw: Array) -> None:
-        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions ``raw`` (n, outputs)."""
+    def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any) -> Array:
+        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions (n, outputs), or (n, h, w, c)."""
         y, _ = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, None, spend=True)
-        with tape.step("output"):
-            tape(copy, y, raw)
+        return y.transpose(2, 0, 1, 3) if y.ndim == 4 else y
 
     def record_input_gradient(
         self, tape: Tape, x: Array, dy: Array, steps: list[Step], p: Any, gradient: Array

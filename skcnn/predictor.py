@@ -66,10 +66,8 @@ class Predictor:
     def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
         """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
         tape = self._tape(rows, arena, lanes=lanes)
-        x, raw = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
-        inside = raw.transpose(1, 2, 0, 3) if raw.ndim == 4 else raw  # the tape's axes are (h, w, n, c)
-        self.network.record_prediction(tape, x, self.steps, self.parameters, inside)
-        return tape, [x], raw
+        x = tape.input((rows, *self.network.input_shape))
+        return tape, [x], self.network.record_prediction(tape, x, self.steps, self.parameters)
 
     def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False, lanes: int = 1) -> Tape:
         """A tape for predictions, with a backward pass behind them or without."""

@@ -254,7 +254,7 @@ def test_what_branches_give_is_written_into_the_border_that_comes_next(layer):
     tape = Tape(np.float64, Batch(32))
     weights = network.initial(network.weights, np.random.default_rng(0), np.float64)
     steps, p = network.prediction_steps(network.bind(weights, None, no_scaling(1)))
-    network.record_prediction(tape, tape.input((32, 20, 20, 1)), steps, p, tape.input((32, 2)))
+    network.record_prediction(tape, tape.input((32, 20, 20, 1)), steps, p)
     calls = zip(tape.segments[0], tape.owners[0], strict=True)
     copied = {owner for (f, (x, *_)), owner in calls if f is copy and x.ndim == 4 and x.shape[:2] == (20, 20)}
     assert not copied & {"conv2", "residual1.conv1", "concatenate1.branch1.conv1"}

@@ -37,7 +37,10 @@ class Flatten(Layer):
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
-        y = tape.output((n, h * w * c))
+        size = h * w * c
+        if n == 1 and x.flags.c_contiguous and not tape.backward:  # they lie in memory in this order
+            return reshape(x, (n, size)), None
+        y = tape.output((n, size))
         tape(copy, x, reshape(y, (n, h, w, c)).transpose(1, 2, 0, 3))
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
