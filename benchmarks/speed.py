@@ -67,7 +67,7 @@ PYTORCH = (
 )
 TECHNIQUES = (
     *("Winograd's algorithm", "its largest tiles", "the rewrite table", "few channels outermost"),
-    *("short ufunc buffers", "small gradients in parts", "transforms of rows alone"),
+    *("short ufunc buffers", "small gradients in parts", "transforms of rows alone", "products of few rows"),
     *("outputs within their border", "gradients left to the optimizer", "the second thread"),
 )
 SKORCH = Contender("skorch", "skorch", ("one image",))

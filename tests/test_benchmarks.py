@@ -16,7 +16,7 @@ from networks import NETWORKS
 
 from skcnn import fusion, parallel, tape
 from skcnn.functional import convolution, elementwise, products, winograd
-from skcnn.layers import conv
+from skcnn.layers import conv, dense
 
 
 def test_photographs_are_learnt_from_a_set_that_is_made():
@@ -132,6 +132,7 @@ def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
             (tape, "NARROW"),
             (tape, "DEFERRED"),
             (conv.Convolution, "margin"),
+            (dense, "record_rows"),
         ),
         (parallel.thread_count, "__code__"),
     ):

@@ -21,9 +21,8 @@ from numpy.lib.stride_tricks import as_strided
 from .elementwise import Array, copy, fill, reshape
 from .geometry import Windows, evenly
 from .order import channels_outermost
-from .products import record_product, record_sum_of_products
+from .products import UNROLLED, record_product, record_sum_of_products
 
-UNROLLED = 4  # BLAS computes so many rows of a small product at once: a kernel of 27 numbers is faster as one of 28
 KEPT = 2  # columns of a first layer are kept for its backward pass if they are no larger than so many outputs
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
@@ -126,7 +125,7 @@ def _blocks_of(windows: Array, least: int = 1) -> list[slice]:
 
 
 def _beyond(x: Array, geometry: Windows, k: int) -> int:
-    """Zeros with which the columns of K numbers are more quickly multiplied, where they cost nothing."""
+    """Zeros with which columns of K numbers are sooner multiplied, 27 as 28, where they cost nothing."""
     return -k % UNROLLED if channels_outermost(x) and geometry.kernel != (1, 1) else 0
 
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import Array, reshape, sum_first
+from .elementwise import Array, copy, fill, reshape, sum_first
 from .geometry import evenly
 
+UNROLLED = 4  # rows of a product that BLAS computes at once
 RELEASED = 501  # numbers of a result from which on NumPy lets other threads work meanwhile
 PARTS = 64  # more than a product is cut into
 MATRIX_PRODUCT = 1 << 18  # multiplications up to which BLAS computes a product on one thread
 VECTOR_PRODUCT = 1 << 13  # those of a vector and a matrix
 VECTOR_COST = 4  # they take so much longer, for each one reads a number from memory
+LEAST_COST = 8  # rows that take as long as few of them, which have to rearrange the matrix as well
 
 
 def may_take_threads(m: int, k: int, n: int) -> bool:
@@ -49,26 +51,50 @@ def record_sum_of_products(tape: Any, a: Array, b: Array, out: Array) -> None:
     tape.release(products)
 
 
-def record_vector_product(tape: Any, x: Array, matrix: Array, out: Array) -> None:
-    """x (1, k) @ matrix (k, n) -> out (1, n), for predictions of one row.
+def record_rows(tape: Any, x: Array, matrix: Array, out: Array) -> None:
+    """x (rows, k) @ matrix (k, n) -> out (rows, n), for predictions, whose rows may be few.
 
-    A small product is made of so small ones that BLAS computes each on one thread: to hold it to one takes as long as
-    the product. A large one is made of some that several threads compute.
+    BLAS computes four rows at a time, and one to three that are left take longer than four: rows of zeros make them
+    four. Where there are no others, each is a vector, with a product of its own.
     """
-    k, n = matrix.shape
-    if k * n <= MATRIX_PRODUCT:
-        lanes, wanted = 1, -(-k * n // VECTOR_PRODUCT)
+    rows, k = x.shape
+    if matrix.size < VECTOR_PRODUCT:
+        tape(np.matmul, x, matrix, out)
+    elif rows < UNROLLED:
+        _record_in_parts(tape, x[:, None], matrix, out[:, None])
+    elif rows % UNROLLED == 0:
+        _record_in_parts(tape, x[None], matrix, out[None])
     else:
-        lanes = tape.parts(VECTOR_COST * k * n)
-        wanted = lanes * -(-RELEASED // n) if lanes > 1 else 1
+        filled = rows + -rows % UNROLLED
+        full, product = tape.scratch((filled, k)), tape.scratch((filled, out.shape[1]))
+        tape(fill, 0, full[rows:])
+        tape(copy, x, full[:rows])
+        _record_in_parts(tape, full[None], matrix, product[None])
+        tape(copy, product[:rows], out)
+        tape.release(full)
+        tape.release(product)
+
+
+def _record_in_parts(tape: Any, x: Array, matrix: Array, out: Array) -> None:
+    """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n), cut along k where that is quicker.
+
+    Small products of vectors are made of so small ones that BLAS computes each on one thread: to hold it to one takes
+    as long as the product. Large products are made of some that several threads compute.
+    """
+    (count, rows, k), n = x.shape, matrix.shape[1]
+    if rows == 1 and matrix.size <= MATRIX_PRODUCT:
+        lanes, wanted = 1, -(-matrix.size // VECTOR_PRODUCT)
+    else:
+        lanes = tape.parts((VECTOR_COST * count if rows == 1 else max(LEAST_COST, rows)) * matrix.size)
+        wanted = lanes * -(-RELEASED // (count * rows * n)) if lanes > 1 else 1
     parts = _divisor(k, wanted, lanes)
     if parts == 1:
         tape(np.matmul, x, matrix, out)
         return
-    products = tape.scratch((parts, 1, n))
-    vectors, matrices = reshape(x, (parts, 1, -1)), reshape(matrix, (parts, -1, n))
+    products = tape.scratch((parts, count, rows, n))
+    left, right = reshape(x, (count, rows, parts, -1)).transpose(2, 0, 1, 3), reshape(matrix, (parts, 1, -1, n))
     for part in tape.apart(evenly(parts, lanes)):
-        tape(np.matmul, vectors[part], matrices[part], products[part])
+        tape(np.matmul, left[part], right[part], products[part])
     tape(sum_first, products, out)
     tape.release(products)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..description import Description, description, is_count
 from ..functional.elementwise import Array
-from ..functional.products import record_vector_product
+from ..functional.products import record_rows
 from ..parameters import Parameter
 from .base import Backward, Layer, Shape, flat
 from .bias import Bias
@@ -75,10 +75,10 @@ class Dense(Layer):
 
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y = tape.output((len(x), self.units))
-        if len(x) == 1 and not tape.backward:
-            record_vector_product(tape, x, p.kernel, y)
-        else:
+        if tape.backward:
             tape(np.matmul, x, p.kernel, y)
+        else:
+            record_rows(tape, x, p.kernel, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             tape.outer_product(x, dy, g.kernel)
