@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .functional.elementwise import Array, settings_context, ufunc_settings
+from .functional.geometry import evenly
 from .functional.products import may_take_threads
 from .network import Network
 from .parallel import idle, one_blas_thread, thread_count
@@ -18,7 +19,7 @@ from .tape import Arena, Batch, Run, Tape
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
 LEAST_ROWS = 4  # of a chunk, where fewer than two full chunks are asked for: then two threads have something to do
-LANES = 4  # into which the larger steps of a single chunk are cut
+LANES = 4  # into which the larger steps of a single chunk are cut; and chunks come in as many
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
 LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
@@ -86,20 +87,24 @@ class Predictor:
     def _run(self, inputs: list[Array], n_jobs: int | None, rows: Array | None, out: Array) -> None:
         """Fill ``out`` from what stands in the rows of the inputs, images first."""
         n, work = len(out), max(1, self.network.multiply_adds)
-        least = max(LEAST_ROWS, -(-LEAST_WORK // work))
-        size = min(self.rows, n if n < 2 * least else max(least, -(-n // 2)))
-        if n <= size:  # one chunk knows itself whether BLAS must be held; for several it is done once
+        chunks = self._chunks(n)
+        if len(chunks) == 1:  # it knows itself whether BLAS must be held; for several it is done once
             kit = self._kit()
             given = inputs if rows is None else [array[rows] for array in inputs]
             kit.context.run(kit.predict_alone, given, out, n_jobs)
             self._pool.append(kit)
             return
-        chunks = [slice(start, start + size) for start in range(0, n, size)]
         # Read before BLAS is held: inside, it would always answer one.
         threads = max(1, min(thread_count(n_jobs), len(chunks), n * work // LEAST_WORK))
         with one_blas_thread, ufunc_settings(), idle.team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
+
+    def _chunks(self, n: int) -> list[slice]:
+        """The rows in equal chunks: one for few rows, else as many as two and four threads can share."""
+        least = max(LEAST_ROWS, -(-LEAST_WORK // max(1, self.network.multiply_adds)))
+        count = max(-(-n // self.rows), 1 if n < 2 * least else 2)
+        return evenly(n, count if count <= 2 else count + -count % LANES)
 
     def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
         kit = self._kit()

@@ -26,6 +26,7 @@ from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
 LEAST = 8, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
+EVEN = 4  # more than two shards are a multiple of this, or one of two and of four threads would have less to do
 INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)  # the random streams, each with its own seed
 
 
@@ -329,6 +330,8 @@ class Passes:
         wanted, possible = (
             min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
         )
+        if wanted > 2:
+            return (wanted + 1) // EVEN * EVEN
         return max(1, wanted, min(2, possible))
 
     def learning_rate(self, epoch: float) -> float:

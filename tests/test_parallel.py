@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skcnn import CNNClassifier, parallel
 from skcnn.functional.elementwise import BUFFER, ufunc_settings
-from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU
+from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from skcnn.parallel import Team, one_blas_thread, thread_count
+from skcnn.predictor import LEAST_ROWS
 from skcnn.training import SHARD
 
 
@@ -146,19 +147,20 @@ def test_small_problems_start_no_thread(monkeypatch):
     assert model.predict(np.repeat(X, 10, axis=0)).shape == (20 * SHARD[0],)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
 @pytest.mark.parametrize("features", [5_000, 50_000, 100_000])
-def test_one_row_has_the_same_bits_however_many_threads_blas_may_use(features):
+def test_few_rows_have_the_same_bits_however_many_threads_blas_may_use(features, rows):
     """Where BLAS is not held, because that takes longer than the prediction, it must not split a product."""
     X, y = np.random.default_rng(0).normal(size=(6, 1, features)), np.arange(6) % 2
     model = CNNClassifier(layers=[Flatten()], max_iter=1, random_state=0).fit(X, y)
     answers = []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
-            answers.append([model.decision_function(X[i : i + 1]) for i in range(6)])
+            answers.append([model.decision_function(X[i : i + rows]) for i in range(0, 6, rows)])
     np.testing.assert_array_equal(*answers)
 
 
-LARGE = [Conv2D(32), ReLU(), Conv2D(64), ReLU(), GlobalAvgPool2D()]
+LARGE = [Conv2D(32), ReLU(), Conv2D(64), ReLU(), MaxPool2D(4), Flatten(), Dense(128)]
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +170,7 @@ def large():
     return CNNClassifier(layers=LARGE, max_iter=1, random_state=0).fit(X, np.arange(20) % 3), X
 
 
-@pytest.mark.parametrize("rows", [1, 2, 7, 8, 20])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 20])
 def test_few_rows_have_the_same_bits_for_every_number_of_threads(large, rows):
     model, X = large
     expected = model.set_params(n_jobs=1).decision_function(X[:rows])
@@ -178,6 +180,17 @@ def test_few_rows_have_the_same_bits_for_every_number_of_threads(large, rows):
     assert (max(widths) > 1) or rows >= 8  # as chunks, or in parts of an image
     alone = [model.decision_function(X[i : i + 1]) for i in range(rows)]
     np.testing.assert_allclose(np.concatenate(alone), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_chunks_are_equal_and_as_many_as_two_and_four_threads_can_share(large):
+    predictor = large[0]._predictor
+    for rows in [*range(1, 300), 1000, 1024, 60_000]:
+        sizes = [chunk.stop - chunk.start for chunk in predictor._chunks(rows)]
+        assert sum(sizes) == rows
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= predictor.rows
+        assert min(sizes) >= min(rows, LEAST_ROWS)
+        assert len(sizes) in (1, 2) or len(sizes) % 4 == 0
 
 
 def test_a_row_is_predicted_from_eight_threads_at_once(large):

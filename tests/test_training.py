@@ -5,6 +5,7 @@ import pickle
 import re
 import threading
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from skcnn import CNNClassifier
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from skcnn.losses import LogLoss
+from skcnn.network import Network
 from skcnn.optimizers import SGD, Adam, RMSprop
 from skcnn.schedules import Adaptive, Cosine, Schedule, Step, Warmup
+from skcnn.training import Passes
 
 
 def small(**params):
@@ -155,6 +158,18 @@ def test_threads_were_really_at_work(many_shards, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread.name), start(thread))[1])
     CNNClassifier(**model.get_params(deep=False)).set_params(n_jobs=2, max_iter=1).fit(X, y)
     assert started
+
+
+@pytest.mark.parametrize(
+    ("rows", "shards"),
+    [(1, 1), (15, 1), (16, 2), (64, 2), (95, 2), (96, 4), (128, 4), (200, 4), (224, 8), (320, 8), (352, 12)],
+)
+def test_shards_are_as_many_as_two_and_four_threads_can_share(rows, shards):
+    """Where the network is worth it."""
+    small, large = (Network([*layers, Flatten()], (28, 28, 1), 3) for layers in ([], [Conv2D(32), Conv2D(32)]))
+    for network, expected in ((small, 1), (large, shards)):
+        passes = SimpleNamespace(_model=SimpleNamespace(network=network))
+        assert Passes._shards(passes, rows) == expected
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
