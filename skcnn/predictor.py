@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -113,11 +114,22 @@ class Predictor:
         self._pool.append(kit)
 
     def _kit(self) -> _Kit:
-        """A kit that nobody else uses, until it is put back into the pool; after an interruption it is not."""
-        try:
-            return self._pool.pop()  # atomic, as append is: the pool needs no lock
-        except IndexError:
-            return _Kit(self)
+        """A kit that nobody else uses, until it is put back into the pool; after an interruption it is not.
+
+        The one that this thread had last, if it is there: the cache of its processor may still hold its arrays, and it
+        takes several times as long to write to what is in the cache of another.
+        """
+        thread = get_ident()
+        try:  # each call is atomic, as append is: the pool needs no lock
+            kit = next(kit for kit in reversed(self._pool) if kit.thread == thread)
+            self._pool.remove(kit)
+        except (StopIteration, ValueError):  # there is none, or another thread was quicker
+            try:
+                kit = self._pool.pop()
+            except IndexError:
+                kit = _Kit(self)
+            kit.thread = thread
+        return kit
 
 
 class Differentiator(Predictor):
@@ -147,6 +159,7 @@ class _Kit:
         self._predictor = predictor
         self._arena = Arena()
         self.context = settings_context()
+        self.thread = 0  # that had it last
         self._tapes: dict[tuple[int, int], _Recorded] = {}
 
     def predict(self, inputs: list[Array], out: Array) -> None:
