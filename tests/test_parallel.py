@@ -193,6 +193,19 @@ def test_chunks_are_equal_and_as_many_as_two_and_four_threads_can_share(large):
         assert len(sizes) in (1, 2) or len(sizes) % 4 == 0
 
 
+def test_a_thread_predicts_with_the_memory_that_it_had_last(large):
+    """Written by another processor, it would have to be fetched from its cache."""
+    predictor = large[0]._predictor
+    predictor._pool.clear()
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        kits = [thread.submit(predictor._kit).result() for thread in (first, second)]
+        for order in ((0, 1), (1, 0)):
+            predictor._pool[:] = [kits[i] for i in order]
+            assert [thread.submit(predictor._kit).result() for thread in (first, second)] == kits
+        predictor._pool.append(kits[1])
+        assert first.submit(predictor._kit).result() is kits[1]  # rather than a new one
+
+
 def test_a_row_is_predicted_from_eight_threads_at_once(large):
     model, X = large
     expected = [model.decision_function(X[i : i + 1]) for i in range(len(X))]
