@@ -25,7 +25,7 @@ from .tape import Arena, Batch, Tape
 from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
-LEAST = 8, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
+LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
 EVEN = 4  # more than two shards are a multiple of this, or one of two and of four threads would have less to do
 INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)  # the random streams, each with its own seed
 

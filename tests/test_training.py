@@ -162,7 +162,7 @@ def test_threads_were_really_at_work(many_shards, monkeypatch):
 
 @pytest.mark.parametrize(
     ("rows", "shards"),
-    [(1, 1), (15, 1), (16, 2), (64, 2), (95, 2), (96, 4), (128, 4), (200, 4), (224, 8), (320, 8), (352, 12)],
+    [(1, 1), (7, 1), (8, 2), (64, 2), (95, 2), (96, 4), (128, 4), (200, 4), (224, 8), (320, 8), (352, 12)],
 )
 def test_shards_are_as_many_as_two_and_four_threads_can_share(rows, shards):
     """Where the network is worth it."""
