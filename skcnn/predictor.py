@@ -19,7 +19,7 @@ from .scaling import Scaling
 from .tape import Arena, Batch, Run, Tape
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
-LEAST_ROWS = 4  # of a chunk, where fewer than two full chunks are asked for: then two threads have something to do
+LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, each step is better cut than the rows
 LANES = 4  # into which the larger steps of a single chunk are cut; and chunks come in as many
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
@@ -103,7 +103,9 @@ class Predictor:
 
     def _chunks(self, n: int) -> list[slice]:
         """The rows in equal chunks: one for few rows, else as many as two and four threads can share."""
-        least = max(LEAST_ROWS, -(-LEAST_WORK // max(1, self.network.multiply_adds)))
+        work = max(1, self.network.multiply_adds)
+        rows, enough = LEAST_ROWS
+        least = max(-(-LEAST_WORK // work), min(rows, -(-enough // work)))
         count = max(-(-n // self.rows), 1 if n < 2 * least else 2)
         return evenly(n, count if count <= 2 else count + -count % LANES)
 
