@@ -102,12 +102,19 @@ class Predictor:
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
 
     def _chunks(self, n: int) -> list[slice]:
-        """The rows in equal chunks: one for few rows, else as many as two and four threads can share."""
+        """The rows in equal chunks: one for few rows, else as many as two and four threads can share.
+
+        Many chunks are of few lengths, an eighth of the longest apart, so that their tapes will do for other rows too.
+        """
         work = max(1, self.network.multiply_adds)
         rows, enough = LEAST_ROWS
         least = max(-(-LEAST_WORK // work), min(rows, -(-enough // work)))
         count = max(-(-n // self.rows), 1 if n < 2 * least else 2)
-        return evenly(n, count if count <= 2 else count + -count % LANES)
+        if count <= 2:
+            return evenly(n, count)
+        unit = max(1, self.rows // 8)
+        units = evenly(-(-n // unit), count + -count % LANES)
+        return [slice(part.start * unit, min(part.stop * unit, n)) for part in units]
 
     def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
         kit = self._kit()

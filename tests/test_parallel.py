@@ -186,13 +186,16 @@ def test_chunks_are_equal_and_as_many_as_two_and_four_threads_can_share(large):
     predictor = large[0]._predictor
     least = -(-LEAST_ROWS[1] // predictor.network.multiply_adds)
     assert 1 < least < LEAST_ROWS[0]
+    lengths = set()
     for rows in [*range(1, 300), 1000, 1024, 60_000]:
         sizes = [chunk.stop - chunk.start for chunk in predictor._chunks(rows)]
         assert sum(sizes) == rows
-        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) - min(sizes) <= (1 if len(sizes) <= 2 else 7)
+        lengths.update(sizes[:-1] if len(sizes) > 2 else ())
         assert max(sizes) <= predictor.rows
         assert min(sizes) >= min(rows, least)
         assert len(sizes) in (1, 2) or len(sizes) % 4 == 0
+    assert len(lengths) <= 5  # a server that is asked for any number of rows records few tapes
 
 
 def test_a_thread_predicts_with_the_memory_that_it_had_last(large):
