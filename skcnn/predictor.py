@@ -20,7 +20,7 @@ from .tape import Arena, Batch, Run, Tape
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
 LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, each step is better cut than the rows
-LANES = 4  # into which the larger steps of a single chunk are cut; and chunks come in as many
+LANES = 4  # into which the larger steps of a single chunk are cut; more than two chunks are a multiple of it
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
 LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one

@@ -15,7 +15,7 @@ PARTS = 64  # more than a product is cut into
 MATRIX_PRODUCT = 1 << 18  # multiplications up to which BLAS computes a product on one thread
 VECTOR_PRODUCT = 1 << 13  # those of a vector and a matrix
 VECTOR_COST = 4  # they take so much longer, for each one reads a number from memory
-LEAST_COST = 8  # rows that take as long as few of them, which have to rearrange the matrix as well
+LEAST_COST = 8  # rows whose time fewer take as well: BLAS rearranges the matrix for any number of them
 
 
 def may_take_threads(m: int, k: int, n: int) -> bool:
