@@ -214,7 +214,7 @@ class Tape:
         return reshape(np.zeros((shape[0], length + gap), kind)[:, :length], tuple(shape))
 
     def scratch(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """A buffer until the step ends."""
+        """A buffer until the step ends. One of four axes is an image, and with few channels not in C order."""
         array = self._take(shape, dtype)
         self._scratch.append(array)
         return array

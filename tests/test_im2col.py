@@ -49,3 +49,19 @@ def test_a_small_gradient_is_summed_over_several_products():
         backward(tape.output(y.shape), needs_dx=False)
     sizes = [arguments[2].size for f, arguments in tape.segments[0] if f is np.matmul]
     assert g.kernel.size < RELEASED <= min(sizes)
+
+
+@pytest.mark.parametrize("channels", [16, 32, 64])
+def test_products_of_groups_of_few_channels_are_written_in_runs(channels):
+    """BLAS writes rows whose numbers lie side by side; into others NumPy multiplies by itself, and slowly."""
+    layer, groups = Conv2D(channels, groups=8, use_bias=False), 8
+    shape = 3, 3, channels // groups, channels
+    tape = Tape(np.float32, Batch(4), training=True)
+    with tape.step("conv"):
+        p, g = (SimpleNamespace(kernel=np.zeros(shape, np.float32)) for _ in range(2))
+        y, backward = layer.record(tape, tape.output((6, 6, 4, channels)), p, g)
+        forward = len(tape.segments[0])
+        backward(tape.output(y.shape), needs_dx=True)
+    outputs = [arguments[2] for f, arguments in tape.segments[0][forward:] if f is np.matmul]
+    assert len(outputs) > 1
+    assert all(out.strides[-1] == out.itemsize for out in outputs)

@@ -89,7 +89,8 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
             tape(np.matmul, _by_group(kernel, groups), upstream.swapaxes(1, 2), flat)
             columns = reshape(flat, (groups, kh, kw, c, size, ow, n)).transpose(1, 2, 4, 5, 6, 0, 3)
         else:
-            flat = tape.scratch((taps, groups, size * ow * n, c))
+            # Not of four axes, which would be those of an image.
+            flat = reshape(tape.scratch((taps * groups, size * ow * n, c)), (taps, groups, -1, c))
             by_tap = reshape(kernel, (taps, c, groups, f // groups)).transpose(0, 2, 3, 1)
             tape(np.matmul, upstream, by_tap, flat)
             columns = reshape(flat, (kh, kw, groups, size, ow, n, c)).transpose(0, 1, 3, 4, 5, 2, 6)
