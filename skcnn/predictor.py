@@ -87,8 +87,7 @@ class Predictor:
 
     def _run(self, inputs: list[Array], n_jobs: int | None, rows: Array | None, out: Array) -> None:
         """Fill ``out`` from what stands in the rows of the inputs, images first."""
-        n, work = len(out), max(1, self.network.multiply_adds)
-        chunks = self._chunks(n)
+        chunks = self._chunks(len(out))
         if len(chunks) == 1:  # it knows itself whether BLAS must be held; for several it is done once
             kit = self._kit()
             given = inputs if rows is None else [array[rows] for array in inputs]
@@ -96,7 +95,7 @@ class Predictor:
             self._pool.append(kit)
             return
         # Read before BLAS is held: inside, it would always answer one.
-        threads = max(1, min(thread_count(n_jobs), len(chunks), n * work // LEAST_WORK))
+        threads = max(1, min(thread_count(n_jobs), len(chunks), len(out) * self.network.multiply_adds // LEAST_WORK))
         with one_blas_thread, ufunc_settings(), idle.team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
@@ -109,10 +108,11 @@ class Predictor:
         work = max(1, self.network.multiply_adds)
         rows, enough = LEAST_ROWS
         least = max(-(-LEAST_WORK // work), min(rows, -(-enough // work)))
-        count = max(-(-n // self.rows), 1 if n < 2 * least else 2)
+        unit = max(1, self.rows // 8)
+        longest = self.rows - self.rows % unit
+        count = max(-(-n // longest), 1 if n < 2 * least else 2)
         if count <= 2:
             return evenly(n, count)
-        unit = max(1, self.rows // 8)
         units = evenly(-(-n // unit), count + -count % LANES)
         return [slice(part.start * unit, min(part.stop * unit, n)) for part in units]
 
@@ -129,15 +129,15 @@ class Predictor:
         takes several times as long to write to what is in the cache of another.
         """
         thread = get_ident()
-        try:  # each call is atomic, as append is: the pool needs no lock
-            kit = next(kit for kit in reversed(self._pool) if kit.thread == thread)
-            self._pool.remove(kit)
-        except (StopIteration, ValueError):  # there is none, or another thread was quicker
+        for kit in sorted(self._pool, key=lambda kit: kit.thread != thread):
             try:
-                kit = self._pool.pop()
-            except IndexError:
-                kit = _Kit(self)
-            kit.thread = thread
+                self._pool.remove(kit)  # atomic, as append is: the pool needs no lock
+            except ValueError:  # another thread was quicker
+                continue
+            break
+        else:
+            kit = _Kit(self)
+        kit.thread = thread
         return kit
 
 

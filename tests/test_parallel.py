@@ -182,7 +182,18 @@ def test_few_rows_have_the_same_bits_for_every_number_of_threads(large, rows):
     np.testing.assert_allclose(np.concatenate(alone), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_chunks_are_equal_and_as_many_as_two_and_four_threads_can_share(large):
+@pytest.mark.parametrize("longest", [1, 6, 15, 21, 31, 64])
+def test_no_chunk_is_longer_than_it_may_be(large, longest, monkeypatch):
+    predictor = large[0]._predictor
+    monkeypatch.setattr(predictor, "rows", longest)
+    for rows in range(1, 300):
+        sizes = [chunk.stop - chunk.start for chunk in predictor._chunks(rows)]
+        assert sum(sizes) == rows
+        assert min(sizes) >= 1
+        assert max(sizes) <= longest
+
+
+def test_chunks_are_nearly_equal_and_as_many_as_two_and_four_threads_can_share(large):
     predictor = large[0]._predictor
     least = -(-LEAST_ROWS[1] // predictor.network.multiply_adds)
     assert 1 < least < LEAST_ROWS[0]

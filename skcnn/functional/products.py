@@ -39,16 +39,12 @@ def record_sum_of_products(tape: Any, a: Array, b: Array, out: Array) -> None:
 
     NumPy lets no other thread work during a product of few numbers, however long that takes.
     """
-    groups, m, k = a.shape
+    groups, _, k = a.shape
     parts = _divisor(k, -(-RELEASED // out.size))
     if parts == 1 or groups > 1:
         record_product(tape, a, b, out)
         return
-    products = tape.scratch((parts, out.size))
-    by_part = reshape(a[0], (m, parts, -1)).transpose(1, 0, 2), reshape(b[0], (parts, -1, out.shape[2]))
-    record_product(tape, *by_part, reshape(products, (parts, *out.shape[1:])))
-    tape(sum_first, products, reshape(out, (-1,)))
-    tape.release(products)
+    _record_sum(tape, a, b[0], out, parts)
 
 
 def record_rows(tape: Any, x: Array, matrix: Array, out: Array) -> None:
@@ -90,13 +86,20 @@ def _record_in_parts(tape: Any, x: Array, matrix: Array, out: Array) -> None:
     parts = _divisor(k, wanted, lanes)
     if parts == 1:
         tape(np.matmul, x, matrix, out)
-        return
-    products = tape.scratch((parts, count, rows, n))
-    left, right = reshape(x, (count, rows, parts, -1)).transpose(2, 0, 1, 3), reshape(matrix, (parts, 1, -1, n))
+    else:
+        _record_sum(tape, x, matrix, out, parts, lanes)
+
+
+def _record_sum(tape: Any, x: Array, matrix: Array, out: Array, parts: int, lanes: int = 1) -> None:
+    """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n): the sum of products of parts of k."""
+    flat = tape.scratch((parts, out.size))  # four axes would be those of an image
+    products = reshape(flat, (parts, *out.shape))
+    left = reshape(x, (*x.shape[:2], parts, -1)).transpose(2, 0, 1, 3)
+    right = reshape(matrix, (parts, 1, -1, matrix.shape[1]))
     for part in tape.apart(evenly(parts, lanes)):
         tape(np.matmul, left[part], right[part], products[part])
     tape(sum_first, products, out)
-    tape.release(products)
+    tape.release(flat)
 
 
 def _divisor(size: int, least: int, factor: int = 1) -> int:
