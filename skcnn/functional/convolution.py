@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from . import depthwise, im2col, phases
-from .elementwise import Array
+from .elementwise import Array, reshape
 from .geometry import Borders, Windows
+from .groups import joined, record_separated, wider
 from .order import NARROW
+from .phases import Backward
 from .winograd import Tiling, Winograd, best_bands, best_tiling
 
 GAIN = 3.0  # multiplications per output and channel that Winograd's algorithm has to save: its transforms eat them
@@ -22,18 +24,20 @@ LEAST = 1 << 19  # multiply-adds for which the transforms of the rows alone are 
 
 @dataclass(frozen=True)
 class Choice:
-    """How a convolution is computed: by Winograd's algorithm with a tiling, or directly without; and its border."""
+    """How a convolution is computed: by Winograd's algorithm with a tiling, or directly without."""
 
     tiling: Tiling | None
     borders: Borders | None
+    groups: int  # fewer than it has, where several are computed as one
 
 
 def choose(tape: Any, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
     """How n images with c channels are convolved with f filters."""
+    groups = wider(groups, c, f, tape.dtype)
     tiling = None if direct else choose_tiling(tape.dtype, geometry, n, c, f, groups, backward=tape.backward)
     if tiling is not None:
-        return Choice(tiling, tiling.borders(geometry) if geometry.is_plain else None)
-    return Choice(None, geometry.borders if geometry.has_border else None)
+        return Choice(tiling, tiling.borders(geometry) if geometry.is_plain else None, groups)
+    return Choice(None, geometry.borders if geometry.has_border else None, groups)
 
 
 def choose_tiling(
@@ -63,11 +67,27 @@ def choose_tiling(
 
 def record_convolution(
     tape: Any, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
-) -> tuple[Array, phases.Backward]:
+) -> tuple[Array, Backward]:
     """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
+    choice = choose(tape, geometry, x.shape[2], x.shape[3], kernel.shape[3], groups, direct)
+    wide = joined(tape, kernel, groups, choice.groups)
+    y, through = _record_chosen(tape, choice, x, wide, geometry)
+    if choice.groups == groups:
+        return y, through
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        dwide = reshape(tape.scratch((wide.size,)), wide.shape)
+        dx = through(dy, dwide, needs_dx)
+        record_separated(tape, dwide, dkernel, groups, choice.groups)
+        return dx
+
+    return y, backward
+
+
+def _record_chosen(tape: Any, choice: Choice, x: Array, kernel: Array, geometry: Windows) -> tuple[Array, Backward]:
+    """The same for a kernel (kh, kw, c / choice.groups, f), as it was chosen."""
     _, _, n, c = x.shape
-    f = kernel.shape[3]
-    choice = choose(tape, geometry, n, c, f, groups, direct)
+    f, groups = kernel.shape[3], choice.groups
     y = tape.output((*geometry.out, n, f))
     if choice.tiling is not None and geometry.is_dilated:
         return y, phases.record_dilated(tape, choice.tiling, x, kernel, y, geometry, groups)
