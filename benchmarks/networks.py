@@ -103,6 +103,8 @@ CONVOLUTIONS = {
     "dilated 3x3": _convolution((32, 32, 32), 32, dilation=2),
     "5x5": _convolution((32, 32, 32), 32, kernel_size=5),
     "7x7": _convolution((32, 32, 32), 32, kernel_size=7),
+    "2x2": _convolution((32, 32, 32), 32, kernel_size=2, padding=0),
+    "1x3": _convolution((1, 512, 32), 32, kernel_size=(1, 3)),
     "1x5": _convolution((1, 512, 32), 32, kernel_size=(1, 5)),
     "depthwise": _convolution((32, 32, 64), 64, groups=64),
     "groups=4": _convolution((32, 32, 64), 64, groups=4),

@@ -17,7 +17,7 @@ from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
 ROWS, CHANNELS, FILTERS = 16, 64, 64
-CASES = (3, 8), (3, 12), (3, 16), (3, 28), (5, 16), (7, 16), ((1, 5), 16)  # windows, and sides of images
+CASES = (2, 16), (3, 8), (3, 12), (3, 16), (3, 28), (5, 16), (7, 16), ((1, 5), 16)  # windows, and sides of images
 PREDICTED = (3, 8), (3, 16), (5, 16)  # one image only
 
 

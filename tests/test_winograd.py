@@ -1,13 +1,14 @@
 """Winograd's convolution against the direct one, forward and backward."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-import skcnn.functional.convolution as convolution
-from skcnn.functional import phases
-from skcnn.functional.geometry import windows
-from skcnn.functional.winograd import LARGE, PADDED, THIN, TILES, Tiling, best_tiling, cut, transforms
+from skcnn.functional import convolution, phases, winograd
+from skcnn.functional.winograd import TILES, Tiling, cut, transforms
 from skcnn.layers import Conv2D
+from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
 SHAPES = [
@@ -95,8 +96,9 @@ def test_strided_windows(shape, padding, kernel, strides, always):
 @pytest.mark.parametrize("groups", [2, 3, 6])
 @pytest.mark.parametrize("shape", [(9, 8, 24, 18), (7, 12, 18, 36)], ids=str)
 def test_groups(shape, groups, always):
-    compare(shape, (3, 3), (4, 2), always, groups=groups)
-    compare(shape, (3, 3), (4, 2), always, groups=groups, dilation=2)
+    for m in ((4, 2), (4, 1), (1, 4)):
+        compare(shape, (3, 3), m, always, groups=groups)
+        compare(shape, (3, 3), m, always, groups=groups, dilation=2)
 
 
 @pytest.mark.parametrize(("kernel", "m"), WINDOWS, ids=str)
@@ -164,35 +166,42 @@ def test_it_is_chosen_where_it_wins():
     assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(cut(2, 3, 2), cut(2, 3, 2))
     assert chosen(Conv2D(32), (48, 24, 32)) == Tiling(cut(48, 3, 8), cut(24, 3, 8))
     assert chosen(Conv2D(32), (14, 28, 32)) == Tiling(cut(14, 3, 7), cut(28, 3, 7))
-    assert chosen(Conv2D(32), (14, 28, 32), rows=4) == Tiling(cut(14, 3, 7), cut(28, 3, 4))
-    assert chosen(Conv2D(32), (20, 26, 32), rows=4) == Tiling(cut(20, 3, 4), cut(26, 3, 8, 2))
+    assert chosen(Conv2D(32), (20, 26, 32), rows=4) == Tiling(cut(20, 3, 7), cut(26, 3, 7))
+    assert chosen(Conv2D(256), (4, 4, 256)) == Tiling(cut(4, 3, 4), cut(4, 3, 4))
     assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(cut(16, 5, 6, 4), cut(18, 5, 6))
     assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(cut(16, 7, 4), cut(16, 7, 4))
     assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(cut(8, 3, 8), cut(8, 3, 8))
     assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
     assert chosen(Conv2D(32, 5, strides=2), (32, 32, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
     assert chosen(Conv2D(32, 7, strides=2), (112, 112, 3)) == Tiling(cut(56, 4, 7), cut(56, 4, 7))
+    assert chosen(Conv2D(32, 4, strides=2), (16, 16, 32)) == Tiling(cut(8, 2, 8), cut(8, 2, 8))
+    assert chosen(Conv2D(32, 3, strides=(1, 2)), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(8, 2, 8))
     assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 6, 4))
+    assert chosen(Conv2D(32, (1, 3)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 3, 8))
+    assert chosen(Conv2D(32, (3, 1)), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 1, 1))
+    assert chosen(Conv2D(32, 2), (16, 16, 32)) == Tiling(cut(16, 2, 8), cut(16, 2, 8))
+    for size, *m in ((14, 7), (7, 7), (6, 6), (28, 7), (24, 8), (32, 8), (64, 8), (224, 8)):
+        assert chosen(Conv2D(32), (size, size, 32), rows=32) == Tiling(cut(size, 3, *m), cut(size, 3, *m))
 
 
 def test_only_rows_are_cut_for_few_images():
     few = {"rows": 3, "backward": False}
     assert chosen(Conv2D(32), (32, 32, 32), **few) == Tiling(cut(32, 3, 8), cut(32, 3, 1))
-    assert chosen(Conv2D(64), (8, 8, 40), **few) == Tiling(cut(8, 3, 4), cut(8, 3, 1))
+    assert chosen(Conv2D(64), (8, 8, 40), **few) == Tiling(cut(8, 3, 8), cut(8, 3, 1))
     assert chosen(Conv2D(32, 5), (18, 14, 32), **few) == Tiling(cut(18, 5, 6), cut(14, 5, 1))
-    assert chosen(Conv2D(32, padding="valid"), (13, 12, 32), **few) == Tiling(cut(11, 3, 6), cut(10, 3, 1))
-    assert chosen(Conv2D(32), (32, 32, 32), rows=4, backward=False) == chosen(Conv2D(32), (32, 32, 32), rows=4)
+    assert chosen(Conv2D(32, padding="valid"), (13, 12, 32), **few) == Tiling(cut(11, 3, 7, 4), cut(10, 3, 1))
+    assert chosen(Conv2D(32, groups=2), (32, 32, 32), **few) == Tiling(cut(32, 3, 8), cut(32, 3, 1))
+    for options in ({"rows": 8, "backward": False}, {"rows": 3}):  # more images, or a gradient
+        assert chosen(Conv2D(32), (32, 32, 32), **options) == Tiling(cut(32, 3, 8), cut(32, 3, 8))
     for layer, shape in (
         (Conv2D(32), (4, 4, 32)),
         (Conv2D(32), (32, 32, 8)),
         (Conv2D(32, strides=2), (32, 32, 32)),
-        (Conv2D(32, groups=2), (32, 32, 32)),
         (Conv2D(32, (1, 5)), (32, 32, 32)),
         (Conv2D(32, 1), (32, 32, 32)),
     ):
         assert chosen(layer, shape, **few) is None
     assert chosen(Conv2D(32), (32, 32, 32), dtype=np.float64, **few) is None
-    assert chosen(Conv2D(32), (32, 32, 32), rows=3) is None  # a gradient is wanted
 
 
 @pytest.mark.parametrize(
@@ -200,13 +209,13 @@ def test_only_rows_are_cut_for_few_images():
     [
         (Conv2D(32), (16, 16, 32), {"dtype": np.float64}),
         (Conv2D(32), (4, 4, 32), {"rows": 1}),
-        (Conv2D(32), (64, 64, 32), {"rows": 3}),  # runs of 96 numbers
+        (Conv2D(32), (4, 4, 32), {"rows": 3, "backward": False}),
         (Conv2D(32), (16, 16, 3), {}),
         (Conv2D(8), (16, 16, 32), {}),
         (Conv2D(32), (1, 1, 32), {}),
         (Conv2D(32, kernel_size=9), (16, 16, 32), {}),
         (Conv2D(32, kernel_size=1), (16, 16, 32), {}),
-        (Conv2D(32, kernel_size=(1, 3)), (16, 16, 32), {}),
+        (Conv2D(32, kernel_size=(1, 3)), (16, 16, 32), {"rows": 1}),
         (Conv2D(32, strides=2), (16, 16, 32), {}),
         (Conv2D(32, 7, dilation=2, strides=2), (32, 32, 32), {}),
         (Conv2D(32, 7, strides=2), (32, 32, 1), {}),
@@ -233,23 +242,43 @@ def test_direct_keeps_it_out_of_single_precision():
     assert errors["direct"] < errors["auto"] < 1e-4
 
 
-def test_cost_counts_the_multiplications_of_cut_off_tiles_too():
-    assert Tiling(cut(16, 3, 4), cut(16, 3, 4)).cost == 36 / 16
-    assert Tiling(cut(14, 3, 4), cut(14, 3, 4)).cost == pytest.approx(36 * 16 / 14**2)
-    assert Tiling(cut(14, 3, 6, 2), cut(16, 3, 4)).cost == pytest.approx((2 * 8 + 4) / 14 * 6 / 4)
+@pytest.mark.parametrize(
+    ("tiling", "groups"),
+    [
+        (Tiling(cut(16, 3, 4), cut(16, 3, 4)), 1),
+        (Tiling(cut(14, 3, 6, 2), cut(9, 3, 4)), 2),
+        (Tiling(cut(14, 3, 7), cut(9, 1, 1)), 1),
+        (Tiling(cut(14, 1, 1), cut(9, 5, 6, 4)), 1),
+    ],
+    ids=str,
+)
+def test_effort_counts_what_is_recorded(tiling, groups, monkeypatch):
+    """The multiplications of the products, and the numbers that transforms write."""
+    monkeypatch.setattr(convolution, "choose_tiling", lambda *sizes, **options: tiling)
+    (rows, *_), (columns, *_) = tiling.rows, tiling.columns
+    h, w, n, c, f = sum(t.size for t in tiling.rows), sum(t.size for t in tiling.columns), 3, 32, 64
+    layer = Conv2D(f, (rows.k, columns.k), groups=groups, use_bias=False)
+    tape = Tape(np.float32, Batch(n))
+    with tape.step("conv"):
+        p = SimpleNamespace(kernel=np.zeros((rows.k, columns.k, c // groups, f), np.float32))
+        layer.record(tape, tape.output((h, w, n, c)), p, None)
+    calls = [arguments for call, arguments in tape.segments[0] if call is np.matmul]
+    products = [out.size * a.shape[-1] for a, _, out in calls if a.ndim > 2]
+    transformed = [out.size for a, _, out in calls if a.ndim == 2]
+    constants = {"PRODUCT": 1, "TRANSFORM": 1, "SHORT": {False: 0}, "THIN": {False: 0}, "CALLS": 0}
+    for name, value in constants.items():
+        monkeypatch.setattr(winograd, name, value)
+    assert tiling.effort(n, c, f, groups, backward=False) == sum(products) + sum(transformed)
 
 
-def test_effort_counts_thin_products_and_what_is_copied_once_more():
-    plain = Tiling(cut(16, 3, 4), cut(16, 3, 4))
-    assert plain.effort(1000) == pytest.approx(plain.cost, rel=1e-2)
-    assert plain.effort(1) == pytest.approx(36 * (16 + THIN) / 16**2)
-    large = Tiling(cut(16, 3, 4), cut(16, 3, 8))
-    assert large.effort(1) == pytest.approx(60 * (8 + THIN) / 16**2 * LARGE[1])
-    padded = Tiling(cut(14, 3, 4), cut(16, 3, 4))
-    assert padded.effort(1) == pytest.approx(36 * (16 + THIN) / (14 * 16) * PADDED)
-    for size, *m in ((14, 7), (7, 7), (6, 6), (28, 7), (24, 8), (32, 8), (64, 8), (224, 8)):
-        geometry = windows((size, size), (3, 3), (1, 1), "same")
-        assert best_tiling(geometry, 32) == Tiling(cut(size, 3, *m), cut(size, 3, *m))
+def test_few_images_and_few_channels_are_not_worth_it():
+    """Kernels are prepared, transforms made and calls made for nothing: each is more than the direct convolution."""
+    tiling = Tiling(cut(8, 3, 8), cut(8, 3, 8))
+    for sizes in ((1, 64, 64), (64, 1, 1), (1, 16, 16)):
+        n, c, f = sizes
+        assert tiling.effort(n, c, f) > 8 * 8 * 9 * n * c * f
+    assert tiling.effort(64, 64, 64) < 8 * 8 * 9 * 64**3
+    assert tiling.effort(2, 64, 64, backward=False) < tiling.effort(2, 64, 64)
 
 
 def test_tiles_of_two_sizes_meet():

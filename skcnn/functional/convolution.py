@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ from .geometry import Borders, Windows
 from .groups import joined, record_separated, wider
 from .order import NARROW
 from .phases import Backward
-from .winograd import Tiling, Winograd, best_bands, best_tiling
+from .winograd import Tiling, Winograd, bands, tilings
 
-GAIN = 3.0  # multiplications per output and channel that Winograd's algorithm has to save: its transforms eat them
-PRODUCT_ROWS = 48  # rows of its matrix products below which they are too thin
-RUN = 128  # numbers of a pixel of all images, below which the products of the columns' transforms are too short
-LEAST = 1 << 19  # multiply-adds for which the transforms of the rows alone are worth their calls
+# Multiplications that take as long as to copy a number,
+COLUMN = 10  # into a column,
+APART = 25  # or into a phase of an image.
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,24 @@ def choose_tiling(
     """Winograd's tiling where it wins; None for the direct convolution.
 
     It wins in single precision, on arrays with their channels innermost. In double precision every result is that of
-    the direct convolution. Dilated and strided windows are made plain ones first (see `phases`). For few images that
-    are only predicted, the rows alone are cut into tiles.
+    the direct convolution. Dilated and strided windows are made plain ones first (see `phases`). When images are only
+    predicted, the rows alone may be cut into tiles.
     """
     if dtype != np.float32 or (geometry.is_strided and (geometry.is_dilated or groups > 1)):
         return None
-    n, channels = phases.images(geometry, n), phases.channels(geometry, c)
+    images, channels = phases.images(geometry, n), phases.channels(geometry, c)
     if min(channels, f) // groups < NARROW:
         return None
-    work = n * math.prod((*geometry.out, *geometry.kernel, c, f))
-    if n * min(channels, f) >= RUN:
-        tiling = best_tiling(phases.plain(geometry), n, PRODUCT_ROWS)
-    elif backward or groups > 1 or not geometry.is_plain or work < LEAST:
-        return None
-    else:
-        tiling = best_bands(geometry, n)
-    more = channels / c
-    return None if tiling is None or math.prod(geometry.kernel) < (tiling.cost + GAIN) * more else tiling
+
+    def effort(tiling: Tiling) -> float:
+        apart = 0 if geometry.is_plain else APART * math.prod((*tiling.read, images, channels))
+        return tiling.effort(images, channels, f, groups, backward=backward) + apart
+
+    inside = phases.plain(geometry)
+    found = chain(tilings(inside), () if backward else bands(inside))
+    best = min(found, key=effort, default=None)
+    direct = n * math.prod((*geometry.out, *geometry.kernel, c)) * (f / groups + COLUMN)
+    return best if best is not None and effort(best) < direct else None
 
 
 def record_convolution(

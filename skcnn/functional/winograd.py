@@ -34,10 +34,13 @@ POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: th
 MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or, where they are too few, the last of these
 # Size of a window -> m: float32 keeps four digits.
 TILES = {1: (1,), 2: (2, 4, 7, 8), 3: (2, 4, 6, 7, 8), 4: (2, 4, 5, 7), 5: (2, 4, 6), 7: (2, 4)}
-# How tilings are compared, fitted to measured times of windows of 3 and 5:
-THIN = 16  # rows of a matrix product that take as long as its beginning and end
-LARGE = 6, 1.06  # strips of tiles from this m on take so much longer: their products are shorter
-PADDED = 1.05  # as an axis does whose tiles reach beyond the image: it is copied once more
+# How long a tiling takes, in multiplications of a direct convolution, as fitted to measured times. The pairs are for
+# passes with a gradient, and without: then kernels are prepared once, and threads that share few images take turns.
+PRODUCT = 1.4  # one of its multiplications
+TRANSFORM = 5.0  # a number that is computed by a transform
+SHORT = {True: 100, False: 1000}  # numbers of a pixel of all images that take as long again along the columns
+THIN = {True: 18, False: 6}  # rows of a product that take as long as to prepare its kernel, and to begin and end it
+CALLS = 400_000  # more calls
 
 
 @cache
@@ -127,32 +130,21 @@ class Tiling:
         """Height and width of the pixels that they read."""
         return self.rows[-1].end, self.columns[-1].end
 
-    @property
-    def cost(self) -> float:
-        """Multiplications per output, channel and filter; k * k in the direct convolution."""
-        return math.prod(sum(a.r * a.count for a in axis) / sum(a.size for a in axis) for axis in self._axes)
-
-    def effort(self, n: int) -> float:
-        """How long n images take: multiplications per output, channel and filter, and what comes on top of them."""
-        large, factor = LARGE
-        total = sum(
-            band.r * strip.r * (band.count * strip.count * n + THIN) * (factor if strip.m >= large else 1.0)
-            for band, strip in product(*self._axes)
-        )
-        outputs, padded = n, 1.0
-        for axis in self._axes:
-            size = sum(tiles.size for tiles in axis)
-            outputs *= size
-            padded *= PADDED ** (axis[-1].stop > size)
-        return total / outputs * padded
+    def effort(self, n: int, c: int, f: int, groups: int = 1, *, backward: bool = True) -> float:
+        """How long n images of c channels take with f filters: as many multiplications of a direct convolution."""
+        (height, width), (rows, columns) = self.size, (sum(t.r * t.count for t in axis) for axis in self._axes)
+        kernels = math.prod(sum(tiles.r for tiles in axis) for axis in self._axes)
+        products = (PRODUCT * rows * columns * n + kernels * THIN[backward]) * c * f / groups
+        transformed = 0.0
+        if self.rows[0].m > 1:
+            transformed += (rows * self.read[1] * c + height * width * f) * n
+        if self.columns[0].m > 1:
+            transformed += rows * (columns * (c * n + SHORT[backward]) + width * (f * n + SHORT[backward]))
+        return products + TRANSFORM * transformed + CALLS
 
     @property
     def _axes(self) -> tuple[Cut, Cut]:
         return self.rows, self.columns
-
-    def product_rows(self, n: int) -> int:
-        """Rows of most of the matrix products, for n images."""
-        return self.rows[0].count * self.columns[0].count * n
 
     def borders(self, geometry: Windows) -> Borders:
         """The border that an image needs: that of its windows, and what the last tiles read beyond them."""
@@ -167,21 +159,15 @@ class Tiling:
         return evenly(band.count, max(least, -(-band.count // height)))
 
 
-def best_tiling(geometry: Windows, n: int = 1, product_rows: int = 1) -> Tiling | None:
-    """The tiling with the least effort; None for windows that have no tiles.
-
-    The tiles of n images are the rows of matrix products: tilings with fewer than ``product_rows`` are left out.
-    """
-    tilings = (Tiling(*axes) for axes in product(*map(cuts, geometry.out, geometry.kernel)))
-    large = (tiling for tiling in tilings if tiling.product_rows(n) >= product_rows)
-    return min(large, key=lambda tiling: tiling.effort(n), default=None)
+def tilings(geometry: Windows) -> Iterator[Tiling]:
+    """All ways to cut an output along both axes."""
+    return (Tiling(*axes) for axes in product(*map(cuts, geometry.out, geometry.kernel)))
 
 
-def best_bands(geometry: Windows, n: int = 1) -> Tiling | None:
-    """The same among tilings of the rows only: the runs of a column's transform are too short for few images."""
+def bands(geometry: Windows) -> Iterator[Tiling]:
+    """All ways to cut its rows only."""
     (height, width), (kh, kw) = geometry.out, geometry.kernel
-    tilings = (Tiling(rows, cut(width, kw, 1)) for rows in cuts(height, kh))
-    return min(tilings, key=lambda tiling: tiling.effort(n), default=None)
+    return (Tiling(rows, cut(width, kw, 1)) for rows in cuts(height, kh))
 
 
 @dataclass
@@ -233,7 +219,7 @@ class Winograd:
         whole = (height, width) == y.shape[:2]
         target = y if whole else tape.scratch((height, width, n, f))
         by_row = reshape(x, (rows, columns * n * c))
-        parts = tape.parts(int(self._tiling.cost * self._depth * y.size))
+        parts = tape.parts(int(self._tiling.effort(n, c, f, self._groups, backward=False)))
         for band in self._tiling.rows:
             at, _, bt = self._transforms[band]
             windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
@@ -260,10 +246,10 @@ class Winograd:
         at, _, bt = self._transforms[strip]
         b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
         windows = _windows(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
-        if strip.m == 1 and self._groups == 1 and not tape.backward:
+        if strip.m == 1 and not tape.backward:
             return self._record_columns(tape, band, strip, windows, out)
         v = tape.keep((band.r, strip.r, b, strip.count, nc))
-        tape(np.matmul, bt, windows, v.transpose(2, 0, 3, 1, 4))
+        _record_transform(tape, bt, windows, v.transpose(2, 0, 3, 1, 4))
         v = reshape(v, (band.r * strip.r, -1, self._c))
         products = tape.scratch((len(v), v.shape[1], self._f))
         u = self._parts[band, strip].u
@@ -271,18 +257,19 @@ class Winograd:
         tape.release(v)
         tiles = reshape(products, (band.r, strip.r, b, strip.count, nf)).transpose(0, 2, 3, 1, 4)
         target = out[:, :, strip.start : strip.stop]
-        tape(np.matmul, at, tiles, reshape(target, (band.r, b, strip.count, strip.m, nf)))
+        _record_transform(tape, at, tiles, reshape(target, (band.r, b, strip.count, strip.m, nf)))
         tape.release(products)
         return v
 
     def _record_columns(self, tape: Any, band: Tiles, strip: Tiles, windows: Array, out: Array) -> Array:
         """Windows (b, r, width, k, n * c) -> out (r, b, width, n * f): one product for all weights of a row."""
-        b, r, width, k, nc = windows.shape
-        c, n = self._c, nc // self._c
-        columns = tape.scratch((r, b, width, n, k, c))
-        tape(copy, reshape(windows, (b, r, width, k, n, c)).transpose(1, 0, 2, 4, 3, 5), columns)
-        u = reshape(self._parts[band, strip].u, (r, k * c, self._f))
-        tape(np.matmul, reshape(columns, (r, -1, k * c)), u, reshape(out, (r, -1, self._f)))
+        b, r, width, k, _ = windows.shape
+        by_group = reshape(windows, (b, r, width, k, -1, self._groups, self._depth)).transpose(1, 0, 2, 4, 5, 3, 6)
+        columns = tape.scratch(by_group.shape)
+        tape(copy, by_group, columns)
+        u = reshape(self._parts[band, strip].u, (r, k * self._depth, self._f))
+        pixels, y = reshape(columns, (r, -1, k * self._c)), reshape(out, (r, -1, self._f))
+        tape(np.matmul, self._by_group(pixels), self._by_group(u), self._by_group(y))
         tape.release(columns)
         return columns
 
@@ -329,7 +316,7 @@ class Winograd:
         b, nf, part = pixels.shape[0], pixels.shape[3], self._parts[band, strip]
         z = tape.scratch((band.r, strip.r, b, strip.count, nf))
         tiles = reshape(pixels[:, :, strip.start : strip.stop], (b, band.r, strip.count, strip.m, nf))
-        tape(np.matmul, at.T, tiles, z.transpose(2, 0, 3, 1, 4))
+        _record_transform(tape, at.T, tiles, z.transpose(2, 0, 3, 1, 4))
         z = reshape(z, (band.r * strip.r, -1, self._f))
         by_group = self._by_group(v), self._by_group(z)
         if part.du is None:
@@ -367,6 +354,14 @@ def _transformed(tape: Any, transform: Array, x: Array) -> Array:
     return tape(np.matmul, transform, x, tape.scratch((*x.shape[:-2], len(transform), x.shape[-1])))
 
 
+def _record_transform(tape: Any, transform: Array, x: Array, out: Array) -> None:
+    """transform (p, q) @ x (..., q, run) -> out; a copy where a window of 1 has nothing to transform."""
+    if transform.shape == (1, 1):
+        tape(copy, x, out)
+    else:
+        tape(np.matmul, transform, x, out)
+
+
 def _record_overlaps(tape: Any, axis: Tiles, transform: Array, tiles: Array, out: Array) -> None:
     """tiles (..., count, r, run) -> out (..., m * count + k - 1, run), transformed by ``transform`` (r, r).
 
@@ -376,7 +371,7 @@ def _record_overlaps(tape: Any, axis: Tiles, transform: Array, tiles: Array, out
         part = transform[start : start + axis.m]
         target = _windows(out[..., start:, :], axis.m, len(part), tiles.shape[-3])
         if start == 0:
-            tape(np.matmul, part, tiles, target)
+            _record_transform(tape, part, tiles, target)
         else:
             beyond = tape(np.matmul, part, tiles, tape.scratch(target.shape))
             tape(np.add, target, beyond, target)
