@@ -489,6 +489,13 @@ def leave_out(technique: str) -> None:
             elementwise.BUFFER = 8192
         case "Winograd's algorithm":
             convolution.choose_tiling = lambda *arguments, **options: None
+        case "groups joined":
+            convolution.wider = lambda groups, *sizes: groups
+        case "strided and dilated windows as plain ones":
+            choose = convolution.choose_tiling
+            convolution.choose_tiling = lambda dtype, geometry, *sizes, **options: (
+                choose(dtype, geometry, *sizes, **options) if geometry.is_plain else None
+            )
         case "transforms of rows alone":
             convolution.bands = lambda geometry: ()
         case "products of few rows":

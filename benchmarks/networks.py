@@ -109,6 +109,7 @@ CONVOLUTIONS = {
     "depthwise": _convolution((32, 32, 64), 64, groups=64),
     "groups=4": _convolution((32, 32, 64), 64, groups=4),
     "groups=8": _convolution((32, 32, 64), 64, groups=8),
+    "groups=32": _convolution((32, 32, 64), 64, groups=32),
     "few channels": _convolution((32, 32, 8), 8),
     "first, 1 channel": _convolution((28, 28, 1), 32, first=True),
     "first, 3 channels": _convolution((32, 32, 3), 32, first=True),

@@ -35,8 +35,8 @@ MEASURES = ("step", "inference", "epoch", "memory", "convolution")
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "10000000000", "MALLOC_MMAP_THRESHOLD_": "10000000000"}
 CONVOLUTIONS = (
     *("3x3", "3x3 odd size", "3x3 valid", "pointwise", "strided 3x3", "strided 5x5", "strided pointwise"),
-    *("dilated 3x3", "5x5", "7x7", "2x2", "1x3", "1x5", "depthwise", "groups=4", "groups=8", "few channels"),
-    *("first, 1 channel", "first, 3 channels", "first, 7x7 / 2"),
+    *("dilated 3x3", "5x5", "7x7", "2x2", "1x3", "1x5", "depthwise", "groups=4", "groups=8", "groups=32"),
+    *("few channels", "first, 1 channel", "first, 3 channels", "first, 7x7 / 2"),
 )
 CONVOLUTION_BATCH = 64
 MEMORY_BATCH = 64
@@ -68,6 +68,7 @@ PYTORCH = (
 TECHNIQUES = (
     *("Winograd's algorithm", "its largest tiles", "the rewrite table", "few channels outermost"),
     *("short ufunc buffers", "small gradients in parts", "transforms of rows alone", "products of few rows"),
+    *("groups joined", "strided and dilated windows as plain ones"),
     *("outputs within their border", "gradients left to the optimizer", "the second thread"),
 )
 SKORCH = Contender("skorch", "skorch", ("one image",))

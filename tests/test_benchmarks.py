@@ -125,7 +125,13 @@ def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
 
     whole = learned()
     for holder, name in (
-        *((elementwise, "BUFFER"), (convolution, "choose_tiling"), (convolution, "bands"), (winograd, "TILES")),
+        *(
+            (elementwise, "BUFFER"),
+            (convolution, "choose_tiling"),
+            (convolution, "bands"),
+            (convolution, "wider"),
+            (winograd, "TILES"),
+        ),
         *(
             (products, "RELEASED"),
             (fusion, "RULES"),
