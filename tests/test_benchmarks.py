@@ -12,6 +12,7 @@ import scale
 import search
 import serving
 import speed
+import tilings
 from networks import NETWORKS
 
 from skcnn import fusion, parallel, tape
@@ -84,6 +85,18 @@ def test_requirements_are_followed_without_extras():
     assert {"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl"} <= found
     assert not found & {"pytest", "matplotlib", "pandas"}
     assert serving.requirements("a-distribution-that-is-not-there") == set()
+
+
+def test_the_choice_is_compared_with_all_other_ways(monkeypatch, capsys):
+    for name, value in {"SIDES": (4, 6), "CHANNELS": ((16, 16),), "WINDOWS": (3, (1, 3)), "SECONDS": 0.0}.items():
+        monkeypatch.setattr(tilings, name, value)
+    monkeypatch.setattr("sys.argv", ["tilings.py", "--convolutions", "3"])
+    choose = convolution.choose_tiling
+    tilings.main()
+    assert convolution.choose_tiling is choose
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [name.strip() for name, *_ in rows] == ["the choice", "directly", "8 x 8 or the largest"]
+    assert all(1 <= float(ratios[0]) <= float(ratios[2]) for _, *ratios in rows)
 
 
 def test_rounding_errors_are_measured_with_the_tiles_that_are_chosen(monkeypatch, capsys):
