@@ -77,8 +77,9 @@ def random_cases(count: int, seed: int) -> Iterator[Case]:
 
 def recorded(case: Case, tiling: Tiling | None) -> Tape:
     """The convolution by a tiling, or directly."""
-    original = convolution.choose_tiling
+    originals = convolution.choose_tiling, convolution.is_taken_apart
     convolution.choose_tiling = lambda *sizes, **options: tiling
+    convolution.is_taken_apart = lambda *sizes, **options: False
     try:
         shape = case.side, case.side, case.channels
         kernel = np.random.default_rng(0).random(case.layer.parameters(shape)["kernel"].shape, np.float32)
@@ -95,7 +96,7 @@ def recorded(case: Case, tiling: Tiling | None) -> Tape:
         x[...] = 1
         return tape
     finally:
-        convolution.choose_tiling = original
+        convolution.choose_tiling, convolution.is_taken_apart = originals
 
 
 def milliseconds(case: Case, tiling: Tiling | None, pool: ThreadPoolExecutor, threads: int) -> float:

@@ -93,6 +93,55 @@ def test_strided_windows(shape, padding, kernel, strides, always):
     compare(shape, kernel, (2, 4), always, padding=padding, strides=strides)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "strides"),
+    [((3, 3), 2), ((5, 4), 2), ((7, 7), (2, 3)), ((5, 3), (1, 2)), ((2, 3), (3, 2)), ((5, 5), 3), ((1, 3), 2)],
+    ids=str,
+)
+@pytest.mark.parametrize("padding", ["same", "valid", 3, (0, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 8, 16, 16), (7, 12, 3, 18), (11, 10, 5, 7)], ids=str)
+def test_strided_windows_as_a_convolution_of_each_phase(shape, padding, kernel, strides, monkeypatch):
+    h, w, c, f = shape
+    layer, rng = Conv2D(f, kernel, strides=strides, padding=padding, use_bias=False), np.random.default_rng(6)
+    x, dy = rng.normal(size=(3, h, w, c)), rng.normal(size=(3, *layer.output_shape((h, w, c))))
+    p = draw_parameters(layer, (h, w, c))
+    direct = run(layer, x, p, dy)
+    monkeypatch.setattr(convolution, "is_taken_apart", lambda dtype, geometry, *sizes, **options: geometry.is_strided)
+    (y, dx, g), alone = run(layer, x, p, dy), run(layer, x, p)
+    for mine, expected in ((y, direct[0]), (alone, direct[0]), (dx, direct[1]), (g["kernel"], direct[2]["kernel"])):
+        np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_phases_are_convolved_by_themselves_where_that_is_faster():
+    def apart(layer, shape, rows=32, **options):
+        dtype = options.pop("dtype", np.float32)
+        sizes = rows, shape[2], layer.filters, layer.groups
+        return convolution.is_taken_apart(dtype, layer.geometry(shape), *sizes, **options)
+
+    for options in ({"backward": True}, {"backward": False}):
+        assert apart(Conv2D(64, strides=2), (32, 32, 32), **options)
+        assert apart(Conv2D(256, strides=2), (16, 16, 128), **options)
+        assert not apart(Conv2D(64, strides=2), (32, 32, 3), **options)
+        assert not apart(Conv2D(64, 4, strides=2), (32, 32, 32), **options)  # channels of one image are faster
+        assert not apart(Conv2D(64, 1, strides=2), (32, 32, 32), **options)
+        assert not apart(Conv2D(64, strides=2, groups=2), (32, 32, 32), **options)
+        assert not apart(Conv2D(64), (32, 32, 32), **options)
+        assert not apart(Conv2D(64, strides=2), (32, 32, 32), dtype=np.float64, **options)
+        assert not apart(Conv2D(64, strides=2), (32, 32, 32), rows=1, **options)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_phases_in_single_precision(size):
+    layer, rng = Conv2D(64, size, strides=2, use_bias=False), np.random.default_rng(7)
+    x, dy = rng.normal(size=(16, 17, 16, 64)), rng.normal(size=(16, 9, 8, 64))
+    p = draw_parameters(layer, (17, 16, 64))
+    exact = run(layer, x, p, dy)
+    (y, dx, g), alone = run(layer, x, p, dy, dtype=np.float32), run(layer, x, p, dtype=np.float32)
+    found = (y, exact[0]), (alone, exact[0]), (dx, exact[1]), (g["kernel"], exact[2]["kernel"])
+    for mine, expected in found:
+        assert np.abs(mine - expected).max() < 1e-4 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("groups", [2, 3, 6])
 @pytest.mark.parametrize("shape", [(9, 8, 24, 18), (7, 12, 18, 36)], ids=str)
 def test_groups(shape, groups, always):

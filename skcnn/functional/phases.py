@@ -4,7 +4,8 @@ An image is taken apart into its phases: the images of every d-th row and column
 with a dilation of d reads pixels of one phase only, and there it is a plain window: the phases lie side by side in one
 batch, and so do those of the output, which is put together again. Windows that move by s pixels read from every phase,
 and move by one pixel there: the phases are s * s times as many channels of one image, and a window of k pixels is one
-of ceil(k / s), with zeros where it reads too many.
+of ceil(k / s), with zeros where it reads too many. Or each phase is convolved by itself, with the weights that it
+needs and none besides, and the results are added.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from .elementwise import Array, copy, fill
 from .geometry import Axis, Pair, Windows
 from .order import NARROW
@@ -21,6 +24,7 @@ from .winograd import Tiling, Winograd
 
 Place = tuple[slice, slice]
 Backward = Callable[[Array, Array, bool], Array | None]
+Record = Callable[[Array, Array, Array, Windows, int], Backward]  # of a phase's x, kernel, y, windows and number
 
 
 def plain(geometry: Windows) -> Windows:
@@ -105,6 +109,58 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
         return dx
 
     return backward
+
+
+def windows_of(geometry: Windows) -> Iterator[tuple[Place, Windows]]:
+    """For each phase that strided windows read: its taps of a kernel (kh, kw, c, f), and plain windows over it."""
+    (height, width), (kh, kw), (down, right) = geometry.out, geometry.kernel, steps(geometry)
+    for a, b in product(range(min(down, kh)), range(min(right, kw))):
+        k, m = len(range(a, kh, down)), len(range(b, kw, right))
+        inside = Windows(Axis(height + k - 1, k, 1, 1, 0, 0), Axis(width + m - 1, m, 1, 1, 0, 0))
+        yield (slice(a, None, down), slice(b, None, right)), inside
+
+
+def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows, record: Record) -> Backward:
+    """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f), as the sum of a plain convolution of each phase."""
+    n, c = x.shape[2:]
+    recorded = []
+    for number, (taps, inside) in enumerate(windows_of(geometry)):
+        own = kernel[taps]
+        weights = tape.derived(("phase", number), own.shape, lambda call, out, own=own: call(copy, own, out))
+        part = tape.keep((inside.rows.size, inside.columns.size, n, c))
+        mine, image = _place(x, geometry, taps, part.shape[:2])
+        tape(fill, 0, part)
+        tape(copy, x[image], part[mine])
+        out = y if number == 0 else tape.scratch(y.shape)
+        recorded.append((taps, mine, image, weights.shape, record(part, weights, out, inside, number)))
+        if number:
+            tape(np.add, y, out, y)
+            tape.release(out)
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        dx = tape.output(x.shape) if needs_dx else None
+        if dx is not None:
+            tape(fill, 0, dx)  # pixels that no window reads
+        for taps, mine, image, shape, through in recorded:
+            gradient = tape.scratch(shape)
+            part = through(dy, gradient, needs_dx)
+            tape(copy, gradient, dkernel[taps])
+            tape.release(gradient)
+            if dx is not None and part is not None:
+                tape(copy, part[mine], dx[image])
+        return dx
+
+    return backward
+
+
+def _place(x: Array, geometry: Windows, taps: Place, size: Pair) -> tuple[Place, Place]:
+    """Which pixels of the phase that begins with some taps come from the image x, and where they lie there."""
+    axes = zip(x.shape[:2], (geometry.rows, geometry.columns), steps(geometry), taps, size, strict=True)
+    (own_rows, image_rows), (own_columns, image_columns) = (
+        Axis(length, 1, step, 1, axis.before - tap.start, 0).inside(0, 0, count)
+        for length, axis, step, tap, count in axes
+    )
+    return (own_rows, own_columns), (image_rows, image_columns)
 
 
 def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:

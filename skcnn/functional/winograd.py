@@ -180,10 +180,15 @@ class _Part:
 
 
 class Winograd:
-    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
+    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward.
 
-    def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
-        self._tiling, self._borders, self._groups = tiling, borders, groups
+    A step that has several of them tells them apart by a number.
+    """
+
+    def __init__(
+        self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1, number: int = 0
+    ) -> None:
+        self._tiling, self._borders, self._groups, self._number = tiling, borders, groups, number
         self._depth, self._f = kernel.shape[2:]
         self._c = self._depth * groups
         self._transforms = {
@@ -204,7 +209,8 @@ class Winograd:
             call(np.matmul, self._transforms[strip][1], by_column, reshape(u, (band.r, strip.r, size)))
             tape.release(half)
 
-        return tape.derived(("winograd", band.m, strip.m), (band.r * strip.r, self._depth, self._f), transform)
+        shape = band.r * strip.r, self._depth, self._f
+        return tape.derived(("winograd", self._number, band.m, strip.m), shape, transform)
 
     def _by_group(self, a: Array) -> Array:
         """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
