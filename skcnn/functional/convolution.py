@@ -89,7 +89,8 @@ def _least_effort(
 
     inside = phases.plain(geometry)
     best = min(chain(tilings(inside), () if backward else bands(inside)), key=effort, default=None)
-    return (effort(best), best) if best is not None and effort(best) < direct else (direct, None)
+    least = direct if best is None else effort(best)
+    return (least, best) if least < direct else (direct, None)
 
 
 def record_convolution(

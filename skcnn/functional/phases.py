@@ -29,11 +29,11 @@ Record = Callable[[Array, Array, Array, Windows, int], Backward]  # of a phase's
 
 def plain(geometry: Windows) -> Windows:
     """The windows over an image that was taken apart."""
-    return Windows(*(_plain(axis) for axis in (geometry.rows, geometry.columns)))
+    axes = geometry.rows, geometry.columns
+    return Windows(*(_plain(-(-axis.out // axis.dilation), -(-axis.kernel // axis.stride)) for axis in axes))
 
 
-def _plain(axis: Axis) -> Axis:
-    out, kernel = -(-axis.out // axis.dilation), -(-axis.kernel // axis.stride)
+def _plain(out: int, kernel: int) -> Axis:
     return Axis(out + kernel - 1, kernel, 1, 1, 0, 0)
 
 
@@ -113,11 +113,10 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
 
 def windows_of(geometry: Windows) -> Iterator[tuple[Place, Windows]]:
     """For each phase that strided windows read: its taps of a kernel (kh, kw, c, f), and plain windows over it."""
-    (height, width), (kh, kw), (down, right) = geometry.out, geometry.kernel, steps(geometry)
-    for a, b in product(range(min(down, kh)), range(min(right, kw))):
-        k, m = len(range(a, kh, down)), len(range(b, kw, right))
-        inside = Windows(Axis(height + k - 1, k, 1, 1, 0, 0), Axis(width + m - 1, m, 1, 1, 0, 0))
-        yield (slice(a, None, down), slice(b, None, right)), inside
+    for taps in _phases(geometry):
+        sizes = [len(range(size)[own]) for size, own in zip(geometry.kernel, taps, strict=True)]
+        if all(sizes):
+            yield taps, Windows(*map(_plain, geometry.out, sizes))
 
 
 def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows, record: Record) -> Backward:
@@ -128,7 +127,7 @@ def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows
         own = kernel[taps]
         weights = tape.derived(("phase", number), own.shape, lambda call, out, own=own: call(copy, own, out))
         part = tape.keep((inside.rows.size, inside.columns.size, n, c))
-        mine, image = _place(x, geometry, taps, part.shape[:2])
+        mine, image = _place(x, geometry, taps, part.shape[:2], before=True)
         tape(fill, 0, part)
         tape(copy, x[image], part[mine])
         out = y if number == 0 else tape.scratch(y.shape)
@@ -153,36 +152,34 @@ def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows
     return backward
 
 
-def _place(x: Array, geometry: Windows, taps: Place, size: Pair) -> tuple[Place, Place]:
-    """Which pixels of the phase that begins with some taps come from the image x, and where they lie there."""
-    axes = zip(x.shape[:2], (geometry.rows, geometry.columns), steps(geometry), taps, size, strict=True)
-    (own_rows, image_rows), (own_columns, image_columns) = (
-        Axis(length, 1, step, 1, axis.before - tap.start, 0).inside(0, 0, count)
-        for length, axis, step, tap, count in axes
-    )
-    return (own_rows, own_columns), (image_rows, image_columns)
+def _phases(geometry: Windows) -> Iterator[Place]:
+    """For each phase: every so many rows and columns from its first ones on. So are its taps of a kernel."""
+    down, right = steps(geometry)
+    return ((slice(a, None, down), slice(b, None, right)) for a, b in product(range(down), range(right)))
 
 
 def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:
     """For each phase: its taps of the kernel (kh, kw, c, f), and their place in the one of all phases."""
     c = kernel.shape[2]
-    down, right = steps(geometry)
-    for number, (a, b) in enumerate(product(range(down), range(right))):
-        taps = slice(a, None, down), slice(b, None, right)
+    for number, taps in enumerate(_phases(geometry)):
         kh, kw = kernel[taps].shape[:2]
         yield taps, whole[:kh, :kw, number * c : (number + 1) * c]
 
 
 def _places(x: Array, geometry: Windows, size: Pair, before: bool) -> Iterator[tuple[int, Place, Place]]:
     """For each phase: its number, which of its pixels come from the image, and where they lie there."""
-    down, right = steps(geometry)
-    for number, (a, b) in enumerate(product(range(down), range(right))):
-        by_axis = [
-            Axis(x.shape[i], 1, step, 1, before * axis.before - start, 0).inside(0, 0, size[i])
-            for i, (axis, step, start) in enumerate(((geometry.rows, down, a), (geometry.columns, right, b)))
-        ]
-        (own_rows, image_rows), (own_columns, image_columns) = by_axis
-        yield number, (own_rows, own_columns), (image_rows, image_columns)
+    for number, phase in enumerate(_phases(geometry)):
+        yield number, *_place(x, geometry, phase, size, before)
+
+
+def _place(x: Array, geometry: Windows, phase: Place, size: Pair, before: bool) -> tuple[Place, Place]:
+    """Which pixels of a phase come from the image x, and where they lie there."""
+    axes = zip(x.shape[:2], (geometry.rows, geometry.columns), phase, size, strict=True)
+    (own_rows, image_rows), (own_columns, image_columns) = (
+        Axis(length, 1, own.step, 1, before * axis.before - own.start, 0).inside(0, 0, count)
+        for length, axis, own, count in axes
+    )
+    return (own_rows, own_columns), (image_rows, image_columns)
 
 
 def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, before: bool) -> Array:
