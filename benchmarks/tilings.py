@@ -1,7 +1,8 @@
 """How well the engine chooses between the algorithms of a convolution: random ones, with every way to compute them.
 
 Each is computed directly and by Winograd's algorithm with many tilings, on as many threads as processors, and what
-`choose_tiling` would take is compared with the fastest. Its estimate (the constants at the top of
+`choose_tiling` would take is compared with the fastest; strided windows taken apart into a convolution of each phase
+(`is_taken_apart`) are not among them. Its estimate (the constants at the top of
 `skcnn/functional/winograd.py` and `convolution.py`) was fitted to such times.
 
     python benchmarks/tilings.py --convolutions 200
