@@ -305,7 +305,9 @@ class Tape:
             record(_at_once, out)
             return out
 
-        return self.constant(key, make)
+        found = self.constant(key, make)
+        assert found.shape == tuple(shape), f"{key} is something else on another tape"
+        return found
 
     def zeros(self, x: Array) -> Array:
         """Zeros that broadcast against ``x`` in one long run: ufuncs are fast on two arrays, slow on a scalar."""

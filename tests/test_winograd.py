@@ -7,7 +7,10 @@ import pytest
 
 from skcnn.functional import convolution, phases, winograd
 from skcnn.functional.winograd import TILES, Tiling, cut, transforms
-from skcnn.layers import Conv2D
+from skcnn.layers import Conv2D, GlobalAvgPool2D
+from skcnn.network import Network
+from skcnn.predictor import Predictor
+from skcnn.scaling import no_scaling
 from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
@@ -128,6 +131,21 @@ def test_phases_are_convolved_by_themselves_where_that_is_faster():
         assert not apart(Conv2D(64), (32, 32, 32), **options)
         assert not apart(Conv2D(64, strides=2), (32, 32, 32), dtype=np.float64, **options)
         assert not apart(Conv2D(64, strides=2), (32, 32, 32), rows=1, **options)
+
+
+def test_predictions_of_every_size_share_kernels():
+    """The number of rows decides between phases by themselves and phases as channels, and both prepare kernels."""
+    layers, shape = [Conv2D(64, 5, strides=2), GlobalAvgPool2D()], (14, 14, 48)
+    network = Network(layers, shape, outputs=2)
+    rng = np.random.default_rng(8)
+    weights, state = (rng.normal(size=layout.size).astype(np.float32) for layout in (network.weights, network.state))
+    x = rng.normal(size=(40, *shape)).astype(np.float32)
+    shared = Predictor(network, weights, state, no_scaling(48))
+    for n in range(1, 41):
+        fresh = Predictor(network, weights, state, no_scaling(48))
+        np.testing.assert_array_equal(shared.raw(x[:n]), fresh.raw(x[:n]))
+    prepared = {key[:2] for _, key in shared._constants if key[0] == "winograd"}
+    assert {("winograd", number) for number in range(5)} <= prepared
 
 
 @pytest.mark.parametrize("size", [3, 5])

@@ -123,16 +123,16 @@ def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows
     """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f), as the sum of a plain convolution of each phase."""
     n, c = x.shape[2:]
     recorded = []
-    for number, (taps, inside) in enumerate(windows_of(geometry)):
+    for number, (taps, inside) in enumerate(windows_of(geometry), 1):  # 0 is the kernel of all phases together
         own = kernel[taps]
         weights = tape.derived(("phase", number), own.shape, lambda call, out, own=own: call(copy, own, out))
         part = tape.keep((inside.rows.size, inside.columns.size, n, c))
         mine, image = _place(x, geometry, taps, part.shape[:2], before=True)
         tape(fill, 0, part)
         tape(copy, x[image], part[mine])
-        out = y if number == 0 else tape.scratch(y.shape)
+        out = y if number == 1 else tape.scratch(y.shape)
         recorded.append((taps, mine, image, weights.shape, record(part, weights, out, inside, number)))
-        if number:
+        if number > 1:
             tape(np.add, y, out, y)
             tape.release(out)
 
