@@ -3,6 +3,7 @@
 import pickle
 import threading
 import tracemalloc
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from cases import LAYERS
 from sklearn.base import clone
 
 import skcnn.layers
-from skcnn.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from skcnn.layers import AvgPool2D, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from skcnn.layers.bias import Bias
 from skcnn.network import Network
 from skcnn.parallel import one_blas_thread
 from skcnn.predictor import Predictor
 from skcnn.scaling import no_scaling
 from skcnn.tape import Arena
-from skcnn.testing import LayerRun, directional, draw_parameters, inner, run
+from skcnn.testing import LayerRun, check_gradients, directional, draw_parameters, inner, run
 
 cases = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
 
@@ -93,6 +94,14 @@ def test_gradients_equal_central_differences(case):
         expected = directional(weighted_output, arrays, directions, step=1e-6)
         scale = max(abs(expected), np.sqrt(sum(float(np.sum(a**2)) for a in gradients)))
         assert abs(inner(gradients, directions) - expected) < 1e-7 * scale, f"direction {direction}"
+
+
+@pytest.mark.parametrize("kind", [MaxPool2D, AvgPool2D])
+def test_gradients_of_every_small_window_of_pooling(kind):
+    """Pixels that are in no window, in one and in several, at the beginning, in between and at the end."""
+    for h, k, stride, padding in product(range(1, 8), range(1, 5), range(1, 5), range(2)):
+        if padding < k <= h + 2 * padding:
+            check_gradients(kind((k, 1), strides=(stride, 1), padding=(padding, 0)), (h, 1, 1), rows=1)
 
 
 @cases

@@ -29,7 +29,7 @@ def record_zeros(tape: Any, dx: Array, geometry: Windows) -> bool:
     """Fill dx (h, w, n, c) with zeros where it is not written exactly once; whether windows overlap."""
     rows, columns = geometry.rows, geometry.columns
     overlap = rows.kernel > rows.stride or columns.kernel > columns.stride
-    exactly = all(a.kernel == a.stride and a.size == a.out * a.kernel for a in (rows, columns))
+    exactly = all(a.kernel == a.stride and a.before == 0 and a.size == a.out * a.kernel for a in (rows, columns))
     if overlap or not exactly:
         tape(fill, 0, dx)
     return overlap
