@@ -280,6 +280,8 @@ class Tape:
                 if edge.size:
                     self(fill, value, edge)
         image = framed[inner]
+        if self._poison:
+            self(fill, np.nan, image)
         self._framed.append((image, framed, borders))
         return image
 

@@ -135,6 +135,19 @@ def test_poison_is_what_an_unwritten_buffer_holds():
     assert buffers[1].all()
 
 
+@pytest.mark.parametrize("side", [4, 64])
+def test_poison_fills_an_image_within_its_border(side):
+    tape = Tape(np.float32, Batch(1), poison=True)
+    tape.margin = (1, 2), (0, 1)
+    with tape.step("a"):
+        image = tape.output((side, side, 1, 32), framed=True)
+        framed = tape.with_border(image, *tape.margin)
+    tape.replay(0)
+    assert np.isnan(image).all()
+    assert np.isnan(framed).sum() == image.size
+    assert np.nansum(np.abs(framed)) == 0
+
+
 def test_reshape_refuses_to_copy():
     x = np.zeros((4, 6)).T
     with pytest.raises(ValueError, match="copy"):
