@@ -8,7 +8,9 @@ every number of them gives the same bits.
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -61,24 +63,35 @@ class _OneBlasThread:
         self._before: list[int] = []
 
     def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = [library.num_threads for library in _blas()]
-                _set_blas_threads([1] * len(self._before))
-            self._inside += 1
+        entered = False
+        try:
+            with self._lock:
+                if not self._inside:
+                    # What an interrupted exit has not restored is still there.
+                    self._before = self._before or [library.num_threads for library in _blas()]
+                    _set_blas_threads([1] * len(self._before))
+                self._inside += 1
+                entered = True
+        except BaseException:  # an interruption: what raises here is not left by `__exit__`
+            if entered:
+                self.__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
-            self._inside -= 1
+            self._inside = max(0, self._inside - 1)  # a child that was forked inside has not entered
             if not self._inside:
-                _set_blas_threads(self._before)
+                self._restore()
 
     def after_fork(self) -> None:
         """In a forked child nobody is inside: the threads that were do not exist there."""
-        self._lock = threading.Lock()
-        if self._inside:
-            self._inside = 0
+        self._lock, self._inside = threading.Lock(), 0
+        self._restore()
+
+    def _restore(self) -> None:
+        if self._before:
             _set_blas_threads(self._before)
+            self._before = []
 
 
 one_blas_thread = _OneBlasThread()
@@ -98,7 +111,8 @@ def thread_count(n_jobs: int | None) -> int:
         return min((library.num_threads for library in _blas()), default=1)
     if n_jobs == 0:
         raise ValueError("n_jobs=0 has no meaning: expected a number of threads, -1 for all processors, or None.")
-    # As long as all else here to import; what serves a model does without.
+    if "joblib" not in sys.modules:  # nobody can have chosen a backend: what serves a model does without
+        return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
     from joblib import cpu_count
     from joblib.parallel import get_active_backend
 
@@ -112,7 +126,8 @@ def thread_count(n_jobs: int | None) -> int:
 class Team:
     """Threads that wait for jobs from the moment they are entered until they are left.
 
-    The thread that calls `run` is one of them.
+    The thread that calls `run` is one of them. The others do not hold on to the team: where nobody has it any more, as
+    after an interruption or when a thread could not be started, they end.
 
     Parameters
     ----------
@@ -132,20 +147,22 @@ class Team:
         self._inboxes: list[SimpleQueue[Any]] = []
         self._outbox: SimpleQueue[BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        weakref.finalize(self, _dismiss, self._inboxes).atexit = False
 
     def __enter__(self) -> Self:
         for number in range(1, self.size):
             inbox: SimpleQueue[Any] = SimpleQueue()
-            thread = threading.Thread(target=self._work, args=(inbox,), name=f"skcnn-{number}", daemon=True)
+            arguments = inbox, self._outbox, self._wait, weakref.ref(self)
+            thread = threading.Thread(target=_work, args=arguments, name=f"skcnn-{number}", daemon=True)
             self._inboxes.append(inbox)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._dismiss()
+        _dismiss(self._inboxes)
         for thread in self._threads:
             thread.join()
 
@@ -166,29 +183,48 @@ class Team:
             if error is not None:
                 raise error
 
-    def _dismiss(self) -> None:
-        for inbox in self._inboxes:
-            inbox.put(None)
+    def rest(self) -> None:
+        """What a thread does that has waited for long."""
+        if self._give_up(self):
+            _dismiss(self._inboxes)
 
-    def _work(self, inbox: SimpleQueue[Any]) -> None:
-        """The life of a thread: jobs, until None comes."""
-        with ufunc_settings():
-            while True:
-                try:
-                    jobs = inbox.get(timeout=self._wait)
-                except Empty:
-                    if self._give_up(self):
-                        self._dismiss()
-                    continue
-                if jobs is None:
-                    return
-                failure = None
-                try:
-                    for job in jobs:
-                        job()
-                except BaseException as error:
-                    failure = error
-                self._outbox.put(failure)
+
+def _dismiss(inboxes: Iterable[SimpleQueue[Any]]) -> None:
+    """Let the threads behind some inboxes end."""
+    for inbox in inboxes:
+        inbox.put(None)
+
+
+def _work(
+    inbox: SimpleQueue[Any], outbox: SimpleQueue[BaseException | None], wait: float | None, team: weakref.ref[Team]
+) -> None:
+    """The life of a thread: jobs, until None comes. While it waits it holds on to nothing."""
+    with ufunc_settings():
+        while True:
+            try:
+                jobs = inbox.get(timeout=wait)
+            except Empty:
+                waiting = team()
+                if waiting is not None:
+                    waiting.rest()
+                del waiting
+                continue
+            if jobs is None:
+                return
+            failure = _failure(jobs)
+            del jobs
+            outbox.put(failure)
+            del failure
+
+
+def _failure(jobs: Iterable[Callable[[], None]]) -> BaseException | None:
+    """Do some jobs, up to the first that raises an error, and give that."""
+    try:
+        for job in jobs:
+            job()
+    except BaseException as error:
+        return error
+    return None
 
 
 class _Idle:

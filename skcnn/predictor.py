@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .functional.elementwise import Array, settings_context, ufunc_settings
+from .functional.elementwise import Array, settings_context
 from .functional.geometry import evenly
 from .functional.products import may_take_threads
 from .network import Network
@@ -58,6 +58,10 @@ class Predictor:
         self._pool: list[_Kit] = []
         self._constants: dict[Any, Array] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what a prediction leaves behind for the next one."""
+        return vars(self) | {"_pool": [], "_constants": {}}
+
     def raw(self, images: Array, n_jobs: int | None = None, rows: Array | None = None) -> Array:
         """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs), or (n, h, w, c)."""
         n = len(images) if rows is None else len(rows)
@@ -96,7 +100,7 @@ class Predictor:
             return
         # Read before BLAS is held: inside, it would always answer one.
         threads = max(1, min(thread_count(n_jobs), len(chunks), len(out) * self.network.multiply_adds // LEAST_WORK))
-        with one_blas_thread, ufunc_settings(), idle.team(threads) as team:
+        with one_blas_thread, idle.team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
 
@@ -119,7 +123,8 @@ class Predictor:
     def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
         kit = self._kit()
         for chunk in chunks:
-            kit.predict([array[chunk if rows is None else rows[chunk]] for array in inputs], out[chunk])
+            given = [array[chunk if rows is None else rows[chunk]] for array in inputs]
+            kit.context.run(kit.predict, given, out[chunk])
         self._pool.append(kit)
 
     def _kit(self) -> _Kit:
@@ -188,11 +193,11 @@ class _Kit:
 
     def _recorded(self, rows: int, lanes: int) -> _Recorded:
         key = rows, lanes
-        if key not in self._tapes:
-            while len(self._tapes) >= TAPES:
-                del self._tapes[next(iter(self._tapes))]
-            self._tapes[key] = _Recorded(*self._predictor.record(rows, self._arena, lanes))
-        return self._tapes[key]
+        found = self._tapes.pop(key, None) or _Recorded(*self._predictor.record(rows, self._arena, lanes))
+        while len(self._tapes) >= TAPES:
+            del self._tapes[next(iter(self._tapes))]
+        self._tapes[key] = found  # what was asked for last comes last
+        return found
 
 
 class _Recorded:
@@ -209,6 +214,9 @@ class _Recorded:
         """Copy the inputs in, and the result out."""
         for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given, casting="unsafe")
+            if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
+                largest = np.abs(given).max()
+                raise ValueError(f"X holds {largest:.3g}: too large for {array.dtype}, in which this network computes.")
         self.tape.replay(0, run)
         np.copyto(out, self._raw)
 

@@ -1,5 +1,6 @@
 """Every format keeps every row of the tables: the same predictions, bit for bit."""
 
+import copy
 import pickle
 import warnings
 from functools import cache
@@ -81,6 +82,27 @@ def assert_same_answers(mine, theirs, X):
     for method, expected in theirs.items():
         np.testing.assert_array_equal(mine[method], expected)
         assert mine[method].dtype == expected.dtype
+
+
+def test_a_served_model_can_be_copied_after_it_has_predicted(digits, tmp_path):
+    skcnn.save(CNNClassifier((4,), max_iter=1, random_state=0).fit(*digits), tmp_path / "model.skcnn")
+    served = runtime.load(tmp_path / "model.skcnn")
+    expected = served.predict_proba(digits[0])
+    for again in (copy.deepcopy(served), pickle.loads(pickle.dumps(served))):
+        np.testing.assert_array_equal(again.predict_proba(digits[0]), expected)
+
+
+def test_numbers_beyond_single_precision_are_an_error(digits, tmp_path):
+    """Rounded they would be infinite, and the prediction NaN, or the first class."""
+    X, y = digits[0].astype(np.float32), digits[1]
+    model = CNNClassifier((8, 16), max_iter=1, random_state=0).fit(np.repeat(np.repeat(X, 2, axis=1), 2, axis=2), y)
+    wide = np.repeat(np.repeat(digits[0][:3].astype(np.float64), 2, axis=1), 2, axis=2)
+    wide[1, 0, 0] = -1e300
+    skcnn.save(model, tmp_path / "model.skcnn")
+    for predict in (model.predict, model.predict_proba, runtime.load(tmp_path / "model.skcnn").predict):
+        with pytest.raises(ValueError, match=r"X holds 1e\+300: too large for float32"):
+            predict(wide)
+        assert len(predict(wide[:1])) == 1
 
 
 # -- the formats

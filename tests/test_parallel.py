@@ -1,6 +1,8 @@
 """Threads: teams, the number of them, and BLAS held to one."""
 
 import multiprocessing
+import os
+import sys
 import threading
 import time
 import warnings
@@ -15,8 +17,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from skcnn import CNNClassifier, parallel
 from skcnn.functional.elementwise import BUFFER, ufunc_settings
 from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from skcnn.model import predictor_of
 from skcnn.parallel import Team, one_blas_thread, thread_count
-from skcnn.predictor import LEAST_ROWS
+from skcnn.predictor import LEAST_ROWS, TAPES
 from skcnn.training import SHARD
 
 
@@ -276,6 +279,114 @@ def test_a_team_that_was_interrupted_is_not_used_again():
         raise KeyboardInterrupt
     with parallel.idle.team(2) as other:
         assert other is not team
+
+
+def ended_threads(before):
+    """Whether all threads but those of before have come to their end."""
+    deadline = time.monotonic() + 5
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return set(threading.enumerate()) <= before
+
+
+def test_a_team_of_which_a_thread_cannot_be_started_leaves_none(monkeypatch):
+    start, before = threading.Thread.start, set(threading.enumerate())
+
+    def failing(thread):
+        if thread.name == "skcnn-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    for team in (lambda: Team(3), lambda: parallel._Idle().team(3)):
+        with pytest.raises(RuntimeError, match="can't start"), team():
+            pass
+        assert ended_threads(before)
+
+
+def test_a_team_that_nobody_has_any_more_ends():
+    before = set(threading.enumerate())
+    team = Team(3).__enter__()  # as an interruption leaves it, between being taken and being given back
+    team.run([time.sleep] * 0)
+    del team
+    assert ended_threads(before)
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_an_interruption_while_blas_is_held_or_released_does_not_last(moment, monkeypatch):
+    """One before the number of threads is set, or one after it, is made good by the next who holds BLAS."""
+    before, made, wanted = blas_threads(), [], parallel._set_blas_threads
+
+    def interrupted(numbers):
+        made.append(numbers)
+        if len(made) == moment:
+            raise KeyboardInterrupt
+        wanted(numbers)
+
+    monkeypatch.setattr(parallel, "_set_blas_threads", interrupted)
+    for _ in range(2):
+        try:
+            with one_blas_thread:
+                assert blas_threads() == {1}
+        except KeyboardInterrupt:
+            pass
+    assert blas_threads() == before
+    assert one_blas_thread._inside == 0
+
+
+class InterruptedLock:
+    """A lock during whose release Ctrl-C is pressed, once."""
+
+    def __init__(self):
+        self.lock, self.pressed = threading.Lock(), False
+
+    def __enter__(self):
+        self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+
+
+def test_who_was_interrupted_while_entering_does_not_hold_blas(monkeypatch):
+    before = blas_threads()
+    monkeypatch.setattr(one_blas_thread, "_lock", InterruptedLock())
+    with pytest.raises(KeyboardInterrupt), one_blas_thread:
+        pass
+    assert blas_threads() == before
+    assert one_blas_thread._inside == 0
+
+
+def test_ufunc_settings_that_were_interrupted_are_not_kept(monkeypatch):
+    def interrupted(size):
+        raise KeyboardInterrupt
+
+    before, size = np.geterr(), np.getbufsize()
+    monkeypatch.setattr(np, "setbufsize", interrupted)
+    with pytest.raises(KeyboardInterrupt), ufunc_settings():
+        pass
+    monkeypatch.undo()
+    assert (np.geterr(), np.getbufsize()) == (before, size)
+
+
+def test_number_of_threads_without_joblib(monkeypatch):
+    """What serves a model does not import it."""
+    monkeypatch.delitem(sys.modules, "joblib")
+    assert [thread_count(n_jobs) for n_jobs in (1, 3, -1, -1000)] == [1, 3, os.cpu_count(), 1]
+    assert "joblib" not in sys.modules
+
+
+def test_the_tapes_that_were_asked_for_last_stay(large, monkeypatch):
+    model, X = large
+    predictor, recorded = predictor_of(model._model), []
+    record = predictor.record
+    monkeypatch.setattr(predictor, "record", lambda rows, *more: recorded.append(rows) or record(rows, *more))
+    for rows in range(2, 2 + 2 * TAPES):
+        predictor.raw(X[:1], 1)
+        predictor.raw(np.repeat(X[:1], rows, axis=0), 1)
+    assert recorded.count(1) == 1
 
 
 def test_ufunc_settings_are_brought_back():

@@ -22,7 +22,11 @@ class ufunc_settings(np.errstate):
 
     def __enter__(self) -> None:
         super().__enter__()
-        np.setbufsize(BUFFER)
+        try:
+            np.setbufsize(BUFFER)
+        except BaseException:  # an interruption: what raises here is not left by `__exit__`
+            self.__exit__(None, None, None)
+            raise
 
 
 def settings_context() -> Context:
