@@ -24,7 +24,8 @@ from skcnn.augmentation import Augmentation, ColorJitter, Cutout, RandomCrop, Ra
 from skcnn.description import registered
 from skcnn.functional.elementwise import ufunc_settings
 from skcnn.parallel import Team, one_blas_thread, thread_count
-from skcnn.training import Data, Passes, Progress
+from skcnn.progress import Progress
+from skcnn.training import Data, Passes
 
 NET, BATCH = "N2", 64
 TURN = 5  # repetitions of each contender in a round

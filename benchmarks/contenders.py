@@ -81,7 +81,8 @@ def skcnn_step(network: ReferenceNetwork, batch: int) -> Measurement:
 def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
     from skcnn.functional.elementwise import ufunc_settings
     from skcnn.parallel import Team, one_blas_thread, thread_count
-    from skcnn.training import Data, Passes, Progress
+    from skcnn.progress import Progress
+    from skcnn.training import Data, Passes
 
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
@@ -212,9 +213,9 @@ def skcnn_versions() -> dict[str, str]:
 
 
 def _skcnn_model(network: ReferenceNetwork) -> Any:
+    from skcnn.model import Model
     from skcnn.network import Network
     from skcnn.scaling import no_scaling
-    from skcnn.training import Model
 
     bound = Network(network.layers, network.input_shape, CLASSES)
     rng = np.random.default_rng(0)

@@ -24,8 +24,9 @@ from .nesting import KINDS, NestedParameters
 from .network import Network
 from .parallel import thread_count
 from .predictor import Predictor
+from .progress import History, Monitor, Progress, Recipe, Unfinished
 from .scaling import measure_scaling, no_scaling
-from .training import INIT, SPLIT, Data, History, Monitor, Progress, Recipe, Unfinished, stream, train
+from .training import INIT, SPLIT, Data, stream, train
 from .validation import (
     DocumentationLink,
     check_images,
@@ -129,7 +130,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         def validate() -> tuple[float, float]:
             assert validation is not None
             predictor = predictor_of(model)
-            raw = predictor.raw(validation.images, recipe.n_jobs, validation.rows)
+            raw = predictor.raw(validation.images, recipe.threads, validation.rows)
             score = self._score_raw(raw, validation.targets, validation.weights)
             return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
 
@@ -230,7 +231,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha", "average")}
         plain["clip_norm"] = None if self.clip_norm is None else float(self.clip_norm)
         augmentations = resolve_augmentations(self.augmentation)
-        return Recipe(**described, **plain, n_jobs=thread_count(self.n_jobs), augmentation=augmentations)  # type: ignore[arg-type]
+        return Recipe(**described, **plain, threads=thread_count(self.n_jobs), augmentation=augmentations)  # type: ignore[arg-type]
 
     def _loss(self) -> Loss:
         return resolve_loss(self.loss, self._task)
@@ -296,8 +297,9 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             yield
         except BaseException:
             before |= {key: vars(self)[key] for key in CALLBACKS if key in vars(self)}  # they are still to be told
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update(before)  # never empty: another thread may be predicting
+            for name in self.__dict__.keys() - before.keys():
+                del self.__dict__[name]
             raise
 
     def _refuse_early_stopping(self) -> None:

@@ -34,9 +34,9 @@ from .losses import Loss
 from .model import Model
 from .network import Network
 from .optimizers import Optimizer
+from .progress import History, Monitor, Progress, Snapshot, Unfinished
 from .regressor import CNNRegressor
 from .schedules import Schedule, Trend
-from .training import History, Monitor, Progress, Snapshot, Unfinished
 from .versions import warn_of_other_version
 
 KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule

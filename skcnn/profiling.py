@@ -15,9 +15,10 @@ from .estimators import BaseCNN, check_fitted_network
 from .functional.depthwise import SUMS_OF_PRODUCTS
 from .functional.elementwise import Array, ufunc_settings
 from .parallel import one_blas_thread
+from .progress import Progress
 from .table import Table
 from .tape import Tape
-from .training import Data, Passes, Progress
+from .training import Data, Passes
 from .validation import check_images
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -63,6 +64,28 @@ def test_every_epoch_is_told_with_an_estimator_fitted_as_far(data, estimator):
         assert metadata["sample_weight"] is weights
     plain = estimator(**SMALL, max_iter=3).fit(X, y, sample_weight=weights)
     np.testing.assert_array_equal(model.predict(X), plain.predict(X))  # being watched changes nothing
+
+
+def test_an_epoch_that_diverges_is_told_to_its_end(data, monkeypatch):
+    losses = iter([1.0, 0.5, np.nan])
+    monkeypatch.setattr("skcnn.training.Passes.epoch", lambda self, epoch, team: next(losses))
+    diary = Diary()
+    with pytest.warns(ConvergenceWarning, match="nan"):
+        CNNClassifier(**SMALL, max_iter=9).set_callbacks(diary).fit(*data)
+    assert diary.lines == ["setup", "begin fit", *["begin epoch", "end epoch"] * 3, "end fit", "teardown"]
+
+
+def test_callbacks_run_under_the_settings_of_their_user(data):
+    class Settings(Diary):
+        def on_fit_task_end(self, estimator, context, **given):
+            self.lines.append((np.geterr(), np.getbufsize()))
+
+    settings = Settings()
+    with np.errstate(all="raise"):
+        expected = np.geterr(), np.getbufsize()
+        CNNClassifier(**SMALL, max_iter=2).set_callbacks(settings).fit(*data)
+    seen = [line for line in settings.lines if isinstance(line, tuple)]
+    assert seen == [expected] * 3
 
 
 def test_a_callback_may_stop_the_training(data):

@@ -1,5 +1,8 @@
 """The estimator where estimators are used: pipelines, searches, ensembles, and by its parameters' names."""
 
+import sys
+import threading
+
 import joblib
 import numpy as np
 import pytest
@@ -87,6 +90,40 @@ def test_weights_are_routed_through_a_pipeline(rows):
         pipeline.fit(X, y, sample_weight=weights)
     by_hand = small().fit(StandardScaler().fit_transform(X), y, sample_weight=weights)
     assert_array_equal(pipeline[-1].predict_proba(X), by_hand.predict_proba(X))
+
+
+@pytest.fixture
+def hasty_threads():
+    """Threads that take turns a thousand times as often as usual."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(before / 1000)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_a_fit_that_fails_does_not_disturb_predictions_in_other_threads(digits):
+    X, y = digits
+    model, done, errors = small().fit(X, y), threading.Event(), []
+    expected = model.predict_proba(X[:2])
+
+    def predicting():
+        try:
+            while not done.is_set():
+                assert_array_equal(model.predict_proba(X[:2]), expected)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=predicting) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            model.fit(X, y[:-1])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
 
 
 # -- searches

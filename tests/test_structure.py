@@ -32,7 +32,8 @@ RANKS = [
     ["parallel"],
     ["predictor", "nesting", "validation"],
     ["model"],
-    ["training", "files"],
+    ["progress", "files"],
+    ["training"],
     ["estimators"],
     ["classifier", "regressor"],
     ["features", "saliency"],
@@ -162,7 +163,8 @@ def test_the_runtime_serves_without_scikit_learn(digits, tmp_path):
         "model.predict_proba(np.ones((3, 8, 8)));"
         "names = {name.split('.')[0] for name in sys.modules} | set(sys.modules);"
         "heavy = {'sklearn', 'joblib', 'pandas', 'scipy'};"
-        "training = {f'skcnn.{name}' for name in ('training', 'optimizers', 'schedules', 'augmentation', 'update')};"
+        "names_of_training = 'training', 'progress', 'optimizers', 'schedules', 'augmentation', 'update';"
+        "training = {f'skcnn.{name}' for name in names_of_training};"
         "print(sorted((heavy | training) & names), end='')"
     )
     environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}

@@ -788,6 +788,21 @@ def test_an_interrupted_fit_keeps_what_was_learnt(digits):
     assert_array_equal(model.predict_proba(X), small(max_iter=2).fit(X, y).predict_proba(X))
 
 
+def test_a_fit_interrupted_while_an_epoch_is_noted_has_whole_entries(digits, monkeypatch):
+    calls = iter(range(100))
+
+    def clock():
+        if next(calls) == 3:  # at the end of the second epoch, when all is noted but how long it took
+            raise KeyboardInterrupt
+        return 0.0
+
+    monkeypatch.setattr("skcnn.training.time.perf_counter", clock)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = small(max_iter=5).fit(*digits)
+    assert model.n_iter_ == 1
+    assert {len(values) for values in model.history_.values()} == {1}
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.6, 1.5])
 def test_a_fit_interrupted_within_an_epoch_can_be_used_and_trained_on(digits, moment):
     X, y = digits
