@@ -326,6 +326,21 @@ def test_the_projection_takes_the_smallest_stride(size, out, stride):
     assert shortcut.strides == (1 if stride == 1 else (stride, 1))
 
 
+def test_what_is_nested_deeply_is_bound_in_good_time(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ReLU, "output_shape", lambda self, shape: asked.append(shape) or shape)
+
+    def inferred(depth):
+        layer = ReLU()
+        for _ in range(depth):
+            layer = Residual([layer])
+        asked.clear()
+        Network([layer, Flatten()], (4, 4, 1), 2)
+        return len(asked)
+
+    assert inferred(12) < 3 * inferred(6)
+
+
 def test_learns_what_the_plain_layers_cannot_pass_on(digits):
     """Through a branch that gives nothing at all, only the shortcut can carry the images."""
     X, y = digits

@@ -144,7 +144,10 @@ class Projection(Layer):
 
     def bound(self, shape: Shape) -> Layer | None:
         """The layer for an input of ``shape``; None where it has the right one already."""
-        wanted = infer_shapes(self.layers, shape, "its layers")[-1]
+        return self.towards(infer_shapes(self.layers, shape, "its layers")[-1], shape)
+
+    def towards(self, wanted: Shape, shape: Shape) -> Layer | None:
+        """The same, for the shape that the layers give an input of ``shape``."""
         if wanted == shape:
             return None
         if len(wanted) == len(shape) == 1:
@@ -272,7 +275,8 @@ class Residual(_Composite):
     def output_shape(self, shape: Shape) -> Shape:
         out = infer_shapes(self.layers, shape, "its layers")[-1]
         if isinstance(self.shortcut, str):
-            self._projection.bound(shape)
+            # Asked for ``bound``, it would infer their shape again, and so twice as often at each level of nesting.
+            self._projection.towards(out, shape)
         else:
             reached = infer_shapes(self._shortcut_layers(), shape, "its shortcut")[-1]
             if reached != out:
