@@ -56,8 +56,12 @@ def refusals(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def of_this_package(*kinds: type[Description]) -> list[type[Description]]:
     """The classes of some kinds that come with this package, as far as they are imported."""
-    package = __name__.partition(".")[0]
-    return [cls for kind in kinds for cls in subclasses(kind) if cls.__module__.partition(".")[0] == package]
+    return [cls for kind in kinds for cls in subclasses(kind) if not _is_own(cls)]
+
+
+def _is_own(cls: type[Description]) -> bool:
+    """Whether a class is somebody's own, and not of this package."""
+    return cls.__module__.partition(".")[0] != __name__.partition(".")[0]
 
 
 def kind_of(cls: type[Description]) -> str:
@@ -99,6 +103,7 @@ class Content:
     _header: dict[str, Any]
     _arrays: list[Array]
     _known: Mapping[tuple[str, str], type[Description]]
+    _own: Mapping[tuple[str, str], type[Description]]
     _records: Mapping[str, type]
 
     def __iter__(self) -> Iterator[str]:
@@ -113,7 +118,7 @@ class Content:
 
     def _decode(self, value: Any) -> Any:
         """The value that `encode` has written; anything else is refused."""
-        arrays, known, records = self._arrays, self._known, self._records
+        arrays, records = self._arrays, self._records
         if isinstance(value, list):
             return [self._decode(item) for item in value]
         if not isinstance(value, dict):
@@ -140,6 +145,7 @@ class Content:
             case {"Network": {"tuple": list(items)}}:
                 return Network(*(self._decode(item) for item in items))
             case {"description": str(name), "kind": str(kind), "fields": dict(named)}:
+                known = self._own if value.get("own") else self._known
                 if (kind, name) not in known:
                     raise Refused(f"it names a class {name!r}; if it is one of your own, pass classes=[{name}].")
                 found = known[kind, name](**{key: self._decode(item) for key, item in named.items()})
@@ -166,11 +172,14 @@ def read_file(
 ) -> Content:
     """The content of a file, of which the classes of some kinds and some of the user's own are known."""
     header, arrays = _parse(Path(path).read_bytes())
-    known = {(kind_of(cls), cls.__name__): cls for cls in (*of_this_package(*kinds), *classes)}
+    given = {(kind_of(cls), cls.__name__): cls for cls in classes}
+    own = {key: cls for key, cls in given.items() if _is_own(cls)}
+    # What save has not marked may be somebody's own as well, in a file from before there was a mark.
+    known = given | {(kind_of(cls), cls.__name__): cls for cls in of_this_package(*kinds)}
     name = header["estimator"]
     if not isinstance(name, str) or name not in TASKS:
         raise Refused(f"it holds a {name!r}.")
-    return Content(name, header.get("skcnn"), header, arrays, known, records)
+    return Content(name, header.get("skcnn"), header, arrays, known, own, records)
 
 
 def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
@@ -258,7 +267,9 @@ def encode(value: Any, arrays: list[Array], records: Mapping[str, type], place: 
             return {"Network": encode(value.__reduce__()[1], arrays, records, place)}
         case Description():
             named = {key: encode(item, arrays, records, f"{place}.{key}") for key, item in value.get_params().items()}
-            return {"description": type(value).__name__, "kind": kind_of(type(value)), "fields": named}
+            written = {"description": type(value).__name__, "kind": kind_of(type(value)), "fields": named}
+            # It may have the name of a class of this package, which is not to be built in its place.
+            return written | {"own": True} if _is_own(type(value)) else written
     if is_dataclass(value) and records.get(type(value).__name__) is type(value):
         named = {f.name: encode(getattr(value, f.name), arrays, records, f"{place}.{f.name}") for f in fields(value)}
         return {"record": type(value).__name__, "fields": named}

@@ -130,6 +130,35 @@ def test_classes_of_your_own_have_to_be_named(images, tmp_path):
     assert skcnn.load(path, classes=[Doubled]).activation == Doubled()
 
 
+def namesakes():
+    """Classes of somebody's own that are called like those of the package."""
+    return [description(type(cls.__name__, (cls,), {"__module__": __name__})) for cls in (ReLU, Conv2D)]
+
+
+@pytest.mark.parametrize("load", [skcnn.load, skcnn.runtime.load])
+def test_a_class_of_your_own_is_never_taken_for_its_namesake(load, images, tmp_path):
+    path = tmp_path / "namesakes.skcnn"
+    own = OwnReLU, OwnConv2D = namesakes()
+    layers = [OwnConv2D(2), OwnReLU(), Conv2D(2), ReLU(), GlobalAvgPool2D()]
+    skcnn.save(CNNClassifier(layers=layers, max_iter=1).fit(*images), path)
+    for classes in ([], [OwnReLU], [OwnConv2D], [OwnReLU, Conv2D], [ReLU, Conv2D]):
+        with pytest.raises(ValueError, match=r"names a class '(ReLU|Conv2D)'.*classes="):
+            load(path, classes=classes)
+    found = load(path, classes=own)
+    network = found._predictor.network
+    assert [type(layer) for layer in network.hidden] == [type(layer) for layer in layers]
+
+
+def test_a_file_that_does_not_mark_whose_classes_it_names_can_be_read(images, tmp_path):
+    path = tmp_path / "own.skcnn"
+    skcnn.save(CNNClassifier(**SMALL, activation=Doubled()).fit(*images), path)
+    header, body = header_of(path.read_bytes())
+    text = json.dumps(header)
+    assert ', "own": true' in text
+    path.write_bytes(with_header(json.loads(text.replace(', "own": true', "")), body))
+    assert skcnn.load(path, classes=[Doubled]).activation == Doubled()
+
+
 def test_what_cannot_be_saved_leaves_the_old_file(file, tmp_path):
     path = tmp_path / "model.skcnn"
     skcnn.save(file[0], path)
