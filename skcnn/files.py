@@ -35,7 +35,7 @@ TASKS = {"CNNClassifier": "classification", "CNNRegressor": "regression"}
 RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Scaling)}
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
-LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it: 2 GB in double precision
+LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it (2 GB in double precision), and letters
 
 
 class Refused(Exception):
@@ -133,6 +133,9 @@ class Content:
             case {"strings": list(strings), "object": bool(is_object), "shape": list(shape)}:
                 if not all(isinstance(item, str) for item in strings):
                     raise Refused("it has an array of strings with something else in it.")
+                # Each takes as much as the longest: of a long one and many short ones, far more than in the file.
+                if not is_object and len(strings) * max(map(len, strings), default=0) > LARGEST:
+                    raise Refused("it has an array of strings that is too large to be true.")
                 return np.array(strings, dtype=object if is_object else str).reshape(shape)
             case {"tuple": list(items)}:
                 return tuple(self._decode(items))

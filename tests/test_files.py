@@ -242,6 +242,11 @@ BROKEN = {
     "a loss of another task": (lambda c: in_state(c, "loss", "poisson"), "loss for regression"),
     "an unknown loss": (lambda c: in_state(c, "loss", "relu"), "not a known name"),
     "classes not in order": (lambda c: in_state(c, "classes_", strings("b", "a", "c")), "classes are not in order"),
+    "words as wide as one": (lambda c: in_state(c, "classes_", strings("a" * 40_000, *[""] * 20_000)), "too large"),
+    "names as wide as one": (
+        lambda c: in_state(c, "feature_names_in_", strings("a" * 40_000, *[""] * 20_000)),
+        "too large to be true",
+    ),
     "classes twice": (lambda c: in_state(c, "classes_", strings("a", "a", "c")), "classes are not in order"),
     "layers of another network": (lambda c: in_state(c, "layers_", []), "layers_"),
     "a history of words": (lambda c: in_history(c, "loss", ["low"]), "history"),
