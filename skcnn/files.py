@@ -23,6 +23,8 @@ import numpy as np
 from ._version import __version__
 from .description import Description, subclasses
 from .functional.elementwise import Array
+from .layers.conv import Convolution
+from .layers.pooling import AvgPool2D, MaxPool2D
 from .losses import resolve_loss
 from .model import Model, chosen, predicted_targets, predictor_of, probabilities
 from .network import Network
@@ -36,6 +38,7 @@ RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Scaling)}
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
 LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it (2 GB in double precision), and letters
+WINDOWS = 1 << 18  # pixels in the windows of all layers, each of which is a step: half a second
 
 
 class Refused(Exception):
@@ -295,6 +298,7 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     network, scaling = model.network, model.scaling
     if max(math.prod(shape) for shape in (network.input_shape, *(part[2] for part in network.parts))) > LARGEST:
         raise Refused(f"its network is for images of {network.input_shape}, which are too large to be true.")
+    _check_windows(network)
     kind = model.weights.dtype
     sizes = (model.weights.shape, model.state.shape), ((network.weights.size,), (network.state.size,))
     channels = (network.input_shape[2],)
@@ -314,6 +318,17 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     predictor_of(model).record(1)
     for array in (model.weights, model.state):
         array.flags.writeable = False
+
+
+def _check_windows(network: Network) -> None:
+    """Refuse windows that would take forever to record, and borders that would not fit in memory."""
+    pixels = 0
+    for name, layer, shape in network.parts:
+        if isinstance(layer, (Convolution, MaxPool2D, AvgPool2D)):
+            windows = layer.geometry(shape)
+            pixels += math.prod(windows.kernel)
+            if pixels > WINDOWS or windows.rows.bordered * windows.columns.bordered * shape[2] > LARGEST:
+                raise Refused(f"the windows of its layer {name!r} are too large to be true.")
 
 
 def _check_meaning(name: str, state: Mapping[str, Any], outputs: int) -> None:

@@ -14,7 +14,7 @@ import skcnn
 import skcnn.runtime
 from skcnn import CNNClassifier, CNNRegressor, files
 from skcnn.description import description
-from skcnn.layers import Conv2D, GlobalAvgPool2D, ReLU
+from skcnn.layers import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
 from skcnn.optimizers import SGD
 
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
@@ -300,6 +300,36 @@ def test_a_network_whose_arrays_could_not_be_made_is_refused(images, tmp_path):
         (tmp_path / "large.skcnn").write_bytes(with_header(json.loads(text), body))
         with pytest.raises(ValueError, match=r"large\.skcnn.*too large"):
             skcnn.load(tmp_path / "large.skcnn")
+
+
+@pytest.mark.parametrize("load", [skcnn.load, skcnn.runtime.load])
+@pytest.mark.parametrize("pool", [MaxPool2D, AvgPool2D])
+@pytest.mark.parametrize("nested", [False, True])
+def test_windows_that_would_take_forever_are_refused(load, pool, nested, images, tmp_path):
+    path = tmp_path / "model.skcnn"
+    layer = pool(7, strides=1, padding="same")
+    layers = [Residual([layer, layer])] if nested else [layer, layer]
+    skcnn.save(CNNClassifier(layers=[*layers, GlobalAvgPool2D()], max_iter=1).fit(*images), path)
+    content = path.read_bytes()
+    for size, far in ((12, False), (100, False), (400, True), (1000, True), (10**5, True), (10**12, True)):
+        header, body = header_of(content)
+        text = json.dumps(header).replace('"pool_size": 7', f'"pool_size": {size}')
+        path.write_bytes(with_header(json.loads(text), body))
+        if far:
+            with pytest.raises(ValueError, match=r"model\.skcnn.*windows of its layer .* too large"):
+                load(path)
+        else:
+            assert len(load(path).predict(images[0][:2])) == 2
+
+
+def test_a_border_that_would_not_fit_in_memory_is_refused(images, tmp_path):
+    model = CNNClassifier(layers=[Conv2D(2, kernel_size=1, strides=9, padding=1), GlobalAvgPool2D()], max_iter=1)
+    skcnn.save(model.fit(*images), tmp_path / "model.skcnn")
+    header, body = header_of((tmp_path / "model.skcnn").read_bytes())
+    text = json.dumps(header).replace('"strides": 9', '"strides": 20000').replace('"padding": 1', '"padding": 20000')
+    (tmp_path / "model.skcnn").write_bytes(with_header(json.loads(text), body))
+    with pytest.raises(ValueError, match=r"windows of its layer 'conv1' are too large"):
+        skcnn.load(tmp_path / "model.skcnn")
 
 
 def places(value, path=()):
