@@ -268,6 +268,12 @@ def encode(value: Any, arrays: list[Array], records: Mapping[str, type], place: 
             ]
             return {"dict": pairs}
         case np.random.RandomState():
+            generator = value.get_state(legacy=False)["bit_generator"]
+            if generator != "MT19937":
+                raise TypeError(
+                    f"{place} is a RandomState of {generator}, and save can write those of MT19937 only, as"
+                    " np.random.RandomState(0) is; there is joblib.dump for it."
+                )
             return {"RandomState": encode(value.get_state(legacy=True), arrays, records, place)}
         case Network():
             return {"Network": encode(value.__reduce__()[1], arrays, records, place)}

@@ -171,6 +171,13 @@ def test_what_cannot_be_saved_leaves_the_old_file(file, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.skcnn"]
 
 
+def test_random_numbers_that_cannot_be_saved_are_an_error_before_anything_is_written(images, tmp_path):
+    model = CNNClassifier(**SMALL | {"random_state": np.random.RandomState(np.random.PCG64(0))}).fit(*images)
+    with pytest.raises(TypeError, match=r"random_state is a RandomState of PCG64, .* MT19937 only.*joblib"):
+        skcnn.save(model, tmp_path / "model.skcnn")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_has_the_rights_of_any_new_file(file, tmp_path):
     skcnn.save(file[0], tmp_path / "model.skcnn")
     (tmp_path / "other").write_bytes(b"")
