@@ -194,7 +194,8 @@ def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write to a new file and give it its name at the end: whoever reads never sees half of it."""
-    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.part")
+    # Its name says whose it is, for a process that is killed leaves it; with the file's own it might be too long.
+    temporary = path.with_name(f".skcnn-{os.urandom(8).hex()}.part")
     try:
         # With the rights of any new file, unlike one of tempfile: a server may run as somebody else.
         with temporary.open("xb") as file:

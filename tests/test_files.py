@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import zlib
 
 import numpy as np
@@ -176,6 +177,22 @@ def test_random_numbers_that_cannot_be_saved_are_an_error_before_anything_is_wri
     with pytest.raises(TypeError, match=r"random_state is a RandomState of PCG64, .* MT19937 only.*joblib"):
         skcnn.save(model, tmp_path / "model.skcnn")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_names_and_what_a_killed_process_leaves(file, monkeypatch, tmp_path):
+    path = tmp_path / ("x" * 249 + ".skcnn")
+    skcnn.save(file[0], path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+    with monkeypatch.context() as killed:
+        killed.setattr("skcnn.files.os.fsync", lambda number: 1 / 0)
+        killed.setattr("skcnn.files.Path.unlink", lambda path, missing_ok: None)
+        with pytest.raises(ZeroDivisionError):
+            skcnn.save(file[0], path)
+    left = [entry.name for entry in tmp_path.iterdir() if entry != path]
+    assert len(left) == 1
+    assert re.fullmatch(r"\.skcnn-[0-9a-f]{16}\.part", left[0])
+    assert path.read_bytes() == file[1]
 
 
 def test_a_file_has_the_rights_of_any_new_file(file, tmp_path):
