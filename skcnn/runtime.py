@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,9 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         if not set(wanted) <= set(content):
             raise Refused("it is not fitted.")
         state = {key: content[key] for key in wanted}
+        n_jobs = state["n_jobs"]
+        if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
+            raise Refused(f"its n_jobs is {str(n_jobs)[:60]!r}, which is no number of threads.")
         check_model(content.name, state)
         model = ServedModel(content.name, state)
     warn_of_other_version(content.name, content.version, stacklevel=2)

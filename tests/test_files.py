@@ -403,6 +403,18 @@ def test_a_file_that_is_not_there(tmp_path):
         skcnn.load(tmp_path / "nowhere.skcnn")
 
 
+def test_the_runtime_refuses_what_is_no_number_of_threads(file, images, tmp_path):
+    path = tmp_path / "model.skcnn"
+    for n_jobs in ("x", 0, True, 1.5, [2]):
+        path.write_bytes(in_state(file[1], "n_jobs", n_jobs))
+        with pytest.raises(ValueError, match=r"model\.skcnn.*n_jobs is '.*', which is no number of threads"):
+            skcnn.runtime.load(path)
+    expected = file[0].predict(images[0])
+    for n_jobs in (None, 2, -1, np.int64(2)):
+        skcnn.save(copy.deepcopy(file[0]).set_params(n_jobs=n_jobs), path)
+        np.testing.assert_array_equal(skcnn.runtime.load(path).predict(images[0]), expected)
+
+
 def test_what_metadata_is_asked_for_is_kept(images, file, tmp_path):
     path = tmp_path / "model"
     with config_context(enable_metadata_routing=True):
