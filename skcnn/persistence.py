@@ -13,7 +13,7 @@ from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier
 from .description import Description
-from .estimators import CALLBACKS, VERSION, BaseCNN
+from .estimators import VERSION, BaseCNN
 from .features import CNNFeatures
 from .files import RECORDS as PREDICTING
 from .files import (
@@ -103,12 +103,11 @@ def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinish
     if ESTIMATORS.get(name) is not type(estimator):
         known = " or ".join(ESTIMATORS)
         raise TypeError(f"save takes a {known}, got {type(estimator).__name__}; for others there is joblib.dump.")
-    held = estimator.__getstate__()
-    for key in ("_skl_callbacks", "_parent_callback_ctx", *CALLBACKS):
-        held.pop(key, None)  # callbacks watch a fit, and are not part of what it learns
-    del held[VERSION]  # the file has its own
+    state = estimator.__getstate__()
+    # Callbacks watch a fit, and are not part of what it learns; the version is in the file already.
+    held = {key: value for key, value in state.items() if not _is_foreign(name, key)}
     more: dict[str, Any] = {} if unfinished is None else {"unfinished": unfinished}
-    if (request := held.pop("_metadata_request", None)) is not None:  # what set_fit_request and the like have set
+    if (request := state.get("_metadata_request")) is not None:  # what set_fit_request and the like have set
         more["requests"] = {method: dict(getattr(request, method).requests) for method in ROUTED}
     write_file(path, name, held, RECORDS, **more)
 
@@ -178,7 +177,7 @@ def _build(content: Content) -> BaseCNN:
     parameters = cls().get_params(deep=False)
     if missing := [key for key in parameters if key not in state]:
         raise Refused(f"it lacks the parameter {missing[0]!r}.")
-    if foreign := [key for key in state if key not in parameters and hasattr(cls, key)]:
+    if foreign := [k for k in state if k not in parameters and (hasattr(cls, k) or _is_foreign(name, k))]:
         raise Refused(f"it sets {foreign[0]!r}, which is the class's own.")
     estimator = cls(**{key: state[key] for key in parameters})
     estimator._validate_params()
@@ -190,6 +189,11 @@ def _build(content: Content) -> BaseCNN:
         _check_memory(state)
     estimator.__setstate__(state | {VERSION: __version__})
     return estimator
+
+
+def _is_foreign(name: str, key: str) -> bool:
+    """Whether an attribute is private and no part of a model: the next fit would take it for what a callback left."""
+    return key.startswith("_") and key not in FITTED[name]
 
 
 def _requested(estimator: BaseCNN, requests: dict[str, dict[str, Any]]) -> Any:
