@@ -14,6 +14,7 @@ import numpy as np
 from .description import Description
 from .estimators import BaseCNN
 from .files import check_classes
+from .functional.elementwise import Array
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
 
 MAY_DIFFER = "n_jobs", "verbose"  # they change nothing of the result
@@ -41,10 +42,11 @@ class Checkpoint:
     Notes
     -----
     To go on needs the same parameters, but for ``n_jobs`` and ``verbose``, and the same data; anything else is an
-    error before the training begins, and leaves the file alone. A fit that is interrupted by Ctrl-C has not ended: the
-    file keeps the last epoch that was due. Where ``random_state`` is None or a generator, the fit that goes on takes
-    the random numbers of the one that was broken off. A file belongs to one fit: in a search, the checkpoint is an
-    error. Give it to the best estimator and fit that.
+    error before the training begins, and leaves the file alone. The file has a checksum of the data, for which all
+    images are read once in a fit, a block at a time where they are memory-mapped. A fit that is interrupted by Ctrl-C
+    has not ended: the file keeps the last epoch that was due. Where ``random_state`` is None or a generator, the fit
+    that goes on takes the random numbers of the one that was broken off. A file belongs to one fit: in a search, the
+    checkpoint is an error. Give it to the best estimator and fit that.
 
     Examples
     --------
@@ -112,6 +114,7 @@ class Checkpoint:
         earlier, unfinished = read(path, self.classes)
         if unfinished is not None:
             self._check_same(estimator, earlier)
+            self._check_classes(estimator, earlier)
             estimator._earlier = earlier, unfinished
 
     def teardown(self, estimator: BaseCNN, context: Any) -> None:
@@ -154,6 +157,20 @@ class Checkpoint:
             f"{os.fspath(self.path)!r} is the checkpoint of another fit that has not ended, with {what}. Give it the"
             " same parameters to go on, remove the file to start anew, or choose another path."
         )
+
+    def _check_classes(self, estimator: BaseCNN, earlier: BaseCNN) -> None:
+        # The checksum of the data knows classes by their numbers only. Words may have lost room to spare in the file.
+        now, then = (getattr(each, "classes_", np.empty(0)) for each in (estimator, earlier))
+        if (now.dtype.kind, now.tolist()) != (then.dtype.kind, then.tolist()):
+            raise ValueError(
+                f"{os.fspath(self.path)!r} is the checkpoint of a fit to other data, with classes {_some(then)}, where"
+                f" y has {_some(now)}. Give the same to go on, remove the file to start anew, or choose another path."
+            )
+
+
+def _some(classes: Array) -> str:
+    """The first few."""
+    return repr(classes[:5].tolist()) + " and more" * (len(classes) > 5)
 
 
 def _is_seed(value: Any) -> bool:

@@ -114,7 +114,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         data, validation, scale = self._data(images, y, weights, validation, recipe.loss, seed, scale)
 
         def checksums() -> tuple[int, ...]:
-            return tuple(part.checksum() for part in (data, validation) if part is not None)
+            return tuple(part.checksum for part in (data, validation) if part is not None)
 
         monitor, done = Monitor(), 0
         if unfinished is not None:

@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -25,6 +25,7 @@ from .update import Average, Update
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
 LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
 EVEN = 4  # more than two shards are a multiple of this, or one of two and of four threads would have less to do
+READ = 1 << 20  # bytes of images that are read at a time for a checksum
 INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)  # the random streams, each with its own seed
 
 
@@ -37,13 +38,16 @@ class Data:
     targets: Array  # (used,) class numbers or (used, k) labels
     weights: Array  # (used,)
 
+    @cached_property
     def checksum(self) -> int:
-        """A number that other data would hardly have: of all targets and weights, and of images spread over them."""
-        spread = self.rows[:: max(1, len(self.rows) // 64)]
-        parts = self.images[spread], self.rows, self.targets, self.weights
+        """A number that other data would hardly have: all that is learnt from is read once for it, a block at a time."""
+        parts = self.rows, self.targets, self.weights
         total = zlib.crc32(repr([(part.shape, part.dtype.str) for part in (self.images, *parts)]).encode())
         for part in parts:
             total = zlib.crc32(part.tobytes(), total)
+        step = max(1, READ // max(1, self.images[:1].nbytes))
+        for start in range(0, len(self.rows), step):
+            total = zlib.crc32(self.images[self.rows[start : start + step]].tobytes(), total)
         return total
 
 

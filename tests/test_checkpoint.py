@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from skcnn.callbacks import Checkpoint
 from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
 from skcnn.persistence import read
+from skcnn.training import Data
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 7, "batch_size": 16}
@@ -215,6 +217,49 @@ def test_what_cannot_go_on_is_an_error_and_leaves_the_file_alone(data, tmp_path)
         CNNRegressor(**SMALL).set_callbacks(Checkpoint(path)).fit(X, y)
     assert path.read_bytes() == before
     assert len(model.set_params(n_jobs=1, verbose=0).fit(X, y).history_["loss"]) == 7
+
+
+def test_any_other_image_is_other_data(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 4, 4)).astype(np.float32), rng.integers(0, 3, 300)
+    path = tmp_path / "model"
+    given = {"X_val": X[200:], "y_val": y[200:]}
+    broken_off(CNNClassifier(**SMALL | {"max_iter": 2}), path, X[:200], y[:200], 1, **given)
+    model = CNNClassifier(**SMALL | {"max_iter": 2}).set_callbacks(Checkpoint(path))
+    for row in (0, 1, 101, 199, 201, 299):
+        other = X.copy()
+        other[row, 3, 3] += 1
+        with pytest.raises(ValueError, match="fit to other data"):
+            model.fit(other[:200], y[:200], **given | {"X_val": other[200:]})
+    assert model.fit(X[:200], y[:200], **given).n_iter_ == 2
+
+
+def test_other_classes_are_other_data(data, tmp_path):
+    X, y = data
+    names = np.array(["a", "b", "c"])
+    path = tmp_path / "model"
+    broken_off(CNNClassifier(**SMALL), path, X, names[y])
+    before = path.read_bytes()
+    model = CNNClassifier(**SMALL).set_callbacks(Checkpoint(path))
+    for other in (np.array(["a", "b", "d"]), np.arange(3), np.array(["a", "b", "c"], dtype=object)):
+        with pytest.raises(ValueError, match=r"fit to other data, with classes \['a', 'b', 'c'\], where y has"):
+            model.fit(X, other[y])
+        assert not hasattr(model, "classes_")
+    assert path.read_bytes() == before
+    wide = names.astype("<U9")  # the same words
+    assert_same(model.fit(X, wide[y]), CNNClassifier(**SMALL).fit(X, names[y]), X)
+
+
+def test_the_data_is_read_once_for_its_checksum_and_only_where_that_is_kept(data, monkeypatch, tmp_path):
+    X, y = data
+    taken, checksum = [], Data.checksum.func
+    counted = cached_property(lambda data: taken.append(data) or checksum(data))
+    counted.__set_name__(Data, "checksum")
+    monkeypatch.setattr(Data, "checksum", counted)
+    CNNClassifier(**SMALL).fit(X, y)
+    assert not taken
+    CNNClassifier(**SMALL, early_stopping=True).set_callbacks(Checkpoint(tmp_path / "model")).fit(X, y)
+    assert len(taken) == 2  # of what is learnt from, and of what it is validated on
 
 
 def test_bad_use(data, tmp_path):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from skcnn import CNNClassifier
+from skcnn.callbacks import Checkpoint
 from skcnn.layers import Conv2D, Flatten, MaxPool2D, ReLU
+from skcnn.training import Data
 
 LAYERS = [Conv2D(2, strides=2), ReLU(), MaxPool2D(), Flatten()]
 
@@ -36,6 +38,17 @@ def test_fit_converts_a_memory_mapped_array_batch_by_batch(images):
     whole = 4 * images.size  # bytes in float32
     assert peak(lambda: model.fit(images, y)) < whole / 3
     assert peak(lambda: model.predict(images)) < whole / 3
+
+
+def test_a_checkpoint_reads_a_memory_mapped_array_block_by_block(images, tmp_path):
+    y = np.arange(len(images)) % 3
+    model = CNNClassifier(layers=LAYERS, max_iter=1, n_jobs=1, early_stopping=True)
+    model.set_callbacks(Checkpoint(tmp_path / "model"))
+    checksums = []
+    data = Data(images.reshape(-1, 64, 64, 1), np.arange(len(images)), y, np.ones(len(images)))
+    assert peak(lambda: checksums.append(data.checksum())) < images.nbytes / 2
+    assert peak(lambda: model.fit(images, y)) < 4 * images.size / 3
+    assert checksums == [data.checksum()]
 
 
 def test_peak_does_not_grow_with_the_number_of_rows(images):
