@@ -29,7 +29,21 @@ from skcnn.architecture import lenet5, resnet
 from skcnn.description import description
 from skcnn.functional.order import by_channel
 from skcnn.functional.reduction import record_channel_products
-from skcnn.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, ReLU, Residual, Tanh
+from skcnn.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    SeparableConv2D,
+    Tanh,
+)
 from skcnn.losses import LogLoss, Loss
 from skcnn.onnx import CONVERTERS, Graph, Tensor, register, to_onnx
 from skcnn.parameters import Parameter
@@ -234,6 +248,26 @@ def test_names_are_those_of_the_layers():
 def test_features_of_a_layer(layer):
     X = RNG.normal(size=(N, 6, 6, 2))
     assert_same(CNNFeatures(small(), layer).fit(X, CLASSES), X)
+
+
+NESTED = {
+    "as wide": [Conv2D(4), Residual([Conv2D(4), ReLU(), Conv2D(4)]), ReLU(), Flatten()],
+    "wider": [Residual([Conv2D(4, strides=2), BatchNorm(), Tanh(), SeparableConv2D(6)]), Flatten()],
+    "own shortcut": [Residual([Conv2D(4), Tanh()], shortcut=[Conv2D(4, kernel_size=1), BatchNorm()]), Flatten()],
+    "branches": [Concatenate([[Conv2D(3), ReLU()], [MaxPool2D(padding="same", strides=1), Conv2D(5)], []]), Flatten()],
+    "both": [Concatenate([[Residual([Conv2D(3), Tanh()]), ReLU()], [Conv2D(2)]]), Flatten(), Residual([Dense(6)])],
+    "dense": [Flatten(), Dense(7), Residual([Dense(7), ReLU(), Dropout(0.5)]), Residual([ReLU(), Dense(5)]), ReLU()],
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_features_of_layers_inside_of_others(name):
+    X = RNG.normal(size=(N, 6, 6, 2))
+    estimator = small(layers=NESTED[name]).fit(X, CLASSES)
+    names = list(estimator._model.network.reached)
+    assert sum("." in layer for layer in names) >= 3
+    for layer in names:
+        assert_same(CNNFeatures(FrozenEstimator(estimator), layer).fit(X), X)
 
 
 # -- with scikit-learn around

@@ -64,7 +64,8 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
     graph.part("")
     for name, layer in zip(network.names, network.layers, strict=True):
         x = graph.layer(name, layer, x, p[name])
-        if name == last:
+        if last in graph.reached:  # it may be inside of another one, whose output is then not asked for
+            x = graph.reached[last]
             break
     graph.part("output")
     return x

@@ -64,6 +64,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.converters = converters
+        self.reached: dict[str, Tensor] = {}  # what each layer gives, those inside of others too, by its full name
         self._helper = needs("onnx.helper")
         self._numpy = needs("onnx.numpy_helper")
         self._owner = ""
@@ -127,13 +128,14 @@ class Graph:
             If there is no converter for layers of its type, or it does not give a name.
         """
         outer = self._owner
-        self._owner = f"{outer}.{name}" if outer else name
+        whole = self._owner = f"{outer}.{name}" if outer else name
         convert = self.converter(layer, "(graph, layer, x, p) -> name of the output")
         y = convert(self, layer, x, p)
         self._owner = outer
         if not isinstance(y, (str, Tensor)):
             raise TypeError(f"The converter of {name} = {layer!r} must give the name of its output, a str, got {y!r}.")
-        return Tensor(y.name if isinstance(y, Tensor) else y, layer.output_shape(x.shape))
+        self.reached[whole] = Tensor(y.name if isinstance(y, Tensor) else y, layer.output_shape(x.shape))
+        return self.reached[whole]
 
     def converter(self, what: Any, signature: str) -> Converter:
         """The converter of a layer or a loss; a TypeError that says how to pass one, if there is none."""
