@@ -18,7 +18,7 @@ from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassi
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
@@ -511,6 +511,15 @@ def test_isotonic_calibration_is_refused():
     estimator = CalibratedClassifierCV(small(), method="isotonic", cv=2).fit(ROWS, CLASSES)
     with pytest.raises(ValueError, match="method='sigmoid'"):
         to_onnx(make_pipeline(estimator))
+
+
+@pytest.mark.parametrize("cls", [FixedThresholdClassifier, TunedThresholdClassifierCV])
+def test_a_threshold_is_refused(cls):
+    estimator = cls(small()).fit(ROWS, TWO)
+    for around in (estimator, FrozenEstimator(estimator), make_pipeline(StandardScaler(), cls(small())).fit(ROWS, TWO)):
+        with pytest.raises(ValueError, match=f"leaves out the threshold of a {cls.__name__}.*Export its estimator_"):
+            to_onnx(around)
+    assert_same(estimator.estimator_, ROWS)
 
 
 def test_a_frozen_estimator_of_another_package_is_named():

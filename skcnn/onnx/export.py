@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -66,8 +67,8 @@ def to_onnx(
     TypeError
         If a layer or a loss has no converter, or classes are neither whole numbers nor strings.
     ValueError
-        If `opset` is not one of those, the number of features is not known and `initial_types` is not given, or a
-        calibration is isotonic, which skl2onnx gets wrong.
+        If `opset` is not one of those, the number of features is not known and `initial_types` is not given, or for an
+        isotonic calibration or a classifier with a threshold, which skl2onnx gets wrong.
 
     Notes
     -----
@@ -163,11 +164,7 @@ def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset
     skl2onnx = needs("skl2onnx")
     register()
     for part in (estimator, *estimator.get_params().values()):
-        if isinstance(part, CalibratedClassifierCV) and part.method == "isotonic":
-            raise ValueError(
-                "skl2onnx rounds isotonic calibration to its steps, where scikit-learn interpolates between them: the"
-                " probabilities would be others. Calibrate with method='sigmoid'."
-            )
+        _refuse_what_skl2onnx_changes(part)
     if isinstance(estimator, Pipeline):  # skl2onnx stumbles over the names of steps that do nothing
         estimator = Pipeline([step for step in estimator.steps if step[1] not in ("passthrough", None)])
     if initial_types is None:
@@ -188,6 +185,20 @@ def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset
         # Not registered: they are of this call alone.
         custom_conversion_functions=dict.fromkeys(_ours(), _converting(converters)),
     )
+
+
+def _refuse_what_skl2onnx_changes(part: Any) -> None:
+    """A ValueError for an estimator that would predict something else once it is exported."""
+    if isinstance(part, CalibratedClassifierCV) and part.method == "isotonic":
+        raise ValueError(
+            "skl2onnx rounds isotonic calibration to its steps, where scikit-learn interpolates between them: the"
+            " probabilities would be others. Calibrate with method='sigmoid'."
+        )
+    if isinstance(part, (FixedThresholdClassifier, TunedThresholdClassifierCV)):
+        raise ValueError(
+            f"skl2onnx leaves out the threshold of a {type(part).__name__}: the labels would be others. Export its"
+            " estimator_, and compare what that gives with the threshold."
+        )
 
 
 # -- what skl2onnx calls
