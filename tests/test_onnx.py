@@ -277,6 +277,11 @@ def logistic():
     return LogisticRegression(max_iter=2000)
 
 
+def idle(*steps):
+    """A pipeline whose first step does nothing."""
+    return make_pipeline("passthrough", *steps)
+
+
 ROWS = rows(IMAGES)
 HALVES = [("a", StandardScaler(), slice(32)), ("b", "passthrough", slice(32, 64))]
 TARGETS = RNG.normal(size=N)
@@ -289,6 +294,24 @@ AROUND = {
     "no probabilities": (make_pipeline(StandardScaler(), small(loss="hinge")), TWO),
     "pipeline in a pipeline": (make_pipeline(StandardScaler(), make_pipeline(MinMaxScaler(), small())), CLASSES),
     "left out": (make_pipeline("passthrough", StandardScaler(), "passthrough", small()), CLASSES),
+    "left out first in a pipeline": (make_pipeline(idle(MinMaxScaler()), StandardScaler(), idle(small())), CLASSES),
+    "nothing left": (make_pipeline(StandardScaler(), make_pipeline(idle(), None), small()), CLASSES),
+    "left out of columns": (
+        make_pipeline(
+            ColumnTransformer([("a", idle(StandardScaler()), slice(32)), ("b", idle(), slice(32, 64))]), small()
+        ),
+        CLASSES,
+    ),
+    "left out of a union": (make_pipeline(make_union(idle(StandardScaler()), PCA(3)), logistic()), CLASSES),
+    "left out of a search": (
+        make_pipeline(StandardScaler(), GridSearchCV(idle(small()), {"cnnclassifier__alpha": [0, 1]}, cv=2)),
+        CLASSES,
+    ),
+    "left out of a calibration": (
+        make_pipeline(StandardScaler(), CalibratedClassifierCV(idle(small(loss="hinge")), cv=2)),
+        CLASSES,
+    ),
+    "left out of a bag": (BaggingClassifier(idle(small()), 2, random_state=0), CLASSES),
     "regressor": (make_pipeline(StandardScaler(), small(CNNRegressor)), TARGETS),
     "targets": (make_pipeline(StandardScaler(), small(CNNRegressor)), np.stack([TARGETS, -TARGETS], axis=1)),
     "features": (make_pipeline(CNNFeatures(small(), "maxpool1"), StandardScaler(), logistic()), CLASSES),
@@ -319,6 +342,14 @@ AROUND = {
 def test_around_the_network(name):
     estimator, y = AROUND[name]
     assert_same(estimator.fit(ROWS, y), ROWS)
+
+
+def test_what_is_exported_stays_as_it_is():
+    inner = idle(small())
+    estimator = make_pipeline(StandardScaler(), inner).fit(ROWS, CLASSES)
+    to_onnx(estimator)
+    assert estimator[-1] is inner
+    assert [name for name, _ in inner.steps] == ["passthrough", "cnnclassifier"]
 
 
 def test_the_newest_operators_and_a_class_of_ones_own():

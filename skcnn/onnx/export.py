@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
@@ -163,15 +164,13 @@ def _with(converters: Mapping[type, Converter] | None) -> dict[type, Converter]:
 def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset: int) -> Any:
     skl2onnx = needs("skl2onnx")
     register()
-    for part in (estimator, *estimator.get_params().values()):
-        _refuse_what_skl2onnx_changes(part)
-    if isinstance(estimator, Pipeline):  # skl2onnx stumbles over the names of steps that do nothing
-        estimator = Pipeline([step for step in estimator.steps if step[1] not in ("passthrough", None)])
+    kind = type(estimator).__name__
+    estimator = _prepared(estimator)
     if initial_types is None:
         features = getattr(estimator, "n_features_in_", None)
         if features is None:
             raise ValueError(
-                f"{type(estimator).__name__} does not know its number of features: pass initial_types, for example"
+                f"{kind} does not know its number of features: pass initial_types, for example"
                 " [('X', skl2onnx.common.data_types.FloatTensorType([None, 64]))]."
             )
         initial_types = [("X", needs("skl2onnx.common.data_types").FloatTensorType([None, features]))]
@@ -185,6 +184,29 @@ def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset
         # Not registered: they are of this call alone.
         custom_conversion_functions=dict.fromkeys(_ours(), _converting(converters)),
     )
+
+
+def _prepared(part: Any) -> Any:
+    """An estimator, or what one holds, as skl2onnx can read it; a ValueError for what it would change.
+
+    skl2onnx stumbles over the names of steps that do nothing. Pipelines may be anywhere: in each other, among columns,
+    or in what a meta-estimator has fitted.
+    """
+    if type(part) in (list, tuple):
+        return type(part)(map(_prepared, part))
+    # Calibration keeps what it has fitted in objects that are no estimators.
+    if isinstance(part, (BaseCNN, CNNFeatures)) or not (
+        isinstance(part, BaseEstimator) or type(part).__module__ == CalibratedClassifierCV.__module__
+    ):
+        return part
+    _refuse_what_skl2onnx_changes(part)
+    inside = {name: _prepared(value) for name, value in vars(part).items()}
+    if isinstance(part, Pipeline):
+        steps = [step for step in inside["steps"] if step[1] not in ("passthrough", None)]
+        return Pipeline(steps) if steps else "passthrough"
+    part = copy(part)
+    vars(part).update(inside)
+    return part
 
 
 def _refuse_what_skl2onnx_changes(part: Any) -> None:
