@@ -544,6 +544,15 @@ def test_isotonic_calibration_is_refused():
         to_onnx(make_pipeline(estimator))
 
 
+@pytest.mark.parametrize(
+    "inner", [make_pipeline(StandardScaler(), small()), GridSearchCV(small(), {"alpha": [0, 1]}, cv=2)]
+)
+def test_calibration_around_a_pipeline_or_a_search_is_refused(inner):
+    estimator = CalibratedClassifierCV(inner, cv=2).fit(ROWS, CLASSES)
+    with pytest.raises(ValueError, match=f"calibrates the probabilities of a {type(inner).__name__}"):
+        to_onnx(estimator)
+
+
 @pytest.mark.parametrize("cls", [FixedThresholdClassifier, TunedThresholdClassifierCV])
 def test_a_threshold_is_refused(cls):
     estimator = cls(small()).fit(ROWS, TWO)

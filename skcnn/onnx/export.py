@@ -68,8 +68,8 @@ def to_onnx(
     TypeError
         If a layer or a loss has no converter, or classes are neither whole numbers nor strings.
     ValueError
-        If `opset` is not one of those, the number of features is not known and `initial_types` is not given, or for an
-        isotonic calibration or a classifier with a threshold, which skl2onnx gets wrong.
+        If `opset` is not one of those, the number of features is not known and `initial_types` is not given, or
+        skl2onnx would get it wrong: isotonic calibration, that of a Pipeline or a search, and tuned thresholds.
 
     Notes
     -----
@@ -215,6 +215,14 @@ def _refuse_what_skl2onnx_changes(part: Any) -> None:
         raise ValueError(
             "skl2onnx rounds isotonic calibration to its steps, where scikit-learn interpolates between them: the"
             " probabilities would be others. Calibrate with method='sigmoid'."
+        )
+    fitted = getattr(part, "calibrated_classifiers_", None)
+    inner = fitted[0].estimator if fitted else None
+    around = isinstance(inner, Pipeline) or hasattr(inner, "best_estimator_")
+    if around and hasattr(inner, "decision_function") and hasattr(inner, "predict_proba"):
+        raise ValueError(
+            f"skl2onnx calibrates the probabilities of a {type(inner).__name__}, where scikit-learn calibrates"
+            " its decision_function: the probabilities would be others. Calibrate the classifier inside of it."
         )
     if isinstance(part, (FixedThresholdClassifier, TunedThresholdClassifierCV)):
         raise ValueError(
