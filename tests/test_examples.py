@@ -1,9 +1,12 @@
 """Each example runs as a script, without warnings, and shows what it promises."""
 
+import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from importlib import util
 from io import BytesIO
@@ -15,6 +18,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import skcnn
+import skcnn.runtime
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")}
@@ -269,6 +273,77 @@ def test_bytes_that_are_no_image_are_answered_in_json(served, images):
     status, answer = client.ask(url, bytes(2_000_000))
     assert status == 413
     assert client.ask(f"{url}/elsewhere", b"")[0] == 404
+
+
+def array_file(header):
+    """An array file with a header of one's own, and no data."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+def chunk(kind, content):
+    """A part of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def damaged():
+    """Files that make decoders raise other errors than those of values."""
+    yield array_file("{'descr': '<f8', 'fortran_order': False, 'shape': (8, 8")
+    yield array_file(f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**70},)}}")
+    yield array_file("-" * 5_000 + "1")
+    start = b"\x89PNG\r\n\x1a\n"
+    yield start + chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)) + chunk(b"IDAT", b"")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    yield start + header + chunk(b"IDAT", zlib.compress(bytes(8 * 9))[:6]) + b"\0\0\0\5" + b"\xff" * 24
+
+
+def test_files_that_break_decoders_are_answered_with_a_reason(served):
+    pytest.importorskip("PIL")
+    url, _ = served
+    client = module("client")
+    for content in damaged():
+        status, answer = client.ask(url, content)
+        assert status == 400
+        assert answer["error"].startswith("Expected a PNG file of 8 x 8 pixels")
+
+
+def test_a_picture_of_16_bits_is_refused_by_the_server(served):
+    image = pytest.importorskip("PIL.Image")
+    url, _ = served
+    file = BytesIO()
+    image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(file, "PNG")
+    status, answer = module("client").ask(url, file.getvalue())
+    assert status == 400
+    assert "more than 8 bits" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        (skcnn.CNNClassifier((2,), loss="hinge", max_iter=1), "gives no probabilities"),
+        (skcnn.CNNRegressor((2,), max_iter=1), "A CNNRegressor has no predict_proba"),
+    ],
+)
+def test_a_model_without_probabilities_is_not_served(tmp_path, images, estimator, reason):
+    skcnn.save(estimator.fit(images, np.arange(40) % 3), tmp_path / "model.skcnn")
+    with pytest.raises(ValueError, match=f"The server answers with probabilities.*{reason}"):
+        module("app").application(skcnn.runtime.load(tmp_path / "model.skcnn"))
+
+
+def test_a_served_answer_has_no_nan(images):
+    class Overflowing:
+        input_shape_ = (8, 8, 1)
+        classes_ = np.arange(3)
+
+        def predict_proba(self, X):
+            return np.full((len(X), 3), np.nan)
+
+    content = module("client").as_bytes(images)
+    environ = {"PATH_INFO": "/predict", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(content))}
+    statuses = []
+    respond = module("app").application(Overflowing())
+    body = respond(environ | {"wsgi.input": BytesIO(content)}, lambda status, headers: statuses.append(status))
+    assert statuses == ["400 Bad Request"]
+    assert json.loads(b"".join(body)) == {"error": "The numbers of the image are too large."}
 
 
 def test_a_server_starts_without_scikit_learn():

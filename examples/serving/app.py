@@ -3,9 +3,9 @@
 The server needs the standard library alone. The model comes from `skcnn.runtime`, so that scikit-learn is not
 imported. ``python app.py digits.skcnn 8000`` starts it.
 
-``POST /predict`` takes a PNG file (which needs Pillow), or an array of one image or several as ``numpy.save`` writes
-it, and answers in JSON. ``GET /health`` answers when the model is loaded. `application` makes a WSGI application, which
-any other server can run too.
+``POST /predict`` takes a PNG file of 8 bits (which needs Pillow), or an array of one image or several as ``numpy.save``
+writes it, and answers in JSON. ``GET /health`` answers when the model is loaded. `application` makes a WSGI
+application, which any other server can run too.
 """
 
 import json
@@ -27,9 +27,11 @@ LONGEST = 1 << 20  # bytes of a request
 def predict(model, content):
     """The bytes of a PNG file or an array -> what the model says of each image, as JSON can hold it."""
     names = [str(name) for name in model.classes_]
+    found = model.predict_proba(images_of(content, model.input_shape_))
+    if not np.isfinite(found).all():  # JSON has no NaN
+        raise ValueError("The numbers of the image are too large.")
     return [
-        {"class": names[row.argmax()], "probabilities": dict(zip(names, row.tolist(), strict=True))}
-        for row in model.predict_proba(images_of(content, model.input_shape_))
+        {"class": names[row.argmax()], "probabilities": dict(zip(names, row.tolist(), strict=True))} for row in found
     ]
 
 
@@ -41,7 +43,7 @@ def images_of(content, shape):
             images = np.load(BytesIO(content), allow_pickle=False)
             return images.reshape(1, h, w, c) if images.shape in ((h, w), (h, w, c)) else images
         return picture_of(content, (w, h), "L" if c == 1 else "RGB").reshape(1, h, w, c)
-    except (OSError, EOFError, MemoryError, ValueError) as error:
+    except Exception as error:  # damaged bytes make decoders raise anything, a SyntaxError or a RecursionError too
         reason = error if isinstance(error, ValueError) else "it cannot be read"
         wanted = f"a PNG file of {w} x {h} pixels, or an array as numpy.save writes it"
         raise ValueError(f"Expected {wanted}, but: {reason}.") from None
@@ -56,13 +58,19 @@ def picture_of(content, size, mode):
     with Image.open(BytesIO(content), formats=["PNG"]) as picture:
         if picture.size != size:  # known before anything is decoded
             raise ValueError(f"the picture has {picture.size[0]} x {picture.size[1]} pixels")
+        if picture.mode.startswith("I"):  # Pillow would clip them to white
+            raise ValueError("the picture has more than 8 bits")
         return np.asarray(picture.convert(mode))
 
 
 # %%
 # The same as a WSGI application. Predictions are re-entrant: one model serves all threads.
 def application(model):
-    """A WSGI application around a model."""
+    """A WSGI application around a model; a ValueError for one that gives no probabilities."""
+    try:
+        model.predict_proba(np.zeros((1, *model.input_shape_)))
+    except AttributeError as error:  # a regressor, or a loss such as hinge
+        raise ValueError(f"The server answers with probabilities. {error}") from None
 
     def answer(environ):
         """The status of a request, and what is said."""
@@ -88,7 +96,7 @@ def application(model):
 
     def respond(environ, start_response):
         status, said = answer(environ)
-        body = json.dumps(said).encode()
+        body = json.dumps(said, allow_nan=False).encode()
         start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
