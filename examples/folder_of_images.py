@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from skcnn import CNNClassifier
 
 try:
-    from PIL import Image
+    from PIL import Image, ImageOps
 except ImportError:
     sys.exit("This example reads image files with Pillow: pip install pillow")
 
@@ -39,11 +39,14 @@ for number, (image, digit) in enumerate(zip(X_test[:12], y_test[:12], strict=Tru
 # %%
 # Every file in the size and the colours that the classifier was fitted to.
 def read(path, shape):
-    """The image of a file, (h, w, c) in 8 bits."""
+    """The image of a file, (h, w, c) in 8 bits: as its camera was held, and on white where it is transparent."""
     height, width, channels = shape
     with Image.open(path) as file:
-        image = file.convert("L" if channels == 1 else "RGB").resize((width, height))
-        return np.asarray(image).reshape(shape)
+        if file.mode[0] in "IF":  # Pillow would clip these numbers, not scale them
+            raise ValueError(f"{path} does not have 8 bits: scale its numbers to 0 ... 255 first.")
+        image = ImageOps.exif_transpose(file).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("L" if channels == 1 else "RGB").resize((width, height))).reshape(shape)
 
 
 paths = sorted(folder.glob("*.png"))

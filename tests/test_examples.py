@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import struct
 import subprocess
 import sys
@@ -128,6 +129,32 @@ def test_folder_of_images(tmp_path):
     rows = re.findall(r"is_a_(\d).png (\d): ", printed)
     assert len(rows) == 12
     assert sum(truth == first for truth, first in rows) >= 10
+
+
+def test_files_of_other_kinds_in_a_folder_of_images(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    read = runpy.run_path(str(ROOT / "examples" / "folder_of_images.py"))["read"]
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    plain = image.fromarray(pixels)
+    plain.save(tmp_path / "plain.png")
+    np.testing.assert_array_equal(read(tmp_path / "plain.png", (6, 8, 1))[:, :, 0], pixels)
+    turned = image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    plain.save(tmp_path / "turned.png", exif=turned)
+    np.testing.assert_array_equal(read(tmp_path / "turned.png", (8, 6, 1))[:, :, 0], np.rot90(pixels, -1))
+    for mode in ("LA", "RGBA"):
+        image.new(mode, (8, 6), 0).save(tmp_path / f"{mode}.png")
+    palette = image.new("P", (8, 6), 1)
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.save(tmp_path / "P.png", transparency=1)
+    for mode in ("LA", "RGBA", "P"):
+        assert (read(tmp_path / f"{mode}.png", (6, 8, 3)) == 255).all()
+    image.fromarray(pixels.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    image.fromarray(pixels.astype(np.float32) / 48).save(tmp_path / "decimals.tiff")
+    for name in ("deep.png", "decimals.tiff"):
+        with pytest.raises(ValueError, match=f"{name} does not have 8 bits"):
+            read(tmp_path / name, (6, 8, 1))
 
 
 def test_watching_a_fit(tmp_path):
