@@ -40,7 +40,7 @@ class Data:
 
     @cached_property
     def checksum(self) -> int:
-        """A number that other data would hardly have: all that is learnt from is read once for it, a block at a time."""
+        """A number that other data would hardly have: all images are read once for it, a block at a time."""
         parts = self.rows, self.targets, self.weights
         total = zlib.crc32(repr([(part.shape, part.dtype.str) for part in (self.images, *parts)]).encode())
         for part in parts:
