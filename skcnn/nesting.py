@@ -6,13 +6,14 @@ they are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
 from .augmentation import Augmentation, augmentation_names
 from .description import Description, resolve
+from .initializers import Initializer
 from .layers import Activation, Layer
 from .layers.sequence import layer_names
 from .losses import Loss
@@ -47,7 +48,7 @@ class NestedParameters(BaseEstimator):
         """
         params = super().get_params(deep=deep)
         for parameter, names_of in LISTS.items() if deep else ():
-            held = params[parameter]
+            held = params.get(parameter)  # a subclass may have parameters of its own in its place
             if isinstance(held, (list, tuple)):
                 for name, member in zip(names_of(held), held, strict=True):
                     params |= _fields(f"{parameter}__{name}", member)
@@ -56,7 +57,8 @@ class NestedParameters(BaseEstimator):
     def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator, nested ones too.
 
-        A name in place of an object is resolved first: ``set_params(optimizer__beta_1=0.8)`` works on "adam".
+        A word in place of an object is resolved first: ``set_params(optimizer__beta_1=0.8)`` works on "adam". What
+        one call replaces comes before what it sets inside, and layers have the names that they have before the call.
 
         Parameters
         ----------
@@ -75,42 +77,67 @@ class NestedParameters(BaseEstimator):
         own = self.get_params(deep=False)
         nested = {key: value for key, value in params.items() if "__" in key and key.partition("__")[0] in own}
         super().set_params(**{key: value for key, value in params.items() if key not in nested})
-        for key, value in sorted(nested.items(), key=lambda item: item[0].count("__")):  # objects before their fields
-            parameter, _, path = key.partition("__")
-            if parameter == "layers":
-                self.layers = self._with_layer(path, value)
-            elif parameter in LISTS and isinstance(getattr(self, parameter), (list, tuple)):
-                setattr(self, parameter, self._with_member(parameter, path, value))
-            elif parameter in KINDS:
-                held = resolve(KINDS[parameter], getattr(self, parameter), parameter)
-                setattr(self, parameter, _replaced(held, path, value))
-            else:
-                raise ValueError(f"{key!r} cannot be set: {parameter} holds no parameters of its own.")
+        for parameter, changes in _grouped(nested).items():
+            setattr(self, parameter, self._changed(parameter, changes))
         return self
 
-    def _with_layer(self, path: str, value: Any) -> Any:
-        """The layers with one field of one of them set."""
-        if self.layers is None:
+    def _changed(self, parameter: str, changes: dict[str, Any]) -> Any:
+        """The value of a parameter with what it holds changed, by the names that this has now."""
+        held = getattr(self, parameter)
+        if parameter in LISTS and isinstance(held, (list, tuple)):
+            return _with_members(parameter, held, changes)
+        if parameter in KINDS:
+            return _replaced(_described(held, KINDS[parameter], parameter), changes)
+        if hasattr(held, "set_params"):  # an estimator, as a parameter of a subclass
+            return held.set_params(**changes)
+        key = f"{parameter}__{next(iter(changes))}"
+        if parameter == "layers" and held is None:
             raise ValueError(
-                f"'layers__{path}' cannot be set: layers is None, so the network is built from conv_filters,"
+                f"{key!r} cannot be set: layers is None, so the network is built from conv_filters,"
                 " kernel_size and the other knobs. Set those, or give layers."
             )
-        return self._with_member("layers", path, value)
+        raise ValueError(f"{key!r} cannot be set: {parameter} holds no parameters of its own.")
 
-    def _with_member(self, parameter: str, path: str, value: Any) -> Any:
-        """A list with one of its members replaced, or one field of it set."""
-        members = getattr(self, parameter)
-        name, _, field = path.partition("__")
-        names = LISTS[parameter](members)
+
+def _grouped(changes: dict[str, Any], names: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Path -> value, by the first name of the path; what stands for the whole has the path "" there.
+
+    ``names`` are those that may have a "__" inside.
+    """
+    grouped: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        first = path.partition("__")[0]
+        name = next((name for name in names if path == name or path.startswith(f"{name}__")), first)
+        grouped.setdefault(name, {})[path[len(name) + 2 :]] = value
+    return grouped
+
+
+def _with_members(parameter: str, members: Any, changes: dict[str, Any]) -> Any:
+    """A list with some of its members replaced, or fields of them set; the names are those from before."""
+    names, changed = LISTS[parameter](members), list(members)
+    for name, inside in _grouped(changes).items():
         if name not in names:
             what = "layer" if parameter == "layers" else parameter
             raise ValueError(f"{parameter} has no {what} {name!r}. Its names are: {', '.join(names)}.")
         position = names.index(name)
-        if field:
-            held = members[position]
-            held = resolve(KINDS[parameter], held, name) if parameter in KINDS else held
-            value = _replaced(held, field, value)
-        return type(members)([*members[:position], value, *members[position + 1 :]])
+        changed[position] = _renewed(changed[position], inside, name, KINDS.get(parameter))
+    return type(members)(changed)
+
+
+def _renewed(held: Any, changes: dict[str, Any], name: str, kind: type[Description] | None = None) -> Any:
+    """What a name stands for: replaced, if there is a change of the whole, and then with fields set."""
+    held = changes.get("", held)
+    fields = {path: value for path, value in changes.items() if path}
+    return _replaced(_described(held, kind, name), fields) if fields else held
+
+
+def _described(held: Any, kind: type[Description] | None, name: str) -> Description:
+    """What is there, or what the word stands for that is; a field without a meaning may be what is to be set."""
+    if isinstance(held, Description):
+        return held
+    if kind is None:
+        raise TypeError(f"{name} must be a layer, got {held!r}.")
+    return resolve(kind, held, name)
 
 
 def _fields(prefix: str, layer: Any) -> dict[str, Any]:
@@ -128,20 +155,36 @@ def _inner(held: Description) -> dict[str, Any]:
     return {name.replace(".", "__"): layer for name, layer in held.inner().items()} if isinstance(held, Layer) else {}
 
 
-def _replaced(held: Description, path: str, value: Any) -> Description:
-    """A description with one field set, or a field of a field, or a layer that it holds."""
+def _kind_of_field(field: str) -> type[Description] | None:
+    """What a word in a field stands for, where it stands for an object."""
+    return Initializer if field.endswith("_initializer") else KINDS.get(field)
+
+
+def _replaced(held: Description, changes: dict[str, Any]) -> Description:
+    """A description with fields set, or fields of fields, or layers that it holds."""
+    own = held.get_params()
+    held = held.replaced(**{path: value for path, value in changes.items() if path in own})  # before what is in them
+    deeper = {path: value for path, value in changes.items() if path not in own}
     inside = _inner(held)
-    for number, (name, layer) in enumerate(inside.items()):
-        if path == name or path.startswith(f"{name}__"):
+    for name, inner in _grouped(deeper, inside).items():
+        if name in inside:
             assert isinstance(held, Layer)
-            changed: Any = value if path == name else _replaced(layer, path[len(name) + 2 :], value)
-            return held.with_inner(list(held.inner())[number], changed)
-    field, _, deeper = path.partition("__")
-    if not deeper:
-        return held.replaced(**{field: value})
-    inner = held.get_params().get(field)
-    if inside and field not in held.get_params():
-        raise ValueError(f"{type(held).__name__} has no layer {field!r}. Its layers are: {', '.join(inside)}.")
-    if not isinstance(inner, Description):
-        raise ValueError(f"{type(held).__name__} has no parameter {path!r}: its {field} is {inner!r}.")
-    return held.replaced(**{field: _replaced(inner, deeper, value)})
+            position = list(inside).index(name)  # a layer that is replaced by one of another class changes the names
+            held = held.with_inner(list(held.inner())[position], _renewed(inside[name], inner, name))
+        elif name in own and "" not in inner:
+            held = held.replaced(**{name: _with_fields(held, name, inner)})
+        elif inside and "" not in inner:
+            raise ValueError(f"{type(held).__name__} has no layer {name!r}. Its layers are: {', '.join(inside)}.")
+        else:
+            path = next(path for path in deeper if path == name or path.startswith(f"{name}__"))
+            held.replaced(**{path: deeper[path]})  # which says that there is no such parameter
+    return held
+
+
+def _with_fields(owner: Description, field: str, changes: dict[str, Any]) -> Description:
+    """What is in a field of a description, or what the word stands for that is, with fields of its own set."""
+    held, kind = owner.get_params()[field], _kind_of_field(field)
+    if not isinstance(held, Description) and not (isinstance(held, str) and kind is not None):
+        path = f"{field}__{next(iter(changes))}"
+        raise ValueError(f"{type(owner).__name__} has no parameter {path!r}: its {field} is {held!r}.")
+    return _replaced(_described(held, kind, field), changes)

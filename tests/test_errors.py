@@ -25,6 +25,7 @@ from skcnn.layers import (
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    Residual,
     SeparableConv2D,
     SpatialDropout2D,
     UpSample2D,
@@ -32,7 +33,7 @@ from skcnn.layers import (
 )
 from skcnn.losses import LogLoss
 from skcnn.optimizers import SGD, Adam
-from skcnn.schedules import Cosine, Step
+from skcnn.schedules import Cosine, Step, Warmup
 
 
 def small(**params):
@@ -204,7 +205,13 @@ SETTING = [
     ({"layers__conv1__filters": 3}, ["'layers__conv1__filters'", "layers is None", "conv_filters"]),
     ({"layers": [Conv2D(3)], "layers__conv2__filters": 3}, ["no layer 'conv2'", "conv1"]),
     ({"layers": [Conv2D(3)], "layers__conv1__filter": 3}, ["Conv2D has no parameter 'filter'", "filters, kernel_size"]),
-    ({"layers": [Conv2D(3)], "layers__conv1__kernel_initializer__gain": 3}, ["Conv2D", "kernel_initializer is 'he'"]),
+    ({"layers": [Conv2D(3)], "layers__conv1__kernel_initializer__gain": 3}, ["He has no parameter 'gain'"]),
+    ({"layers": [Conv2D(3)], "layers__conv1__padding__left": 3}, ["Conv2D", "'padding__left'", "padding is 'same'"]),
+    ({"schedule": Warmup("cosin"), "schedule__schedule__minimum": 0.1}, ["schedule='cosin'", "Did you mean 'cosine'?"]),
+    (
+        {"layers": [Residual([Conv2D(3)])], "layers__residual1__conv1__filters": 3, "layers__residual1__size": 3},
+        ["Residual has no parameter 'size'", "layers, shortcut"],
+    ),
 ]
 
 

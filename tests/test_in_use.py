@@ -1,5 +1,6 @@
 """The estimator where estimators are used: pipelines, searches, ensembles, and by its parameters' names."""
 
+import itertools
 import sys
 import threading
 
@@ -30,10 +31,25 @@ from sklearn.preprocessing import StandardScaler
 
 import skcnn.layers
 from skcnn import CNNClassifier
-from skcnn.layers import BatchNorm, Conv2D, Dense, Flatten, GlobalAvgPool2D, LeakyReLU, MaxPool2D, ReLU, Tanh
+from skcnn.augmentation import RandomFlip
+from skcnn.initializers import He
+from skcnn.layers import (
+    BatchNorm,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAvgPool2D,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    SeparableConv2D,
+    Tanh,
+)
 from skcnn.losses import LogLoss
 from skcnn.optimizers import SGD, Adam
-from skcnn.schedules import Cosine, Step
+from skcnn.schedules import Cosine, Step, Warmup
 
 
 def small(**params):
@@ -403,6 +419,106 @@ def test_an_object_and_its_field_are_set_together_in_any_order():
         {"layers__conv1__filters": 9, "layers__conv1": Conv2D(3, kernel_size=5)},
     ):
         assert small(layers=LENET).set_params(**params).layers[0] == Conv2D(9, kernel_size=5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "params", "expected"),
+    [
+        (
+            [Conv2D(1), Conv2D(2), Conv2D(3), Flatten()],
+            {"layers__conv1": SeparableConv2D(4), "layers__conv2__filters": 99},
+            [SeparableConv2D(4), Conv2D(99), Conv2D(3), Flatten()],
+        ),
+        (
+            (Residual([Conv2D(1), Conv2D(2), ReLU(), Conv2D(3)]), Flatten()),
+            {"layers__residual1__conv1": SeparableConv2D(1), "layers__residual1__conv2__filters": 7},
+            (Residual([SeparableConv2D(1), Conv2D(7), ReLU(), Conv2D(3)]), Flatten()),
+        ),
+        (
+            [Residual([Conv2D(1)]), Residual([Conv2D(2)], shortcut=Conv2D(2))],
+            {
+                "layers__residual1": Conv2D(1),
+                "layers__residual2__conv1": ReLU(),
+                "layers__residual2__shortcut__filters": 3,
+            },
+            [Conv2D(1), Residual([ReLU()], shortcut=Conv2D(3))],
+        ),
+        (
+            [Concatenate([[Conv2D(1), Conv2D(2)], [Conv2D(3)]]), Flatten()],
+            {
+                "layers__concatenate1__branch1__conv1": ReLU(),
+                "layers__concatenate1__branch1__conv2__filters": 5,
+                "layers__concatenate1__branch2__conv1__filters": 6,
+            },
+            [Concatenate([[ReLU(), Conv2D(5)], [Conv2D(6)]]), Flatten()],
+        ),
+        (
+            [Residual([Conv2D(1)]), Flatten()],
+            {"layers__residual1__layers": [ReLU(), Conv2D(4)], "layers__residual1__conv1__filters": 5},
+            [Residual([ReLU(), Conv2D(5)]), Flatten()],
+        ),
+    ],
+)
+def test_names_of_layers_are_those_from_before_the_call(layers, params, expected):
+    for order in itertools.permutations(params):
+        model = small(layers=layers).set_params(**{name: params[name] for name in order})
+        assert model.layers == expected, order
+
+
+def test_names_of_augmentations_are_those_from_before_the_call():
+    params = {"augmentation__random_flip1": "cutout", "augmentation__random_flip2__vertical": True}
+    for order in itertools.permutations(params):
+        model = small(augmentation=["random_flip", "random_flip"]).set_params(**{name: params[name] for name in order})
+        assert model.augmentation == ["cutout", RandomFlip(vertical=True)]
+
+
+def test_a_field_without_a_meaning_can_be_set_to_one_that_has():
+    assert small(optimizer=SGD(momentum=3)).set_params(optimizer__momentum=0.5).optimizer == SGD(momentum=0.5)
+    assert small(layers=[Conv2D(0)]).set_params(layers__conv1__filters=2).layers == [Conv2D(2)]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"schedule": Warmup("cosine"), "schedule__schedule__minimum": 0.1}, Warmup(Cosine(minimum=0.1))),
+        ({"layers": [Conv2D(3)], "layers__conv1__kernel_initializer__distribution": "uniform"},
+         [Conv2D(3, kernel_initializer=He(distribution="uniform"))]),
+    ],
+    ids=["schedule", "initializer"],
+)  # fmt: skip
+def test_a_nested_name_works_on_a_name_inside_of_an_object(params, expected):
+    assert getattr(small().set_params(**params), next(iter(params))) == expected
+
+
+def test_a_subclass_may_have_parameters_of_its_own(digits):
+    X, y = digits[0], digits[1] % 3
+    model = Wide(2, scaler=StandardScaler(), random_state=0)
+    assert model.get_params() == {
+        "width": 2, "scaler": model.scaler, "scaler__copy": True, "scaler__with_mean": True, "scaler__with_std": True,
+        "optimizer": "adam", "random_state": 0,
+    }  # fmt: skip
+    assert clone(model).set_params(width=3, optimizer__beta_1=0.8).get_params(deep=False)["optimizer"] == Adam(0.8)
+    assert not clone(model).set_params(scaler__with_mean=False).scaler.with_mean
+    with pytest.raises(ValueError, match="Invalid parameter 'layers' for estimator Wide"):
+        model.set_params(layers__conv1__filters=3)
+    search = GridSearchCV(model, {"width": [2, 3], "optimizer__beta_1": [0.8]}, cv=2, error_score="raise").fit(X, y)
+    assert search.best_estimator_.parameters_["conv1.kernel"].shape[-1] == search.best_params_["width"]
+    assert BaggingClassifier(model, n_estimators=2, random_state=0).fit(X.reshape(len(X), -1), y).estimators_
+    assert "Wide" in model._repr_html_()
+    assert "Wide" in model.fit(X, y)._repr_html_()
+
+
+class Wide(CNNClassifier):
+    """A subclass with fewer parameters, and some of its own."""
+
+    def __init__(self, width=4, scaler=None, optimizer="adam", random_state=None):
+        super().__init__(hidden_layer_sizes=(4,), max_iter=1, optimizer=optimizer, random_state=random_state)
+        self.width = width
+        self.scaler = scaler
+
+    def fit(self, X, y, sample_weight=None):
+        self.conv_filters = (self.width,)
+        return super().fit(X, y, sample_weight)
 
 
 def test_a_pipeline_of_parameters_reaches_layers():
