@@ -29,7 +29,7 @@ def _has_probabilities(estimator: CNNClassifier) -> bool:
     if not loss.has_probabilities:
         raise AttributeError(
             f"loss={loss!r} gives no probabilities: use decision_function, wrap the classifier in"
-            " sklearn.calibration.CalibratedClassifierCV, or take loss='log_loss'."
+            " sklearn.calibration.CalibratedClassifierCV, or fit with loss='log_loss'."
         )
     return True
 
@@ -65,7 +65,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         for each dense layer.
     loss : str or Loss, default="log_loss"
         What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
-        losses there is no `predict_proba`.
+        losses there is no `predict_proba`. What is fitted predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
         "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
     learning_rate : float, default=1e-3

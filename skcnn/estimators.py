@@ -19,7 +19,7 @@ from .augmentation import refuse_classes, resolve_augmentations
 from .description import refuse_class, resolve
 from .functional.elementwise import Array
 from .losses import Loss, mean_loss, resolve_loss
-from .model import Model, predictor_of
+from .model import Model, loss_of, predictor_of
 from .nesting import KINDS, NestedParameters
 from .network import Network
 from .parallel import thread_count
@@ -125,7 +125,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         else:
             model = self._initial_model(data, weights[data.rows], seed)
             progress, history = Progress.begin(model, recipe, seed), History()
-        progress.weight_scale = scale
+        model.loss, progress.weight_scale = self.loss, scale
 
         def validate() -> tuple[float, float]:
             assert validation is not None
@@ -225,7 +225,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     def _recipe(self) -> Recipe:
         """The parameters that training reads, resolved."""
         described = {kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")}
-        described["loss"] = self._loss()
+        described["loss"] = self._given_loss()
         plain = {name: getattr(self, name) for name in PLAIN}
         # As Python's numbers: np.float32 would compute in its own precision.
         plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha", "average")}
@@ -233,8 +233,13 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         augmentations = resolve_augmentations(self.augmentation)
         return Recipe(**described, **plain, threads=thread_count(self.n_jobs), augmentation=augmentations)  # type: ignore[arg-type]
 
-    def _loss(self) -> Loss:
+    def _given_loss(self) -> Loss:
+        """The parameter: what a fit minimizes."""
         return resolve_loss(self.loss, self._task)
+
+    def _loss(self) -> Loss:
+        """That of the fit, whose link the weights were learnt for: the parameter may be another one by now."""
+        return loss_of(self._model, self.loss, self._task) if self.__sklearn_is_fitted__() else self._given_loss()
 
     def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
         """An untrained model for the data: standardization measured, weights drawn."""
@@ -245,7 +250,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         dtype = np.float64 if wide else np.float32
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
-        network.weights.views(vector)["output.bias"][...] = self._loss().base_score(data.targets, data.weights)
+        network.weights.views(vector)["output.bias"][...] = self._given_loss().base_score(data.targets, data.weights)
         return Model(network, scaling, vector, network.initial(network.state, rng, dtype))
 
     def _hidden_layers(self, input_shape: tuple[int, ...]) -> list[Any]:

@@ -26,7 +26,7 @@ from .functional.elementwise import Array
 from .layers.conv import Convolution
 from .layers.pooling import AvgPool2D, MaxPool2D
 from .losses import resolve_loss
-from .model import Model, chosen, predicted_targets, predictor_of, probabilities
+from .model import Model, chosen, loss_of, predicted_targets, predictor_of, probabilities
 from .network import Network
 from .scaling import Scaling
 
@@ -340,7 +340,8 @@ def _check_windows(network: Network) -> None:
 
 def _check_meaning(name: str, state: Mapping[str, Any], outputs: int) -> None:
     """Refuse a loss, classes or targets that do not belong to the outputs."""
-    loss = resolve_loss(state["loss"], TASKS[name])
+    resolve_loss(state["loss"], TASKS[name])
+    loss = loss_of(state["_model"], state["loss"], TASKS[name])
     blank = np.zeros((1, outputs))
     if name == "CNNClassifier":
         classes, labels = state["classes_"], state["_labels"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .functional.elementwise import Array
-from .losses import Loss
+from .losses import Loss, resolve_loss
 from .network import Network
 from .predictor import Predictor
 from .scaling import Scaling
@@ -21,6 +21,12 @@ class Model:
     scaling: Scaling
     weights: Array
     state: Array
+    loss: str | Loss | None = None  # as it was given for the training; None in what older versions have written
+
+
+def loss_of(model: Model, parameter: object, task: str) -> Loss:
+    """The loss that a model was trained with, and so its link; the estimator's parameter where nothing else tells."""
+    return resolve_loss(parameter if model.loss is None else model.loss, task)
 
 
 def predictor_of(model: Model, layer: str = "output") -> Predictor:

@@ -50,7 +50,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         for each dense layer.
     loss : str or Loss, default="squared_error"
         What is minimized: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
-        `skcnn.losses`.
+        `skcnn.losses`. What is fitted predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
         "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
     learning_rate : float, default=1e-3
@@ -365,7 +365,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         if len(raw) < 2:
             raise ValueError("A validation set of a regressor needs 2 rows or more: its score is R ** 2.")
-        return float(r2_score(targets, self._loss().predict(raw), sample_weight=weights))
+        return float(r2_score(targets, self._given_loss().predict(raw), sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from .description import Description
-from .files import Refused, check_classes, check_model, read_file, refusals
+from .files import TASKS, Refused, check_classes, check_model, read_file, refusals
 from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers import Layer
-from .losses import Loss, resolve_loss
-from .model import chosen, is_binary, predicted_targets, predictor_of, probabilities
+from .losses import Loss
+from .model import chosen, is_binary, loss_of, predicted_targets, predictor_of, probabilities
 from .versions import warn_of_other_version
 
 KINDS = Initializer, Layer, Loss
@@ -106,7 +106,7 @@ class ServedModel:
         self._n_jobs: int | None = state["n_jobs"]
         self._labels: bool = state.get("_labels", False)
         self._columns: int | None = state.get("_columns")
-        self._loss = resolve_loss(state["loss"], "regression" if self.classes_ is None else "classification")
+        self._loss = loss_of(state["_model"], state["loss"], TASKS[name])
         self._predictor = predictor_of(state["_model"])
 
     def __repr__(self) -> str:

@@ -94,6 +94,14 @@ def test_a_callback_may_stop_the_training(data):
     assert model.set_callbacks().fit(*data).n_iter_ == 9
 
 
+def test_callbacks_see_the_link_of_the_loss_that_is_minimized(data):
+    X, y = data
+    diary = Diary()
+    model = CNNRegressor(**SMALL, max_iter=2, loss="poisson").fit(X, y)
+    model.set_params(loss="squared_error").set_callbacks(diary).fit(X, y - 9)
+    assert max(predicted.max() for predicted in diary.predictions) < 0
+
+
 def test_callbacks_are_told_of_the_end_of_a_fit_that_fails(data):
     diary = Diary()
     X, y = data

@@ -1,10 +1,12 @@
 """Losses: values against formulas, scikit-learn and PyTorch, gradients against central differences."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 from cases import LOSSES
+from numpy.testing import assert_array_equal
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.calibration import CalibratedClassifierCV
@@ -19,6 +21,7 @@ from sklearn.metrics import (
 )
 
 import skcnn.losses
+import skcnn.runtime
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import registered
 from skcnn.layers import Flatten
@@ -406,6 +409,37 @@ def test_margins_give_no_probabilities(loss, digits):
             getattr(fitted, method)
         assert "gives no probabilities: use decision_function, wrap" in str(caught.value.__cause__)
         assert "Hinge()" in str(caught.value.__cause__)
+
+
+def test_a_fitted_classifier_keeps_the_link_that_it_has_learnt(digits):
+    X, y = digits
+    few = {"layers": [Flatten()], "max_iter": 2, "random_state": 0}
+    fitted = CNNClassifier(**few).fit(X, y)
+    p = fitted.predict_proba(X)
+    assert_array_equal(fitted.set_params(loss="hinge").predict_proba(X), p)
+    with pytest.raises(ValueError, match="y has classes"):
+        fitted.partial_fit(X, y + 20)
+    assert_array_equal(fitted.predict_proba(X), p)
+    assert not hasattr(fitted.partial_fit(X, y), "predict_proba")  # it has learnt to minimize another one
+    assert not hasattr(fitted.set_params(loss="log_loss"), "predict_proba")
+
+
+def test_a_fitted_regressor_keeps_the_link_that_it_has_learnt(tmp_path):
+    rng = np.random.default_rng(16)
+    X, y, few = rng.normal(size=(40, 4, 4)), rng.uniform(1, 5, 40), {"layers": [Flatten()], "max_iter": 2}
+    fitted = CNNRegressor(loss="poisson", **few).fit(X, y)
+    expected = fitted.predict(X)
+    assert_array_equal(expected, np.exp(fitted._raw(X).ravel()))
+    with pytest.raises(ValueError, match="contains NaN"):
+        fitted.set_params(loss="squared_error").fit(X, y * np.nan)
+    skcnn.save(fitted, tmp_path / "model.skcnn")
+    for found in (fitted, skcnn.load(tmp_path / "model.skcnn"), pickle.loads(pickle.dumps(fitted))):
+        assert found.loss == "squared_error"
+        assert_array_equal(found.predict(X), expected)
+    assert_array_equal(skcnn.runtime.load(tmp_path / "model.skcnn").predict(X), expected)
+    again = fitted.fit(X, y - 3, X_val=X, y_val=y - 3)
+    assert again.score(X, y - 3) == again.best_validation_score_
+    assert_array_equal(again.predict(X), again._raw(X).ravel())
 
 
 def test_margins_can_be_calibrated(digits):
