@@ -34,6 +34,17 @@ def _has_probabilities(estimator: CNNClassifier) -> bool:
     return True
 
 
+def _label_numbers(y: Array, classes: Any) -> Array:
+    """The classes of labels (n, k): 0 to k - 1, whatever the labels mean; a ValueError for others."""
+    numbers = np.arange(y.shape[1])
+    if classes is not None and not np.array_equal(classes, numbers):
+        raise ValueError(
+            f"classes={classes!r} does not fit y, which is of labels {y.shape}: their classes are the numbers of the"
+            f" columns, 0 to {len(numbers) - 1}, in order. Leave classes out."
+        )
+    return numbers
+
+
 class CNNClassifier(ClassifierMixin, BaseCNN):
     """Convolutional neural network for classification.
 
@@ -309,7 +320,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             weights = check_weights(sample_weight, images)
             labels = check_class_targets(targets)
             classes = np.arange(targets.shape[1]) if labels else np.unique(targets)
-            if resume and (labels != self._labels or not np.array_equal(classes, self.classes_)):
+            self._check_kind(labels, resume)
+            if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     "warm_start goes on with the same classes only: they were"
                     f" {self.classes_.tolist()}, and y has {classes.tolist()}."
@@ -337,7 +349,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         y : array-like (n,) or (n, n_labels)
             Classes or labels.
         classes : array-like (n_classes,), default=None
-            All classes that will ever come. Needed in the first call, unless y is multi-label.
+            All classes that will ever come. Needed in the first call, unless y is multi-label: its classes are the
+            numbers of its columns.
         sample_weight : array-like (n,), default=None
             Weights of the rows.
 
@@ -361,10 +374,9 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             images, y = check_images_and_targets(self, X, y, reset=not resume)
             weights = check_weights(sample_weight, images)
             labels = y.ndim == 2 and check_class_targets(y)
-            if labels and classes is None:
-                classes = np.arange(y.shape[1])
-            if resume and labels != self._labels:
-                raise ValueError("y must be of the same kind as in the first call: classes (n,), or labels (n, k).")
+            self._check_kind(labels, resume)
+            if labels and not (resume and classes is None):
+                classes = _label_numbers(y, classes)
             check_partial_fit_first_call(self, classes)
             self._labels = labels
             return self._train(images, y, weights, None, resume=resume)
@@ -434,6 +446,12 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             Of the dtype of `classes_`; for labels, zeros and ones.
         """
         return chosen(self._raw(X), self.classes_, self._labels)
+
+    def _check_kind(self, labels: bool, resume: bool) -> None:
+        """Refuse to go on from classes to labels, or back."""
+        if resume and labels != self._labels:
+            before, now = ("labels (n, k)" if kind else "classes (n,)" for kind in (self._labels, labels))
+            raise ValueError(f"y must be of the same kind as in the first call: it was {before}, and is {now}.")
 
     def _is_binary(self) -> bool:
         return is_binary(self.classes_, self._labels)

@@ -539,10 +539,36 @@ def test_classes_that_change_from_one_partial_fit_to_the_next(digits):
     assert model.partial_fit(X, y, classes=np.arange(10)).n_iter_ == 2
 
 
+@pytest.mark.parametrize("classes", [["b", "a"], [1, 0], [0, 1, 2], [[0, 1]], "ab"])
+def test_classes_of_labels_are_the_numbers_of_their_columns(digits, classes):
+    model = small()
+    with pytest.raises(ValueError, match=saying(f"classes={classes!r}", "(120, 2)", "columns, 0 to 1")):
+        model.partial_fit(digits[0], LABELS, classes=classes)
+    assert_not_fitted(model)
+    model.partial_fit(digits[0], LABELS, classes=[0, 1])
+    with pytest.raises(ValueError, match=saying(f"classes={classes!r}", "columns, 0 to 1")):
+        model.partial_fit(digits[0], LABELS, classes=classes)
+    with pytest.raises(ValueError, match=saying("y must have 2 labels per row", "(120, 3)")):
+        model.partial_fit(digits[0], LABELS[:, [0, 1, 1]])
+    assert model.partial_fit(digits[0], LABELS).n_iter_ == 2
+
+
+def test_a_warm_start_with_y_of_another_kind(digits):
+    X, y = digits
+    for before, now, said in (
+        (y, np.eye(10, dtype=int)[y], "it was classes (n,), and is labels (n, k)"),
+        (np.eye(10, dtype=int)[y], y, "it was labels (n, k), and is classes (n,)"),
+    ):
+        model = small(warm_start=True).fit(X, before)
+        with pytest.raises(ValueError, match=saying("same kind", said)):
+            model.fit(X, now)
+        assert model.fit(X, before).n_iter_ == 4
+
+
 def test_a_warm_start_with_other_classes(digits):
     X, y = digits
     model = small(warm_start=True).fit(X, y)
-    for other in (y % 5, y + 1, LABELS):
+    for other in (y % 5, y + 1):
         with pytest.raises(ValueError, match=saying("warm_start", "same classes", f"{list(range(10))}")):
             model.fit(X, other)
     assert model.fit(X, y).n_iter_ == 4
