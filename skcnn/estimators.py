@@ -185,6 +185,9 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         if not rows.size:
             raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
         loss.check_target(targets[rows])
+        if validation is not None:  # with those from above: what a loss asks of all together, they fulfil
+            counted = validation.targets[validation.weights > 0]
+            loss.check_target(np.concatenate([targets[rows], counted]), "y_val")
         if validation is None and self.early_stopping:
             rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
             validation = Data(images, aside, targets[aside], weights[aside])

@@ -354,7 +354,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         return images, y, check_weights(sample_weight, images)
 
     def _encode(self, y: Array, name: str = "y") -> Array:
-        targets = check_regression_targets(y)
+        targets = check_regression_targets(y, name)
         if targets.shape[1] != (self._columns or 1):
             raise ValueError(f"{name} must have {self._columns or 1} outputs per row, got shape {y.shape}.")
         return targets

@@ -243,11 +243,14 @@ def check_class_targets(y: Array) -> bool:
     return kind == "multilabel-indicator"
 
 
-def check_regression_targets(y: Array) -> Array:
-    """Targets (n,) or (n, k) as (n, k) in float64; a ValueError for what is no number."""
+def check_regression_targets(y: Array, name: str = "y") -> Array:
+    """Targets (n,) or (n, k) as (n, k) in float64; a ValueError for what is no number, or none that is finite."""
     if y.dtype.kind not in "buif":
-        raise ValueError(f"y must hold numbers to learn from, got {y.dtype}; for classes there is CNNClassifier.")
-    return y.astype(np.float64).reshape(len(y), -1)
+        raise ValueError(f"{name} must hold numbers to learn from, got {y.dtype}; for classes there is CNNClassifier.")
+    targets = y.astype(np.float64).reshape(len(y), -1)
+    if not np.isfinite(targets).all():  # a None among objects has become one only now
+        raise ValueError(f"{name} contains NaN or infinity.")
+    return targets
 
 
 def check_weights(sample_weight: Any, X: Array) -> Array:

@@ -152,6 +152,29 @@ def test_targets_that_are_none(data, y, message):
         CNNRegressor(**SMALL).fit(data[0], y)
 
 
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
+def test_targets_that_are_not_finite_are_named_before_the_training(data, bad, monkeypatch):
+    X, y = data[0], np.where(np.arange(120) % 2, bad, 1)
+    monkeypatch.setattr("skcnn.estimators.train", None)
+    for call in (lambda m: m.fit(X, y), lambda m: m.partial_fit(X, y)):
+        with pytest.raises(ValueError, match=r"y contains (NaN or )?(NaN|infinity)"):
+            call(CNNRegressor(**SMALL))
+    with pytest.raises(ValueError, match=r"y_val.* contains (NaN or )?(NaN|infinity)"):
+        CNNRegressor(**SMALL).fit(X, data[1], X_val=X, y_val=np.stack([y, y], axis=1))
+
+
+def test_the_rule_of_a_loss_for_targets_is_that_of_the_validation_set_too(data, monkeypatch):
+    X, y = data[0], np.abs(data[1])
+    model = CNNRegressor(**SMALL, loss="poisson")
+    weights = np.where(np.arange(120) % 5, 1, 0)
+    below = np.where(weights[:, None], y, -2)
+    zeros = np.stack([y[:, 0], 0 * y[:, 0]], axis=1)
+    model.fit(X, y, X_val=X, y_val=below, sample_weight_val=weights).fit(X, y, X_val=X, y_val=zeros)
+    monkeypatch.setattr("skcnn.estimators.train", None)
+    with pytest.raises(ValueError, match="needs targets of 0 or more, but y_val has -2"):
+        model.fit(X, y, X_val=X, y_val=below)
+
+
 def test_losses_of_the_other_kind_are_refused(data):
     X, y = data
     with pytest.raises(ValueError, match="log_loss"):
