@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from .description import is_count, is_real, is_size, resolve
 from .functional.geometry import pair
@@ -112,7 +113,7 @@ def _activation(activation: str | Activation) -> tuple[Activation, dict[str, Any
 
 
 def _counts(knob: str, value: Any) -> list[int]:
-    counts: list[Any] = [value] if isinstance(value, Integral) else list(value)
+    counts: list[Any] = list(value) if np.iterable(value) else [value]  # an array of no dimension is one value
     if not all(is_count(count) for count in counts):
         raise ValueError(f"{knob} must hold ints of 1 or more, got {value!r}.")
     return counts
