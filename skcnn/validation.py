@@ -269,23 +269,45 @@ def with_class_weights(weights: Array, class_weight: Any, y: Array, classes: Arr
     if class_weight is None:
         return weights
     columns, kinds = ([y], classes) if y.ndim == 1 else (list(y.T), np.arange(2))
-    if y.ndim == 1 or isinstance(class_weight, str):
-        class_weight = [class_weight] * len(columns)
-    if len(class_weight) != len(columns) or not all(isinstance(by_class, (dict, str)) for by_class in class_weight):
-        raise ValueError(
-            f"class_weight={class_weight!r} does not fit y: expected 'balanced', a dict for classes, or a list of"
-            " dicts, one for each label."
-        )
     used = np.flatnonzero(weights)
     product = weights.copy()
-    for by_class, column in zip(class_weight, columns, strict=True):
+    for by_class, column in zip(_by_column(class_weight, y), columns, strict=True):
         column = column[used]
         known = np.unique(column) if by_class == "balanced" else kinds
         factors = compute_class_weight(by_class, classes=known, y=column, sample_weight=weights[used])
         product[used] *= factors[np.searchsorted(known, column)]
-    if not (np.isfinite(product).all() and (product >= 0).all()):
-        raise ValueError("sample_weight times class_weight must be finite and not negative for every row.")
+    if not np.isfinite(product).all():
+        raise ValueError(f"sample_weight times class_weight={class_weight!r} must be finite for every row.")
     return product
+
+
+def _by_column(class_weight: Any, y: Array) -> list[Any]:
+    """What class_weight says of each column of y, as dicts or "balanced"; a ValueError for what has no meaning."""
+    one_for_all = class_weight == "balanced" or (y.ndim == 1 and isinstance(class_weight, dict))
+    columns = 1 if y.ndim == 1 else y.shape[1]
+    found = [class_weight] * columns if one_for_all else class_weight
+    fits = one_for_all or (y.ndim == 2 and isinstance(found, list) and len(found) == columns)
+    if not fits or not all(isinstance(weights, dict) or weights == "balanced" for weights in found):
+        expected = "a dict" if y.ndim == 1 else f"a list of {columns} dicts {{0: ..., 1: ...}}, one for each label"
+        raise ValueError(
+            f"class_weight={class_weight!r} does not fit y, which is of shape {y.shape}: expected 'balanced', or"
+            f" {expected}."
+        )
+    for weights in found:
+        for label, weight in weights.items() if isinstance(weights, dict) else ():
+            if not _is_weight(weight):
+                raise ValueError(
+                    f"class_weight={class_weight!r}: weights must be finite and not negative, got {weight!r} for"
+                    f" {label!r}."
+                )
+    return found
+
+
+def _is_weight(value: Any) -> bool:
+    try:
+        return 0 <= float(value) < math.inf
+    except (TypeError, ValueError):
+        return False
 
 
 def split(rows: Array, strata: Array | None, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -227,6 +227,8 @@ KNOBS = [
     ({"conv_filters": 0}, ["conv_filters", "[1, inf)", "Got 0"]),
     ({"conv_filters": (4, 0)}, ["conv_filters", "1 or more", "(4, 0)"]),
     ({"conv_filters": (4, 2.5)}, ["conv_filters", "ints", "(4, 2.5)"]),
+    ({"conv_filters": np.array(3)}, ["conv_filters", "1 or more", "got array(3)"]),
+    ({"hidden_layer_sizes": np.array(3)}, ["hidden_layer_sizes", "1 or more", "got array(3)"]),
     ({"hidden_layer_sizes": (0,)}, ["hidden_layer_sizes", "1 or more", "(0,)"]),
     ({"kernel_size": 0}, ["kernel_size", "[1, inf)", "Got 0"]),
     ({"kernel_size": [0]}, ["kernel_size=[0]", "1 or more"]),
@@ -261,9 +263,11 @@ KNOBS = [
     ({"validation_fraction": 1.0}, ["validation_fraction", "(0.0, 1.0)", "Got 1.0"]),
     ({"early_stopping": True, "validation_fraction": 0.999}, ["validation_fraction=0.999", "120 rows"]),
     ({"class_weight": "balance"}, ["class_weight", "'balanced'", "Got 'balance'"]),
-    ({"class_weight": [{0: 1.0}]}, ["class_weight", "dict"]),
-    ({"class_weight": {0: -1.0}}, ["class_weight", "negative"]),
-    ({"class_weight": {0: float("nan")}}, ["class_weight", "finite"]),
+    ({"class_weight": [{0: 1.0}]}, ["class_weight=[{0: 1.0}] does", "(120,)", "or a dict."]),
+    ({"class_weight": {0: -1.0}}, ["class_weight={0: -1.0}", "not negative", "got -1.0 for 0"]),
+    ({"class_weight": {0: float("nan")}}, ["class_weight={0: nan}", "finite", "got nan for 0"]),
+    ({"class_weight": {0: None}}, ["class_weight={0: None}", "finite", "got None for 0"]),
+    ({"class_weight": {0: "heavy"}}, ["class_weight", "got 'heavy' for 0"]),
     ({"class_weight": dict.fromkeys(range(10), 0)}, ["weight 0", "class_weight"]),
 ]
 
@@ -441,10 +445,18 @@ def test_weights_that_leave_nothing_together_with_those_of_the_classes(digits):
         small(class_weight=by_class).fit(X, y, sample_weight=(y < 5).astype(float))
 
 
-@pytest.mark.parametrize("by_class", [{0: 1.0}, [{0: 1.0}], [{0: 1.0}] * 3])
+@pytest.mark.parametrize(
+    "by_class",
+    [{0: 1.0}, {0: 1.0, 1: 2.0}, {"a": 1.0, "b": 2.0}, [{0: 1.0}], [{0: 1.0}] * 3, [{}, "heavy"], [{}, None]],
+)
 def test_class_weights_that_do_not_fit_the_labels(digits, by_class):
-    with pytest.raises(ValueError, match=saying("class_weight", "list of dicts")):
+    with pytest.raises(ValueError, match=saying(f"class_weight={by_class!r}", "(120, 2)", "list of 2 dicts")):
         small(class_weight=by_class).fit(digits[0], LABELS)
+
+
+def test_class_weights_that_are_none_for_a_label(digits):
+    with pytest.raises(ValueError, match=saying("class_weight=[{}, {1: -2}]", "got -2 for 1")):
+        small(class_weight=[{}, {1: -2}]).fit(digits[0], LABELS)
 
 
 # -- validation sets
