@@ -138,7 +138,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         before = len(history.loss) - done
 
         def fitted_so_far() -> dict[str, Any]:
-            shell = self._fitted_so_far(model, progress, history)
+            shell = self._fitted_so_far(model, progress, history, monitor.best_score)
             if not ended:
                 epochs = len(history.loss) - before
                 shell._unfinished = lambda: Unfinished(progress.copied(), replace(monitor), epochs, checksums())
@@ -195,12 +195,12 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             scale = float(row_weights[rows].mean())
         return Data(images, rows, targets[rows], row_weights[rows] / scale), validation, scale
 
-    def _fitted_so_far(self, model: Model, progress: Progress, history: History) -> Self:
+    def _fitted_so_far(self, model: Model, progress: Progress, history: History, best_score: float) -> Self:
         """What this estimator would be if the fit ended now, for callbacks to see."""
         shell = object.__new__(type(self))
         shell.__dict__.update(vars(self))
         now = replace(model, weights=model.weights.copy(), state=model.state.copy())
-        shell._keep(now, progress.forgotten(), history, -np.inf)
+        shell._keep(now, progress.forgotten(), history, best_score)
         shell._goes_on = False
         return shell
 
@@ -287,9 +287,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         self.best_loss_ = min(self.loss_curve_, default=np.nan)
         validated = not np.isnan(history.val_score).all()
         self.validation_scores_ = self.history_["val_score"] if validated else None
-        if validated and not np.isfinite(best_score):  # there was a validation set in an earlier fit only
-            best_score = float(np.nanmax(history.val_score))
-        self.best_validation_score_ = best_score if validated else None
+        self.best_validation_score_ = best_score if np.isfinite(best_score) else None
 
     def _validate_params(self) -> None:
         for parameter in KINDS:

@@ -134,7 +134,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     validation_scores_ : list of float or None
         The coefficient of determination, R ** 2, on the validation set after each epoch, if there is one.
     best_validation_score_ : float or None
-        The best of them. The model is that of the epoch that reached it; of several, that of the lowest loss.
+        The best of them, in the last call of ``fit``. The model is that of the epoch that reached it; of several, that
+        of the lowest loss. None where the last call, of `partial_fit` too, had no validation set.
     history_ : dict of str -> list of float
         One entry per epoch: ``loss``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``; NaN where there
         was no validation set. ``loss`` holds the penalty of `alpha`, and is measured while the weights change and

@@ -102,6 +102,19 @@ def test_callbacks_see_the_link_of_the_loss_that_is_minimized(data):
     assert max(predicted.max() for predicted in diary.predictions) < 0
 
 
+def test_callbacks_see_the_best_score_so_far(data):
+    X, y = data
+    seen = []
+
+    class Scores(Diary):
+        def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+            seen.append((fitted_estimator.best_validation_score_, fitted_estimator.validation_scores_))
+
+    CNNClassifier(**SMALL, max_iter=4).set_callbacks(Scores()).fit(X, y, X_val=X, y_val=y)
+    assert len(seen) == 5
+    assert all(best == max(scores) for best, scores in seen)
+
+
 def test_callbacks_are_told_of_the_end_of_a_fit_that_fails(data):
     diary = Diary()
     X, y = data

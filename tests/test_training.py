@@ -696,6 +696,17 @@ def test_the_best_score_is_that_of_the_model_after_a_warm_start_too(split):
     assert model.score(X_val, y_val) == model.best_validation_score_
 
 
+@pytest.mark.parametrize("how", ["partial_fit", "fit"])
+def test_a_model_that_was_trained_on_without_a_validation_set_has_no_best_score(split, how):
+    X, y, X_val, y_val = split
+    model = small(warm_start=True, max_iter=2).fit(X, y, X_val=X_val, y_val=y_val)
+    getattr(model, how)(X, y)
+    assert model.best_validation_score_ is None
+    np.testing.assert_array_equal(np.isnan(model.validation_scores_), [False] * 2 + [True] * (model.n_iter_ - 2))
+    model.fit(X, y, X_val=X_val, y_val=y_val)
+    assert model.best_validation_score_ == model.score(X_val, y_val)
+
+
 @description
 class Watched(LogLoss):
     """Notes the targets of whatever is validated on."""
