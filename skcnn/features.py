@@ -6,13 +6,21 @@ import math
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .classifier import CNNClassifier
 from .estimators import BaseCNN, check_fitted_network
 from .functional.elementwise import Array
-from .model import predictor_of
+from .layers import Dense
+from .layers.residual import reachable
+from .layers.sequence import check_layers, layer_names, lowered_steps
+from .model import check_layer, predictor_of
 from .predictor import Predictor
+from .regressor import CNNRegressor
 from .validation import DocumentationLink, check_images, visual_block
+
+LARGE = 1 << 60  # pixels along an axis: every block of the knobs pools these
 
 
 class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -84,12 +92,18 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         TypeError
             If `estimator` is not one of this package's.
         ValueError
-            If the network has no layer of that name.
+            If the network has no layer of that name: before it is fitted, unless that depends on the images.
         """
+        frozen = isinstance(self.estimator, FrozenEstimator)
+        if not isinstance(self.estimator.estimator if frozen else self.estimator, BaseCNN):
+            raise TypeError(
+                "estimator must be a CNNClassifier or CNNRegressor, or one that is fitted inside FrozenEstimator, got"
+                f" {self.estimator!r}."
+            )
+        if not frozen and self.layer is not None:
+            _check_layer_to_be(self.estimator, self.layer)
         fitted = clone(self.estimator).fit(X, y, **fit_params)
-        network = getattr(fitted, "estimator", fitted)  # inside FrozenEstimator
-        if not isinstance(network, BaseCNN):
-            raise TypeError(f"estimator must be a CNNClassifier or CNNRegressor, got {self.estimator!r}.")
+        network = fitted.estimator if frozen else fitted
         check_is_fitted(network)
         layer = network._model.network.names[-2] if self.layer is None else self.layer
         self._predictor = predictor_of(network._model, layer)
@@ -133,7 +147,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.target_tags.required = not hasattr(self.estimator, "estimator")
+        tags.target_tags.required = not isinstance(self.estimator, FrozenEstimator)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -146,6 +160,20 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
             self._predictor = predictor_of(self.estimator_._model, self.layer_)
+
+
+def _check_layer_to_be(network: BaseCNN, layer: object) -> None:
+    """Refuse the name of a layer that the network will not have, whatever the images: rather now than later.
+
+    A subclass may choose its layers when it is fitted.
+    """
+    if type(network) not in (CNNClassifier, CNNRegressor):
+        return
+    network._validate_params()
+    hidden = network._hidden_layers((LARGE, LARGE, 1))
+    check_layers(hidden)
+    steps = lowered_steps([*layer_names(hidden), "output"], [*hidden, Dense(1)])
+    check_layer(layer, dict.fromkeys(reachable(steps)))
 
 
 def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:

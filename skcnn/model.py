@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,16 @@ def loss_of(model: Model, parameter: object, task: str) -> Loss:
     return resolve_loss(parameter if model.loss is None else model.loss, task)
 
 
+def check_layer(layer: object, names: Iterable[str]) -> None:
+    """Refuse what is not the name of a layer."""
+    found = tuple(names)  # a list as a layer has no hash to look up
+    if layer not in found:
+        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(found)}.")
+
+
 def predictor_of(model: Model, layer: str = "output") -> Predictor:
     """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
-    names = model.network.reached
-    if layer not in tuple(names):  # a list has no hash to look up
-        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(names)}.")
+    check_layer(layer, model.network.reached)
     return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
 
 

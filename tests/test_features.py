@@ -1,6 +1,7 @@
 """`CNNFeatures` and `activations`: what a hidden layer gives."""
 
 import pickle
+import re
 
 import numpy as np
 import oracles
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from cases import LAYERS
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -89,7 +91,7 @@ def test_names_of_the_columns_are_those_of_the_network(fitted):
 
 
 def test_errors(fitted):
-    model, X, y = fitted
+    model, X, _ = fitted
     with pytest.raises(ValueError, match=r"layer='conv9' is not in the network.*conv1, batchnorm1"):
         CNNFeatures(FrozenEstimator(model), layer="conv9").fit(X)
     with pytest.raises(ValueError, match="conv9"):
@@ -97,8 +99,55 @@ def test_errors(fitted):
     for layer in (["conv1"], 0, None):
         with pytest.raises(ValueError, match=r"layer=.* is not in the network"):
             activations(model, X, layer)
-    with pytest.raises(TypeError, match="CNNClassifier or CNNRegressor, got LogisticRegression"):
-        CNNFeatures(LogisticRegression()).fit(X.reshape(40, -1), y)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [None, CNNClassifier, LogisticRegression(), CalibratedClassifierCV(CNNClassifier()),
+     FrozenEstimator(LogisticRegression()), GridSearchCV(CNNClassifier(), {})],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_network_is_refused_before_it_is_fitted(fitted, estimator, monkeypatch):
+    _, X, y = fitted
+    for cls in (CNNClassifier, LogisticRegression, FrozenEstimator):
+        monkeypatch.setattr(cls, "fit", None)
+    with pytest.raises(TypeError, match=f"CNNClassifier or CNNRegressor, .*got {re.escape(repr(estimator))}"):
+        CNNFeatures(estimator).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "names"),
+    [
+        (CNNClassifier(layers=NET), "conv2", "conv1, batchnorm1, relu1, maxpool1, flatten1, dense1, relu2, output"),
+        (CNNRegressor(layers=[Residual([Conv2D(2)]), Flatten()]), "residual1.conv2", "residual1.conv1, .*flatten1"),
+        (CNNClassifier((2, 3), batch_norm=True), "maxpool3", "conv1, batchnorm1, relu1, maxpool1, .*, relu3, output"),
+        (CNNClassifier(), ["conv1"], "conv1, relu1"),
+    ],
+    ids=["list", "nested", "knobs", "no name"],
+)  # fmt: skip
+def test_a_layer_that_will_not_be_there_is_refused_before_the_training(fitted, network, layer, names, monkeypatch):
+    _, X, y = fitted
+    monkeypatch.setattr("skcnn.estimators.train", None)
+    with pytest.raises(ValueError, match=rf"layer={re.escape(repr(layer))} is not in .* are: .*{names}"):
+        CNNFeatures(network, layer).fit(X, y)
+
+
+def test_layers_that_the_images_or_a_subclass_decide_on(fitted):
+    _, X, y = fitted
+    small = {"hidden_layer_sizes": (), "max_iter": 1}
+    with pytest.raises(ValueError, match=r"layer='maxpool3' is not in the network.*maxpool2, conv3, relu3, flatten1"):
+        CNNFeatures(CNNClassifier((2, 2, 2), **small), "maxpool3").fit(X, y)
+    assert CNNFeatures(Deeper((2,), **small), "conv3").fit(X, y).layer_shape_ == (1, 1, 2)
+    with pytest.raises(ValueError, match="max_iter"):
+        CNNFeatures(CNNClassifier(max_iter=0), "conv9").fit(X, y)
+
+
+class Deeper(CNNClassifier):
+    """A classifier that chooses its architecture in its fit."""
+
+    def fit(self, X, y):
+        self.conv_filters = (2, 2, 2)
+        return super().fit(X, y)
 
 
 def _forward(layers, names, x, p, state):
