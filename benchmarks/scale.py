@@ -69,6 +69,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
+def in_microseconds(rows: list[dict[str, Any]], key: str, who: str) -> list[tuple[float, float]]:
+    """What a contender takes for an image, beside another number of each row; empty if it was not measured."""
+    return [(row[key], 1e6 * row["seconds"][who]) for row in rows if who in row["seconds"]]
+
+
 def plot(record: dict[str, Any], path: Path) -> None:
     """Time per image against operations per image, and against the number of images."""
     import matplotlib as mpl
@@ -83,20 +88,21 @@ def plot(record: dict[str, Any], path: Path) -> None:
     ends = [min(every) / 1.5, max(every) * 1.5]
     for family, rows in record["families"].items():
         for who, (style, alpha) in styles.items():
-            points = [(row["flops"], row["seconds"].get(who)) for row in rows]
-            if points[0][1] is not None:
+            points = in_microseconds(rows, "flops", who)
+            if points:
                 label = f"{LABELS[family]}, {'PyTorch' if who != 'skcnn' else who}"
                 left.loglog(*zip(*points, strict=True), style, color=colors[family], alpha=alpha, ms=4, label=label)
-    left.loglog(ends, [value / record["limit"] for value in ends], color="0.5", lw=1, label="matrix products alone")
-    left.set(xlabel="floating-point operations of a training step, per image", ylabel="seconds per image")
+    alone = [1e6 * value / record["limit"] for value in ends]
+    left.loglog(ends, alone, color="0.5", lw=1, label="matrix products alone")
+    left.set(xlabel="floating-point operations of a training step, per image", ylabel="microseconds per image")
     left.legend(fontsize=7.5, frameon=False)
     left.set_title("A training step")
     for who, (style, alpha) in styles.items():
-        points = [(row["images"], row["seconds"].get(who)) for row in record["images"]]
-        if points[0][1] is not None:
+        points = in_microseconds(record["images"], "images", who)
+        if points:
             label = "PyTorch" if who != "skcnn" else who
             right.semilogx(*zip(*points, strict=True), style, color="tab:blue", alpha=alpha, ms=4, label=label)
-    right.set(xlabel="images", ylabel="seconds per image", ylim=(0, None))
+    right.set(xlabel="images", ylabel="microseconds per image", ylim=(0, None))
     right.set_title(f"An epoch of {IMAGES_NET}")
     right.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -165,10 +165,10 @@ def draw_initializers(path: Path) -> None:
                 label = repr(initializer) + (" = Glorot() here" if initializer == LeCun() else "")
                 panel.semilogy(sizes, color=colour, linewidth=1.8, label=label)
             title(panel, repr(layer))
-            panel.set_ylim(1e-7, 1e4)
+            panel.set_ylim(1e-14, 1e2)
             panel.set_xlabel("layer", fontsize=8.5, color=MUTED)
         axes[0, 0].set_ylabel("root mean square of its output", fontsize=8.5, color=MUTED)
-        axes[0, 0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left")
+        axes[0, 0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower left")
 
 
 if __name__ == "__main__":

@@ -283,12 +283,12 @@ def draw_winograd(path: Path) -> None:
             box(panel, j, i, 1, 1, "#f3f4f6", edgecolor=PAPER)
         for i, j in np.ndindex(2, 2):
             colour = (BLUE, ORANGE, GREEN, PURPLE)[2 * i + j]
-            inset = 0.08 + 0.06 * (2 * i + j)
-            box(panel, 2 * j + inset, 2 * i + inset, 4 - 2 * inset, 4 - 2 * inset, "none", edgecolor=colour,
-                linewidth=2)  # fmt: skip
-            box(panel, 8 + 2 * j, 1 + 2 * i, 2, 2, colour, alpha=0.25, edgecolor=colour)
+            left, top = 2 * j + 0.06 + 0.16 * i, 2 * i + 0.06 + 0.16 * j  # so that no edge hides another
+            box(panel, left, top, 3.72, 3.72, "none", edgecolor=colour, linewidth=2)
+            for row, column in np.ndindex(2, 2):
+                box(panel, 8 + 2 * j + column, 1 + 2 * i + row, 1, 1, colour, alpha=0.3, edgecolor=PAPER)
         text(panel, 3, -0.5, f"each tile reads 4 {TIMES} 4 pixels", color=MUTED)
-        text(panel, 10, 0.4, f"and gives 2 {TIMES} 2 outputs", color=MUTED)
+        text(panel, 10, 0.4, f"and gives 2 {TIMES} 2 of the 4 {TIMES} 4 outputs", color=MUTED)
         arrow(panel, (6.3, 3), (7.7, 3))
         title(panel, f"F(2 {TIMES} 2, 3 {TIMES} 3)")
         panel = axes[0, 1]
@@ -448,7 +448,7 @@ def draw_batch_norm(path: Path) -> None:
             text(panel, x, y, words, color=ORANGE, fontsize=11)
         text(panel, 0.6, 0.8, "blue: forward.  orange: the derivative of the loss that comes back."
              r"  $\sigma = \sqrt{v + \epsilon}$, a bar is a mean", ha="left", color=MUTED, fontsize=9.5)  # fmt: skip
-        text(panel, 15, 2.2, "x reaches y on three ways: itself, through the mean, and through the variance",
+        text(panel, 15, 2.2, "x reaches y in three ways: itself, through the mean, and through the variance",
              fontsize=10)  # fmt: skip
 
 

@@ -43,7 +43,9 @@ figure, grid = plt.subplot_mosaic("abch;defh", figsize=(9, 4), width_ratios=(1, 
 for name, i in zip("abcdef", [*range(5), errors.argmax()], strict=True):
     axes = grid[name]
     axes.imshow(X_test[i], cmap="gray_r", vmin=0, vmax=2)
-    (truth,) = axes.plot(*y_test[i, ::-1], "o", color="tab:blue", markersize=10, fillstyle="none", label="true")
+    (truth,) = axes.plot(
+        *y_test[i, ::-1], "o", color="tab:cyan", markersize=10, markeredgewidth=2, fillstyle="none", label="true"
+    )
     (guess,) = axes.plot(*found[i, ::-1], "x", color="tab:red", label="predicted")
     axes.set(xticks=[], yticks=[])
     axes.set_title(f"error {errors[i]:.2f}", fontsize=9)
