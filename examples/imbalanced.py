@@ -22,7 +22,7 @@ is_eight = digits.target == 8
 X, X_test, y, y_test = train_test_split(digits.images, is_eight, test_size=0.4, stratify=is_eight, random_state=0)
 
 # %%
-# All but one in a hundred of the eights are taken out of what is learnt from.
+# Eights are taken out until there is one for every hundred other digits.
 rng = np.random.default_rng(0)
 rare = rng.choice(np.flatnonzero(y), size=round((~y).sum() / 100), replace=False)
 kept = np.concatenate([np.flatnonzero(~y), rare])
@@ -30,8 +30,8 @@ X_train, y_train = X[kept], y[kept]
 print(f"{y_train.sum()} eights among {len(y_train)} images")
 
 # %%
-# Three ways to learn from them. A weight of 100 for each eight is what "balanced" comes to; focal loss looks away from
-# what is easy, and ``alpha`` is the weight of the second class.
+# Three ways to learn from them. "balanced" makes each eight count about a hundred times as much as another digit; focal
+# loss looks away from what is easy, and ``alpha`` is the weight of the second class.
 ways = {
     "plain": {},
     'class_weight="balanced"': {"class_weight": "balanced"},

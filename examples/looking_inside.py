@@ -60,7 +60,7 @@ SaliencyDisplay.from_estimator(classifier, X_test[:8], n_samples=50, random_stat
 
 # %%
 # Do these pixels matter? Bring some of them to the mean of the image, and see what becomes of the raw score. The
-# gradient times the change promises how much it falls, and the salient pixels are those where that is most.
+# salient pixels are those with the largest gradient.
 gradient = input_gradient(classifier, X_test, n_samples=10, random_state=0)[..., 0]
 flat, size = X_test.reshape(len(X_test), -1), np.abs(gradient).reshape(len(X_test), -1)
 score = classifier.decision_function(X_test).max(axis=1)

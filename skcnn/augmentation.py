@@ -150,7 +150,7 @@ def _whole_steps(rng: np.random.Generator, most: int, n: int) -> Array:
 
 @description
 class RandomFlip(Augmentation):
-    """Mirror every other image, by chance.
+    """Mirror each image with probability 1/2.
 
     Parameters
     ----------
