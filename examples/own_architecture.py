@@ -1,8 +1,9 @@
 """A network of one's own, for colour images
 =========================================
 
-The knobs of `CNNClassifier` describe blocks of convolution and pooling, and dense layers after them. For everything
-else, ``layers`` takes the hidden layers one by one. The output layer is never in the list: the classifier adds it.
+The parameters of `CNNClassifier` describe blocks of convolution and pooling, and dense layers after them. For
+everything else, ``layers`` takes the hidden layers one by one. The output layer is never in the list: the classifier
+adds it.
 """
 
 # %%

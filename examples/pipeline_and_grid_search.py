@@ -37,18 +37,18 @@ def show(title, search):
 
 
 # %%
-# Knobs are searched as those of any estimator. Each of the two processes trains its own network, and takes only its
-# share of the processors.
+# Parameters are searched as those of any estimator. Each of the two processes trains its own network, and takes only
+# its share of the processors.
 cnn = CNNClassifier(conv_filters=16, hidden_layer_sizes=32, batch_size=32, max_iter=10, random_state=0)
 pipeline = Pipeline([("scale", MinMaxScaler()), ("cnn", cnn)])
 
 search = GridSearchCV(pipeline, {"cnn__kernel_size": [3, 5], "cnn__learning_rate": [1e-3, 4e-3]}, cv=3, n_jobs=2)
 search.fit(X_train, y_train)
-show("knobs", search)
+show("parameters", search)
 print(f"  on the test set: {search.score(X_test, y_test):.3f}")
 
 # %%
-# Whole values are searched alike: here lists of layers. They take the place of the knobs.
+# Whole values are searched alike: here lists of layers. They take the place of the parameters of the network.
 dense = [Conv2D(16), ReLU(), MaxPool2D(), Flatten(), Dense(32), ReLU()]
 pooled = [Conv2D(16), BatchNorm(), ReLU(), Conv2D(32, strides=2), BatchNorm(), ReLU(), GlobalAvgPool2D()]
 pipeline.set_params(cnn__learning_rate=4e-3)
