@@ -25,7 +25,7 @@ from .network import Network
 from .parallel import thread_count
 from .predictor import Predictor
 from .progress import History, Monitor, Progress, Recipe, Unfinished
-from .scaling import measure_scaling, no_scaling
+from .scaling import measure_scaling, needed_dtype, no_scaling
 from .training import INIT, SPLIT, Data, stream, train
 from .validation import (
     DocumentationLink,
@@ -249,8 +249,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         images = data.images
         network = Network(self._hidden_layers(images.shape[1:]), images.shape[1:], self._outputs(data.targets))
         scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
-        wide = images.dtype.newbyteorder("=") == np.float64 if self.dtype == "auto" else self.dtype == "float64"
-        dtype = np.float64 if wide else np.float32
+        dtype = np.dtype(needed_dtype(images.dtype, scaling) if self.dtype == "auto" else self.dtype)
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
         network.weights.views(vector)["output.bias"][...] = self._given_loss().base_score(data.targets, data.weights)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .functional.elementwise import Array
 
 CHUNK = 1 << 18  # numbers that are brought to float64 at a time: 2 MB
+ROUNDED = 1e-3  # of a standard deviation that a number may be rounded by
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
     """Weighted mean and standard deviation per channel of images (n, h, w, c), of which ``rows`` are used.
 
     In one pass over the data, a chunk at a time: the moments of chunks are merged by T. Chan, G. Golub and R. LeVeque,
-    "Updating formulae and a pairwise algorithm for computing sample variances", 1979. A channel that does not vary is
-    left at its scale.
+    "Updating formulae and a pairwise algorithm for computing sample variances", 1979. A channel that varies by
+    no more than its numbers are rounded by is left at its scale.
     """
     h, w, c = images.shape[1:]
     step = max(1, CHUNK // (h * w * c))
@@ -49,5 +51,17 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
         squares += chunk_squares + delta**2 * total * size / (total + size)
         mean += delta * size / (total + size)
         total += size
-    scale = np.sqrt(squares / total)
-    return Scaling(origin + mean, np.where(scale > 0, scale, 1.0))
+    mean, scale = origin + mean, np.sqrt(squares / total)
+    rounded = np.finfo(images.dtype if images.dtype.kind == "f" else np.float64).eps * np.abs(mean)
+    return Scaling(mean, np.where(scale > rounded, scale, 1.0))
+
+
+def needed_dtype(kind: np.dtype[Any], scaling: Scaling) -> Any:
+    """What images of a dtype are computed in: double precision where single would lose what they say.
+
+    Those are images in double precision, and integers of more than 16 bits that vary by little around a large mean.
+    """
+    if kind.kind in "iu" and kind.itemsize > 2:
+        lost = np.finfo(np.float32).eps * np.abs(scaling.mean) > ROUNDED * scaling.scale
+        return np.float64 if lost.any() else np.float32
+    return np.float64 if kind.newbyteorder("=") == np.float64 else np.float32

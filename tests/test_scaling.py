@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.preprocessing import StandardScaler
 
 import skcnn.scaling
-from skcnn.scaling import measure_scaling
+from skcnn import CNNClassifier
+from skcnn.scaling import Scaling, measure_scaling, needed_dtype
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 18])
@@ -39,3 +42,34 @@ def test_channels_that_do_not_vary_keep_their_scale(value):
     scaling = measure_scaling(np.full((40, 3, 3, 1), value), np.arange(40), np.ones(40))
     assert scaling.mean[0] == pytest.approx(value)
     assert scaling.scale[0] == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f4", np.float64])
+def test_rounding_is_no_reason_to_scale(dtype):
+    """scikit-learn's StandardScaler, which measures in double precision, says the same of float64."""
+    images = np.full((40, 3, 3, 1), 0.3, dtype)
+    images[0, 0, 0] = np.nextafter(images[0, 0, 0], images.dtype.type(1), dtype=images.dtype.newbyteorder("="))
+    assert np.ptp(images) > 0
+    assert measure_scaling(images, np.arange(40), np.ones(40)).scale[0] == 1
+    if images.dtype == np.float64:
+        assert StandardScaler().fit(images.reshape(40, 9)[:, :1]).scale_ == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean", "scale", "needed"),
+    [
+        ("f8", 0, 1, "f8"), (">f8", 0, 1, "f8"), ("f4", 1e9, 1, "f4"), ("f2", 0, 1, "f4"), ("?", 0.5, 0.5, "f4"),
+        ("u1", 255, 1e-3, "f4"), ("i2", 3e4, 1e-3, "f4"), ("i8", 128, 60, "f4"), ("i4", 1e6, 300, "f4"),
+        ("i4", 1e6, 50, "f8"), ("u4", 2**31, 20, "f8"), ("i8", -(2**40), 1e6, "f8"),
+    ],
+)  # fmt: skip
+def test_integers_that_single_precision_would_not_tell_apart_need_double(kind, mean, scale, needed):
+    scaling = Scaling(np.array([0.0, mean]), np.array([1.0, scale]))
+    assert np.dtype(needed_dtype(np.dtype(kind), scaling)) == needed
+
+
+def test_wide_integers_are_learnt_as_well_as_floats():
+    noise = np.random.default_rng(4).normal(size=(120, 4, 4))
+    X, y = (2**31 + 20 * noise).astype(np.int64), (noise.mean((1, 2)) > 0).astype(int)
+    model = CNNClassifier((4,), max_iter=30, learning_rate=0.01, random_state=0)
+    assert model.fit(X, y).score(X, y) == clone(model).fit(X.astype(float), y).score(X, y) > 0.9
