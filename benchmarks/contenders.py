@@ -35,7 +35,6 @@ CHUNK = 64  # rows that PyTorch predicts at a time, if that is faster than all a
 STEP_IMAGES = 2048  # that the batches of the training step are taken from
 MEMORY_STEPS = 30
 ESTIMATOR_IMAGES = 640  # that the estimators are fitted to before they predict one
-BLOB_ROWS = 50
 UPDATES = 1000  # of the small fit
 
 

@@ -20,7 +20,26 @@ POSITIVE = "a number above 0"
 
 
 class Optimizer(Description):
-    """Base of all optimizers."""
+    """Base of all optimizers.
+
+    One of your own names its ``slots`` and ``scalars``, and has `tick` and `record`: see "Parts of your own" in the
+    documentation. The weights are updated a chunk at a time, by several threads, so that what `record` records must be
+    elementwise.
+
+    Examples
+    --------
+    >>> from skcnn.description import description
+    >>> from skcnn.optimizers import Optimizer
+    >>> import numpy as np
+    >>> @description
+    ... class SignSGD(Optimizer):
+    ...     def record(self, tape, w, g, slots, scalars):
+    ...         tape(np.sign, g, g)
+    ...         tape(np.multiply, g, scalars["step_size"], g)
+    ...         tape(np.subtract, w, g, w)
+    >>> SignSGD().tick(1, 0.1)
+    (0.1,)
+    """
 
     # The vectors that it keeps from step to step, zeros at the start. Where they follow from the fields: a property.
     slots: ClassVar[tuple[str, ...]] = ()
@@ -31,7 +50,10 @@ class Optimizer(Description):
         return (learning_rate,)
 
     def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
-        """Record the update of the weights ``w`` by the gradient ``g``, which may be overwritten."""
+        """Record the update of the weights ``w`` (size,) by the gradient ``g`` (size,), which may be overwritten.
+
+        ``slots`` are vectors (size,) by their names, ``scalars`` arrays (), which hold what `tick` gave for the step.
+        """
         raise NotImplementedError
 
     def record_decay(self, tape: Any, w: Array, scalars: Mapping[str, Array]) -> None:

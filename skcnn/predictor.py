@@ -161,7 +161,7 @@ class Differentiator(Predictor):
     def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
         tape = self._tape(rows, arena, backward=True)
         x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
-        gradient = tape.input(x.shape)
+        gradient = tape.input(x.shape)  # not from the arena: it is read after the replay
         self.network.record_input_gradient(tape, x, dy, self.steps, self.parameters, gradient)
         return tape, [x, dy], gradient
 

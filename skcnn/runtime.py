@@ -124,6 +124,13 @@ class ServedModel:
         Returns
         -------
         ndarray (n,) or (n, n_classes)
+
+        Raises
+        ------
+        AttributeError
+            For a regressor.
+        TypeError, ValueError
+            For what are no images of its shape, or no finite numbers.
         """
         classes = self._known_classes("decision_function")
         raw = self._raw(X)
@@ -146,6 +153,8 @@ class ServedModel:
         ------
         AttributeError
             For a regressor, and where the loss gives no probabilities.
+        TypeError, ValueError
+            For what are no images of its shape, or no finite numbers.
         """
         classes = self._known_classes("predict_proba")
         if not self._loss.has_probabilities:
@@ -163,6 +172,11 @@ class ServedModel:
         Returns
         -------
         ndarray (n,), (n, n_labels) or (n, n_outputs)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what are no images of its shape, or no finite numbers.
         """
         raw = self._raw(X)
         if self.classes_ is None:

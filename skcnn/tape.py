@@ -197,14 +197,14 @@ class Tape:
         _make(self.segments[segment])
 
     def products(self) -> set[tuple[int, int, int]]:
-        """The products of matrices (m, k) and (k, n) on the tape, as (m, k, n)."""
+        """The products of matrices (m, k) and (k, n) on the tape, but for those in lanes, as (m, k, n)."""
         found = (arguments for calls in self.segments for f, arguments in calls if f is np.matmul)
         return {(*a.shape[-2:], b.shape[-1]) for a, b, _ in found}
 
     # -- buffers
 
     def input(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """An array in C order that the caller fills before a replay, which its content outlives.
+        """An array in C order that the caller fills before each replay: a step may overwrite what it reads there.
 
         Between long rows of certain lengths there is a gap: read side by side, as images are when their pixels are
         gathered, all of them would need the same few lines of the cache.
@@ -352,10 +352,10 @@ class Tape:
         return 1 << worth.bit_length() - 1
 
     def apart(self, parts: Sequence[Any]) -> Iterator[Any]:
-        """The parts of a step, one after the other, of which none reads what another writes.
+        """The parts of a step, one after the other, of which none reads what another writes, for a loop over them.
 
-        Where the tape has lanes, what is recorded for them may be replayed side by side. Each lane has the scratch of
-        its parts for itself.
+        Where the tape has lanes, what the body of the loop records for them may be replayed side by side. Each lane has
+        the scratch of its parts for itself. Between two parts the tape records elsewhere, so the loop must not be left.
         """
         share = -(-len(parts) // len(self._lanes))
         if share == len(parts):

@@ -177,7 +177,7 @@ class Passes:
             min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
         )
         if wanted > 2:
-            return (wanted + 1) // EVEN * EVEN
+            return (wanted + 1) // EVEN * EVEN  # the multiple below, but four for three
         return max(1, wanted, min(2, possible))
 
     def learning_rate(self, epoch: float) -> float:

@@ -26,7 +26,12 @@ SUM = 10  # and to add a number to what another phase gave.
 
 @dataclass(frozen=True)
 class Choice:
-    """How a convolution is computed: by Winograd's algorithm with a tiling, or directly without."""
+    """How a convolution is computed.
+
+    ``apart``: each phase of strided windows by itself, as it is chosen for that. Else with a ``tiling``: by Winograd's
+    algorithm, over the phases of the image where windows are dilated or strided. Else directly: channel by channel
+    where each has its own filters, by columns otherwise.
+    """
 
     tiling: Tiling | None
     borders: Borders | None

@@ -15,7 +15,7 @@ import numpy as np
 
 from .elementwise import Array, copy, fill, reshape
 from .geometry import Axis, Upstream, Windows, evenly
-from .im2col import windows
+from .im2col import patches
 from .order import channels_outermost
 
 RUN = 512  # numbers from which on a run is long enough
@@ -98,7 +98,7 @@ def _runs(x: Array, pixels: int) -> Array:
 
 def _taps(x: Array, geometry: Windows, pixels: int) -> Array:
     """x (h, w, n, c) with its border -> (h', kh, kw, w' / pixels, run, 1 or c): what each tap reads, a view."""
-    read = windows(x, geometry)[..., 0, :].transpose(0, 3, 4, 1, 2, 5)
+    read = patches(x, geometry)[..., 0, :].transpose(0, 3, 4, 1, 2, 5)
     h, kh, kw, w = read.shape[:4]
     return reshape(read, (h, kh, kw, w // pixels, *_run(x, pixels)))
 

@@ -34,7 +34,7 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
     """
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
-    read, k, kept = windows(x, geometry, groups), matrix.shape[1], []
+    read, k, kept = patches(x, geometry, groups), matrix.shape[1], []
     keep = tape.backward and channels_outermost(x) and groups * k <= KEPT * y.shape[3]
     for rows in tape.apart(_blocks_of(read, tape.parts(kernel.size * math.prod(y.shape[:3])))):
         columns = _record_columns(tape, read[rows], _beyond(x, geometry, k) if keep else 0, keep)
@@ -56,7 +56,7 @@ def record_kernel_gradient(
     if beyond:
         total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
     part = None
-    read = windows(x, geometry, groups)
+    read = patches(x, geometry, groups)
     for number, rows in enumerate(_blocks_of(read)):
         columns = kept[number] if kept else _record_columns(tape, read[rows], beyond)
         target = total
@@ -104,7 +104,7 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
         tape.release(flat)
 
 
-def windows(x: Array, geometry: Windows, groups: int = 1) -> Array:
+def patches(x: Array, geometry: Windows, groups: int = 1) -> Array:
     """x (h, w, n, c) with its border -> what each window reads, (h', w', n, kh, kw, groups, c / groups), a view."""
     kh, kw = geometry.kernel
     oh, ow = geometry.out

@@ -1,11 +1,18 @@
 """Dilated and strided convolutions as plain ones.
 
-An image is taken apart into its phases: the images of every d-th row and column, one for each place to begin. A window
-with a dilation of d reads pixels of one phase only, and there it is a plain window: the phases lie side by side in one
-batch, and so do those of the output, which is put together again. Windows that move by s pixels read from every phase,
-and move by one pixel there: the phases are s * s times as many channels of one image, and a window of k pixels is one
-of ceil(k / s), with zeros where it reads too many. Or each phase is convolved by itself, with the weights that it
-needs and none besides, and the results are added.
+An image is taken apart into its phases: the images of every d-th row and column, one for each place to begin. Of a row
+with d = 2,
+
+    pixels    0 1 2 3 4 5 6    ->    phases    0 2 4 6    1 3 5
+
+In three ways that makes plain convolutions of others:
+
+- `record_dilated`: a window with a dilation of 2 reads 0 2 4, then 1 3 5, then 2 4 6: pixels of one phase only, and
+  neighbours there. The phases lie side by side in one batch, and so do those of the output.
+- `record_strided`: a window of 3 that moves by 2 reads 0 1 2, then 2 3 4: from every phase, and it moves by one pixel
+  there. The phases are channels of one image, and the window is one of 2, with a zero where it reads too many.
+- `record_apart`: or each phase is convolved by itself, with the weights that it needs and none besides, here 0 2 with
+  the first and the last, 1 with the one between, and the results are added.
 """
 
 from __future__ import annotations
@@ -60,21 +67,21 @@ def record_dilated(
     inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
     winograd = Winograd(tape, tiling, tiling.borders(inside), kernel, groups)
-    parts = _taken_apart(tape, x, geometry, tiling.read, before=True)
+    parts = _taken_apart(tape, x, geometry, tiling.read, has_border=True)
     together = tape.scratch((*inside.out, parts.shape[2], y.shape[3]))
     winograd.record_forward(tape, parts, together)
     tape.release(parts)
-    _put_together(tape, together, y, geometry, before=False)
+    _put_together(tape, together, y, geometry, has_border=False)
     tape.release(together)
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
-        upstream = _taken_apart(tape, dy, geometry, inside.out, before=False)
+        upstream = _taken_apart(tape, dy, geometry, inside.out, has_border=False)
         parts_dx = winograd.record_backward(tape, upstream, dkernel, parts[: size[0], : size[1]] if needs_dx else None)
         tape.release(upstream)
         if parts_dx is None:
             return None
         dx = tape.output(x.shape)
-        _put_together(tape, parts_dx, dx, geometry, before=True)
+        _put_together(tape, parts_dx, dx, geometry, has_border=True)
         return dx
 
     return backward
@@ -93,7 +100,7 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
 
     whole = tape.derived("phases", shape, arrange)
     winograd = Winograd(tape, tiling, tiling.borders(inside), whole)
-    parts = _taken_apart(tape, x, geometry, tiling.read, before=True)
+    parts = _taken_apart(tape, x, geometry, tiling.read, has_border=True)
     winograd.record_forward(tape, parts, y)
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
@@ -105,7 +112,7 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
             return None
         dx = tape.output(x.shape)
         tape(fill, 0, dx)  # pixels that no window reads
-        _put_together(tape, parts_dx, dx, geometry, before=True)
+        _put_together(tape, parts_dx, dx, geometry, has_border=True)
         return dx
 
     return backward
@@ -127,7 +134,7 @@ def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows
         own = kernel[taps]
         weights = tape.derived(("phase", number), own.shape, lambda call, out, own=own: call(copy, own, out))
         part = tape.keep((inside.rows.size, inside.columns.size, n, c))
-        mine, image = _place(x, geometry, taps, part.shape[:2], before=True)
+        mine, image = _place(x, geometry, taps, part.shape[:2], has_border=True)
         tape(fill, 0, part)
         tape(copy, x[image], part[mine])
         out = y if number == 1 else tape.scratch(y.shape)
@@ -166,35 +173,38 @@ def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[P
         yield taps, whole[:kh, :kw, number * c : (number + 1) * c]
 
 
-def _places(x: Array, geometry: Windows, size: Pair, before: bool) -> Iterator[tuple[int, Place, Place]]:
+def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterator[tuple[int, Place, Place]]:
     """For each phase: its number, which of its pixels come from the image, and where they lie there."""
     for number, phase in enumerate(_phases(geometry)):
-        yield number, *_place(x, geometry, phase, size, before)
+        yield number, *_place(x, geometry, phase, size, has_border)
 
 
-def _place(x: Array, geometry: Windows, phase: Place, size: Pair, before: bool) -> tuple[Place, Place]:
-    """Which pixels of a phase come from the image x, and where they lie there."""
+def _place(x: Array, geometry: Windows, phase: Place, size: Pair, has_border: bool) -> tuple[Place, Place]:
+    """Which pixels of a phase come from the image x, and where they lie there.
+
+    ``has_border``: whether the phases are those of x with the border of its windows, as they are of an input.
+    """
     axes = zip(x.shape[:2], (geometry.rows, geometry.columns), phase, size, strict=True)
     (own_rows, image_rows), (own_columns, image_columns) = (
-        Axis(length, 1, own.step, 1, before * axis.before - own.start, 0).inside(0, 0, count)
+        Axis(length, 1, own.step, 1, (axis.before if has_border else 0) - own.start, 0).inside(0, 0, count)
         for length, axis, own, count in axes
     )
     return (own_rows, own_columns), (image_rows, image_columns)
 
 
-def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, before: bool) -> Array:
+def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
     """x (h, w, n, c) -> its phases, as `_phase` has them, with zeros where one reaches beyond the image."""
     n, c = x.shape[2:]
     parts = tape.scratch((*size, images(geometry, n), channels(geometry, c)))
     tape(fill, 0, parts)
-    for number, own, image in _places(x, geometry, size, before):
+    for number, own, image in _places(x, geometry, size, has_border):
         tape(copy, x[image], _phase(parts, x, geometry, number)[own])
     return parts
 
 
-def _put_together(tape: Any, parts: Array, x: Array, geometry: Windows, before: bool) -> None:
+def _put_together(tape: Any, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
     """The pixels of the phases, as `_phase` has them -> x (h, w, n, c)."""
-    for number, own, image in _places(x, geometry, parts.shape[:2], before):
+    for number, own, image in _places(x, geometry, parts.shape[:2], has_border):
         tape(copy, _phase(parts, x, geometry, number)[own], x[image])
 
 

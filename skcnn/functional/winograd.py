@@ -31,16 +31,16 @@ from .geometry import Borders, Pair, Windows, evenly
 
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: the first so many of these
-MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or, where they are too few, the last of these
-# Size of a window -> m: float32 keeps four digits.
+MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or the last of these, where they are too few
+# Size of a window -> sizes of tiles, m, with which float32 keeps four digits (benchmarks/rounding.py).
 TILES = {1: (1,), 2: (2, 4, 7, 8), 3: (2, 4, 6, 7, 8), 4: (2, 4, 5, 7), 5: (2, 4, 6), 7: (2, 4)}
 # How long a tiling takes, in multiplications of a direct convolution, as fitted to measured times. The pairs are for
-# passes with a gradient, and without: then kernels are prepared once, and threads that share few images take turns.
+# training (True), and for predictions: they prepare kernels once, and threads that share few images take turns.
 PRODUCT = 1.4  # one of its multiplications
 TRANSFORM = 5.0  # a number that is computed by a transform
 SHORT = {True: 100, False: 1000}  # numbers of a pixel of all images that take as long again along the columns
 THIN = {True: 18, False: 6}  # rows of a product that take as long as to prepare its kernel, and to begin and end it
-CALLS = 400_000  # more calls
+CALLS = 400_000  # the calls that a direct convolution does without
 
 
 @cache
@@ -228,7 +228,7 @@ class Winograd:
         parts = tape.parts(int(self._tiling.effort(n, c, f, self._groups, backward=False)))
         for band in self._tiling.rows:
             at, _, bt = self._transforms[band]
-            windows = _windows(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
+            windows = _overlapping(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
             for block in tape.apart(self._tiling.blocks(band, n, max(c, f), parts)):
                 b = block.stop - block.start
                 half = _transformed(tape, bt, windows[block])
@@ -251,7 +251,7 @@ class Winograd:
         """pixels (b, r, columns, n * c), by row -> the strip of out (r, b, width, n * f), by row; gives its tiles."""
         at, _, bt = self._transforms[strip]
         b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
-        windows = _windows(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
+        windows = _overlapping(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
         if strip.m == 1 and not tape.backward:
             return self._record_columns(tape, band, strip, windows, out)
         v = tape.keep((band.r, strip.r, b, strip.count, nc))
@@ -375,7 +375,7 @@ def _record_overlaps(tape: Any, axis: Tiles, transform: Array, tiles: Array, out
     """
     for start in range(0, axis.r, axis.m):
         part = transform[start : start + axis.m]
-        target = _windows(out[..., start:, :], axis.m, len(part), tiles.shape[-3])
+        target = _overlapping(out[..., start:, :], axis.m, len(part), tiles.shape[-3])
         if start == 0:
             _record_transform(tape, part, tiles, target)
         else:
@@ -384,7 +384,7 @@ def _record_overlaps(tape: Any, axis: Tiles, transform: Array, tiles: Array, out
             tape.release(beyond)
 
 
-def _windows(x: Array, step: int, size: int, count: int) -> Array:
+def _overlapping(x: Array, step: int, size: int, count: int) -> Array:
     """x (..., pixels, run) -> (..., count, size, run): windows of the last axis but one, a view."""
     *lead, _, run = x.shape
     *strides, pixel, item = x.strides
