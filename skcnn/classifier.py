@@ -76,7 +76,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         for each dense layer.
     loss : str or Loss, default="log_loss"
         What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
-        losses there is no `predict_proba`. What is fitted predicts with the loss of its fit.
+        losses there is no `predict_proba`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
         "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
     learning_rate : float, default=1e-3
@@ -126,9 +126,9 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
         int, every fit on the same data gives the same bits.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        What is computed in. "auto" computes float64 input in float64, integers too where they vary by so little around
-        so large a mean that float32 would lose it, and everything else in float32. Networks of less than 32,768
-        multiply-adds per image predict in float64 at any rate.
+        What is computed in. "auto" computes float64 input in float64, integers too if they are standardized and vary by
+        little around a mean beyond 2 ** 24, and everything else in float32. Networks of less than 32,768 multiply-adds
+        per image predict in float64 at any rate.
     n_jobs : int, default=None
         Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
         -1 all processors. The results are the same bits for every number.

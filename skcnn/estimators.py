@@ -17,7 +17,7 @@ from ._version import __version__
 from .architecture import build_layers
 from .augmentation import refuse_classes, resolve_augmentations
 from .description import refuse_class, resolve
-from .functional.elementwise import Array
+from .functional.elementwise import Array, ufunc_settings
 from .losses import Loss, mean_loss, resolve_loss
 from .model import Model, loss_of, predictor_of
 from .nesting import KINDS, NestedParameters
@@ -129,10 +129,10 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
         def validate() -> tuple[float, float]:
             assert validation is not None
-            predictor = predictor_of(model)
-            raw = predictor.raw(validation.images, recipe.threads, validation.rows)
-            score = self._score_raw(raw, validation.targets, validation.weights)
-            return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
+            raw = predictor_of(model).raw(validation.images, recipe.threads, validation.rows)
+            with ufunc_settings():  # a loss that is infinite, or a probability of 0, is no reason to warn
+                score = self._score_raw(raw, validation.targets, validation.weights)
+                return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
 
         ended = False
         before = len(history.loss) - done

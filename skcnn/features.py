@@ -20,7 +20,7 @@ from .predictor import Predictor
 from .regressor import CNNRegressor
 from .validation import DocumentationLink, check_images, visual_block
 
-LARGE = 1 << 60  # pixels along an axis: every block of the knobs pools these
+LARGE = 1 << 60  # pixels along an axis: so many that no block leaves its pooling out
 
 
 class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

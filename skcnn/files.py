@@ -37,8 +37,10 @@ TASKS = {"CNNClassifier": "classification", "CNNRegressor": "regression"}
 RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Scaling)}
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
-LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it (2 GB in double precision), and letters
-WINDOWS = 1 << 18  # pixels in the windows of all layers, each of which is a step: half a second
+LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it: 2 GB in double precision
+LETTERS = 1 << 28  # of all strings of an array, at the width of the longest: 1 GB
+WINDOWS = 1 << 20  # pixels in the windows of all pooling layers, each of which is a step: seconds
+BEYOND = 16  # times as long as the image the window of a pooling layer may be
 
 
 class Refused(Exception):
@@ -137,7 +139,7 @@ class Content:
                 if not all(isinstance(item, str) for item in strings):
                     raise Refused("it has an array of strings with something else in it.")
                 # Each takes as much as the longest: of a long one and many short ones, far more than in the file.
-                if not is_object and len(strings) * max(map(len, strings), default=0) > LARGEST:
+                if not is_object and len(strings) * max(map(len, strings), default=0) > LETTERS:
                     raise Refused("it has an array of strings that is too large to be true.")
                 return np.array(strings, dtype=object if is_object else str).reshape(shape)
             case {"tuple": list(items)}:
@@ -305,12 +307,12 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     network, scaling = model.network, model.scaling
     if max(math.prod(shape) for shape in (network.input_shape, *(part[2] for part in network.parts))) > LARGEST:
         raise Refused(f"its network is for images of {network.input_shape}, which are too large to be true.")
-    _check_windows(network)
     kind = model.weights.dtype
     sizes = (model.weights.shape, model.state.shape), ((network.weights.size,), (network.state.size,))
     channels = (network.input_shape[2],)
     if kind not in (np.float32, np.float64) or model.state.dtype != kind or sizes[0] != sizes[1]:
         raise Refused("its weights are not those of its layers.")
+    _check_windows(network)
     moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
     if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
         raise Refused("its standardization is not that of its images.")
@@ -333,8 +335,11 @@ def _check_windows(network: Network) -> None:
     for name, layer, shape in network.parts:
         if isinstance(layer, (Convolution, MaxPool2D, AvgPool2D)):
             windows = layer.geometry(shape)
-            pixels += math.prod(windows.kernel)
-            if pixels > WINDOWS or windows.rows.bordered * windows.columns.bordered * shape[2] > LARGEST:
+            axes, far = (windows.rows, windows.columns), False
+            if not isinstance(layer, Convolution):  # which has a weight for each pixel, and these are in the file
+                pixels += math.prod(windows.kernel)
+                far = any(axis.kernel > BEYOND * axis.size for axis in axes)
+            if far or pixels > WINDOWS or math.prod(axis.bordered for axis in axes) * shape[2] > LARGEST:
                 raise Refused(f"the windows of its layer {name!r} are too large to be true.")
 
 

@@ -112,7 +112,8 @@ def thread_count(n_jobs: int | None) -> int:
     if n_jobs == 0:
         raise ValueError("n_jobs=0 has no meaning: expected a number of threads, -1 for all processors, or None.")
     if "joblib" not in sys.modules:  # nobody can have chosen a backend: what serves a model does without
-        return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return n_jobs if n_jobs > 0 else max(1, allowed + 1 + n_jobs)
     from joblib import cpu_count
     from joblib.parallel import get_active_backend
 

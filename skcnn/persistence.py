@@ -48,7 +48,9 @@ REMEMBERED: dict[str, type] = {
     **dict.fromkeys(("epochs", "steps", "averaged"), int),
 }
 FOLLOWED: dict[str, type] = {"factor": float, "best": float, "unchanged": int, "measure": str}
-MONITORED: dict[str, type] = {"best_score": float, "best_loss": float, "lowest_loss": float, "unchanged": int}
+MONITORED: dict[str, type] = {
+    "best_score": float, "best_loss": float, "lowest_loss": float, "unchanged": int, "diverged": bool
+}  # fmt: skip
 COUNTABLE = 1 << 53  # epochs and steps
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
 ROUTED = "fit", "partial_fit", "score"  # the methods that take metadata

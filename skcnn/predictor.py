@@ -193,9 +193,11 @@ class _Kit:
 
     def _recorded(self, rows: int, lanes: int) -> _Recorded:
         key = rows, lanes
-        found = self._tapes.pop(key, None) or _Recorded(*self._predictor.record(rows, self._arena, lanes))
-        while len(self._tapes) >= TAPES:
-            del self._tapes[next(iter(self._tapes))]
+        found = self._tapes.pop(key, None)
+        if found is None:
+            while len(self._tapes) >= TAPES:
+                del self._tapes[next(iter(self._tapes))]
+            found = _Recorded(*self._predictor.record(rows, self._arena, lanes))
         self._tapes[key] = found  # what was asked for last comes last
         return found
 
@@ -216,7 +218,7 @@ class _Recorded:
             np.copyto(array, given, casting="unsafe")
             if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
                 largest = np.abs(given).max()
-                raise ValueError(f"X holds {largest:.3g}: too large for {array.dtype}, in which this network computes.")
+                raise ValueError(f"Images hold {largest:.3g}: too large for {array.dtype}, in which it computes.")
         self.tape.replay(0, run)
         np.copyto(out, self._raw)
 

@@ -137,6 +137,7 @@ class Monitor:
     best: Snapshot | None = None
     lowest_loss: float = np.inf  # of the training
     unchanged: int = 0  # epochs without improvement
+    diverged: bool = False  # which ends the training, also of a checkpoint of that moment
 
     def follow(self, model: Model, progress: Progress, history: History, tol: float, validated: bool) -> None:
         """Note an epoch."""
@@ -151,9 +152,9 @@ class Monitor:
         self.unchanged = 0 if improved else self.unchanged + 1
 
     def is_done(self, recipe: Recipe, validated: bool) -> bool:
-        """Whether the last few epochs have brought nothing."""
+        """Whether it has diverged, or the last few epochs have brought nothing."""
         may_stop = recipe.early_stopping or not validated
-        return may_stop and self.unchanged > recipe.n_iter_no_change
+        return self.diverged or (may_stop and self.unchanged > recipe.n_iter_no_change)
 
     def note(self, model: Model, progress: Progress, loss: float, score: float) -> None:
         """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""

@@ -52,16 +52,18 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
         mean += delta * size / (total + size)
         total += size
     mean, scale = origin + mean, np.sqrt(squares / total)
-    rounded = np.finfo(images.dtype if images.dtype.kind == "f" else np.float64).eps * np.abs(mean)
+    kind = images.dtype if images.dtype.kind == "f" and images.itemsize < 8 else np.float64
+    rounded = np.finfo(kind).eps / 2 * np.abs(mean)  # the most that two neighbouring numbers deviate by
     return Scaling(mean, np.where(scale > rounded, scale, 1.0))
 
 
 def needed_dtype(kind: np.dtype[Any], scaling: Scaling) -> Any:
     """What images of a dtype are computed in: double precision where single would lose what they say.
 
-    Those are images in double precision, and integers of more than 16 bits that vary by little around a large mean.
+    Those are images in double precision, and integers that vary by little around a mean so large that single precision
+    has not all integers there.
     """
-    if kind.kind in "iu" and kind.itemsize > 2:
-        lost = np.finfo(np.float32).eps * np.abs(scaling.mean) > ROUNDED * scaling.scale
-        return np.float64 if lost.any() else np.float32
+    if kind.kind in "iu":
+        mean, eps = np.abs(scaling.mean), np.finfo(np.float32).eps
+        return np.float64 if ((mean > 2 / eps) & (eps * mean > ROUNDED * scaling.scale)).any() else np.float32
     return np.float64 if kind.newbyteorder("=") == np.float64 else np.float32

@@ -195,6 +195,7 @@ class Tape:
         """Make the calls of one segment: the stretch between two barriers. ``run`` does the lanes of a step."""
         self._run = run or _one_after_the_other
         _make(self.segments[segment])
+        self._run = _one_after_the_other  # a tape that waits does not hold on to threads
 
     def products(self) -> set[tuple[int, int, int]]:
         """The products of matrices (m, k) and (k, n) on the tape, but for those in lanes, as (m, k, n)."""

@@ -122,6 +122,7 @@ def train(
                     _report_divergence(loss, progress, recipe)
                     last_finite.bring_back(model, progress)
                     progress.slots[:], progress.steps = 0, 0  # the optimizer must not remember what diverged
+                    monitor.diverged = True
                     ended()
                     break
                 last_finite = Snapshot.of(model, progress)
@@ -177,7 +178,7 @@ class Passes:
             min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
         )
         if wanted > 2:
-            return (wanted + 1) // EVEN * EVEN  # the multiple below, but four for three
+            return (wanted + 1) // EVEN * EVEN  # rounded down, but for three
         return max(1, wanted, min(2, possible))
 
     def learning_rate(self, epoch: float) -> float:

@@ -306,7 +306,7 @@ def _by_column(class_weight: Any, y: Array) -> list[Any]:
 def _is_weight(value: Any) -> bool:
     try:
         return 0 <= float(value) < math.inf
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
 
 

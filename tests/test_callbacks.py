@@ -83,7 +83,8 @@ def test_callbacks_run_under_the_settings_of_their_user(data):
     settings = Settings()
     with np.errstate(all="raise"):
         expected = np.geterr(), np.getbufsize()
-        CNNClassifier(**SMALL, max_iter=2).set_callbacks(settings).fit(*data)
+        model = CNNClassifier(**SMALL, learning_rate=0.3, max_iter=2).set_callbacks(settings)
+        model.fit(*data, X_val=data[0], y_val=data[1])  # whose loss is measured under those of the training
     seen = [line for line in settings.lines if isinstance(line, tuple)]
     assert seen == [expected] * 3
 

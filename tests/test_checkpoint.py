@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -25,7 +26,7 @@ from skcnn.callbacks import Checkpoint
 from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
 from skcnn.persistence import read
-from skcnn.training import Data
+from skcnn.training import Data, Passes
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 7, "batch_size": 16}
@@ -260,6 +261,31 @@ def test_the_data_is_read_once_for_its_checksum_and_only_where_that_is_kept(data
     assert not taken
     CNNClassifier(**SMALL, early_stopping=True).set_callbacks(Checkpoint(tmp_path / "model")).fit(X, y)
     assert len(taken) == 2  # of what is learnt from, and of what it is validated on
+
+
+def test_a_fit_that_has_diverged_does_not_go_on_from_its_checkpoint(data, tmp_path, monkeypatch):
+    X, y = data
+    epoch, died = Passes.epoch, []
+
+    def diverging(self, number, team):
+        loss = epoch(self, number, team)
+        return loss if number < 2 else np.nan
+
+    class Dying(Failing):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if context.task_name == "epoch" and context.task_id == 2:
+                died.append(fitted_estimator.n_iter_)
+                raise RuntimeError("broken off")
+
+    monkeypatch.setattr(Passes, "epoch", diverging)
+    path, model = tmp_path / "model", CNNClassifier(**SMALL)
+    with pytest.warns(ConvergenceWarning):
+        expected = clone(model).fit(X, y)
+    with pytest.warns(ConvergenceWarning), pytest.raises(RuntimeError, match="broken off"):
+        clone(model).set_callbacks(Checkpoint(path), Dying(2)).fit(X, y)
+    assert died == [2]
+    monkeypatch.undo()
+    assert_same(clone(model).set_callbacks(Checkpoint(path)).fit(X, y), expected, X)
 
 
 def test_bad_use(data, tmp_path):

@@ -15,7 +15,7 @@ import skcnn
 import skcnn.runtime
 from skcnn import CNNClassifier, CNNRegressor, files
 from skcnn.description import description
-from skcnn.layers import AvgPool2D, Conv2D, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
+from skcnn.layers import AvgPool2D, Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
 from skcnn.optimizers import SGD
 
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
@@ -363,6 +363,20 @@ def test_windows_that_would_take_forever_are_refused(load, pool, nested, images,
                 load(path)
         else:
             assert len(load(path).predict(images[0][:2])) == 2
+
+
+def test_windows_as_large_as_a_large_image_are_loaded(tmp_path):
+    rng, y = np.random.default_rng(0), [0, 1, 0, 1]
+    cases = (
+        ((100, 100, 1), AvgPool2D(100)),
+        ((1, 20_000, 1), MaxPool2D((1, 20_000))),
+        ((600, 600, 1), Conv2D(1, kernel_size=600, padding="valid")),
+    )
+    for shape, layer in cases:
+        X = rng.normal(size=(4, *shape)).astype(np.float32)
+        model = CNNClassifier(layers=[layer, Flatten()], max_iter=1, batch_size=4).fit(X, y)
+        skcnn.save(model, tmp_path / "model.skcnn")
+        np.testing.assert_array_equal(skcnn.load(tmp_path / "model.skcnn").predict(X), model.predict(X))
 
 
 def test_a_border_that_would_not_fit_in_memory_is_refused(images, tmp_path):

@@ -100,7 +100,7 @@ def test_numbers_beyond_single_precision_are_an_error(digits, tmp_path):
     wide[1, 0, 0] = -1e300
     skcnn.save(model, tmp_path / "model.skcnn")
     for predict in (model.predict, model.predict_proba, runtime.load(tmp_path / "model.skcnn").predict):
-        with pytest.raises(ValueError, match=r"X holds 1e\+300: too large for float32"):
+        with pytest.raises(ValueError, match=r"Images hold 1e\+300: too large for float32"):
             predict(wide)
         assert len(predict(wide[:1])) == 1
 

@@ -55,12 +55,19 @@ def test_rounding_is_no_reason_to_scale(dtype):
         assert StandardScaler().fit(images.reshape(40, 9)[:, :1]).scale_ == [1]
 
 
+@pytest.mark.parametrize(("dtype", "mean", "width"), [(np.float32, 1e5, 0.02), (np.float16, 300, 0.5)])
+def test_what_varies_by_a_few_digits_is_scaled(dtype, mean, width):
+    images = (mean + width * np.random.default_rng(3).uniform(-1, 1, (40, 3, 3, 1))).astype(dtype)
+    scale = measure_scaling(images, np.arange(40), np.ones(40)).scale[0]
+    assert scale == pytest.approx(images.astype(np.float64).std())
+
+
 @pytest.mark.parametrize(
     ("kind", "mean", "scale", "needed"),
     [
         ("f8", 0, 1, "f8"), (">f8", 0, 1, "f8"), ("f4", 1e9, 1, "f4"), ("f2", 0, 1, "f4"), ("?", 0.5, 0.5, "f4"),
-        ("u1", 255, 1e-3, "f4"), ("i2", 3e4, 1e-3, "f4"), ("i8", 128, 60, "f4"), ("i4", 1e6, 300, "f4"),
-        ("i4", 1e6, 50, "f8"), ("u4", 2**31, 20, "f8"), ("i8", -(2**40), 1e6, "f8"),
+        ("u1", 255, 1e-3, "f4"), ("i2", 3e4, 1e-3, "f4"), ("i8", 128, 60, "f4"), ("i4", 1e7, 1, "f4"),
+        ("i4", 2e7, 50, "f8"), ("i4", 2e7, 1e4, "f4"), ("u4", 2**31, 20, "f8"), ("i8", -(2**40), 1e6, "f8"),
     ],
 )  # fmt: skip
 def test_integers_that_single_precision_would_not_tell_apart_need_double(kind, mean, scale, needed):

@@ -67,6 +67,8 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
         if last in graph.reached:  # it may be inside of another one, whose output is then not asked for
             x = graph.reached[last]
             break
+    else:
+        raise ValueError(f"The converter of the layer around {last!r} exports what is inside without graph.layer.")
     graph.part("output")
     return x
 
