@@ -20,12 +20,13 @@ from contenders import STEP_IMAGES, _skcnn_classifier, _skcnn_model, batches, ra
 from networks import NETWORKS
 from threadpoolctl import threadpool_limits
 
+from skcnn._arrays.elementwise import ufunc_settings
+from skcnn._engine.data import Data
+from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+from skcnn._engine.passes import Passes
+from skcnn._engine.progress import Progress
 from skcnn.augmentation import Augmentation, ColorJitter, Cutout, RandomCrop, RandomFlip
 from skcnn.description import registered
-from skcnn.functional.elementwise import ufunc_settings
-from skcnn.parallel import Team, one_blas_thread, thread_count
-from skcnn.progress import Progress
-from skcnn.training import Data, Passes
 
 NET, BATCH = "N2", 64
 TURN = 5  # repetitions of each contender in a round

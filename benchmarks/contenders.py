@@ -73,15 +73,16 @@ def peak_memory() -> float:
 
 
 def skcnn_step(network: ReferenceNetwork, batch: int) -> Measurement:
-    """A training step, with the engine as `skcnn.training.train` drives it."""
+    """A training step, with the engine as `skcnn._engine.training.train` drives it."""
     return _skcnn_step(network, batch, *random_images(network, STEP_IMAGES))
 
 
 def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
-    from skcnn.functional.elementwise import ufunc_settings
-    from skcnn.parallel import Team, one_blas_thread, thread_count
-    from skcnn.progress import Progress
-    from skcnn.training import Data, Passes
+    from skcnn._arrays.elementwise import ufunc_settings
+    from skcnn._engine.data import Data
+    from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+    from skcnn._engine.passes import Passes
+    from skcnn._engine.progress import Progress
 
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
@@ -109,9 +110,9 @@ def skcnn_convolution(convolution: ReferenceConvolution, batch: int) -> Measurem
     from functools import partial
     from types import SimpleNamespace
 
-    from skcnn.functional.elementwise import ufunc_settings
-    from skcnn.parallel import Team, one_blas_thread, thread_count
-    from skcnn.tape import Batch, Tape
+    from skcnn._arrays.elementwise import ufunc_settings
+    from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+    from skcnn._tape.tape import Batch, Tape
 
     layer, shape = convolution.layer, convolution.input_shape
     rng = np.random.default_rng(0)
@@ -142,7 +143,7 @@ def skcnn_convolution(convolution: ReferenceConvolution, batch: int) -> Measurem
 
 def skcnn_inference(network: ReferenceNetwork, rows: int) -> Measurement:
     """Raw predictions."""
-    from skcnn.predictor import Predictor
+    from skcnn._engine.predictor import Predictor
 
     model = _skcnn_model(network)
     predictor = Predictor(model.network, model.weights, model.state, model.scaling)
@@ -160,7 +161,7 @@ def skcnn_epoch(network: ReferenceNetwork, rows: int) -> Measurement:
 
 def skcnn_memory(network: ReferenceNetwork, batch: int) -> Measurement:
     """Peak memory of training steps above that of the imports and the data."""
-    import skcnn.training  # noqa: F401
+    import skcnn._engine.training  # noqa: F401
 
     _skcnn_classifier(network)._recipe()  # skcnn imports what is asked for, which is no memory of training
     images, y = random_images(network, STEP_IMAGES)
@@ -212,9 +213,9 @@ def skcnn_versions() -> dict[str, str]:
 
 
 def _skcnn_model(network: ReferenceNetwork) -> Any:
-    from skcnn.model import Model
-    from skcnn.network import Network
-    from skcnn.scaling import no_scaling
+    from skcnn._engine.model import Model
+    from skcnn._engine.network import Network
+    from skcnn._engine.scaling import no_scaling
 
     bound = Network(network.layers, network.input_shape, CLASSES)
     rng = np.random.default_rng(0)
@@ -474,15 +475,15 @@ def hold_threads(library: str, threads: int) -> None:
 
 def leave_out(technique: str) -> None:
     """Take one of the engine's techniques out, to see what it is worth."""
-    import skcnn.functional.convolution as convolution
-    import skcnn.functional.elementwise as elementwise
-    import skcnn.functional.products as products
-    import skcnn.functional.winograd as winograd
-    import skcnn.fusion as fusion
+    import skcnn._arrays.elementwise as elementwise
+    import skcnn._engine.fusion as fusion
+    import skcnn._engine.parallel as parallel
+    import skcnn._tape.convolution as convolution
+    import skcnn._tape.products as products
+    import skcnn._tape.tape as tape
+    import skcnn._tape.winograd as winograd
     import skcnn.layers.conv as conv
     import skcnn.layers.dense as dense
-    import skcnn.parallel as parallel
-    import skcnn.tape as tape
 
     match technique:
         case "short ufunc buffers":

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from skcnn.functional.convolution import choose_tiling
+from skcnn._tape.convolution import choose_tiling
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 

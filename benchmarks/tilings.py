@@ -3,7 +3,7 @@
 Each is computed directly and by Winograd's algorithm with many tilings, on as many threads as processors, and what
 `choose_tiling` would take is compared with the fastest; strided windows taken apart into a convolution of each phase
 (`is_taken_apart`) are not among them. Its estimate (the constants at the top of
-`skcnn/functional/winograd.py` and `convolution.py`) was fitted to such times.
+`skcnn/_tape/winograd.py` and `convolution.py`) was fitted to such times.
 
     python benchmarks/tilings.py --convolutions 200
 """
@@ -23,12 +23,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from skcnn.functional import convolution, phases
-from skcnn.functional.elementwise import ufunc_settings
-from skcnn.functional.winograd import TILES, Tiling, cut
+from skcnn._arrays.elementwise import ufunc_settings
+from skcnn._engine.parallel import one_blas_thread
+from skcnn._tape import convolution, phases
+from skcnn._tape.tape import Batch, Tape
+from skcnn._tape.winograd import TILES, Tiling, cut
 from skcnn.layers import Conv2D
-from skcnn.parallel import one_blas_thread
-from skcnn.tape import Batch, Tape
 
 WINDOWS = (2, 3, 4, 5, 7, (1, 3), (3, 1), (1, 5))
 SIDES = (4, 7, 8, 12, 14, 16, 20, 28, 32)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from skcnn._tape.tape import Batch, Tape
 from skcnn.initializers import He, LeCun, TruncatedNormal
 from skcnn.layers import (
     ELU,
@@ -40,7 +41,6 @@ from skcnn.losses import (
     SquaredError,
     SquaredHinge,
 )
-from skcnn.tape import Batch, Tape
 
 IMAGES = Path(__file__).parent / "images"
 INK, MUTED, GRID = "#1f2328", "#6b7280", "#e5e7eb"

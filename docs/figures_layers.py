@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 
-from skcnn.functional.elementwise import copy
+from skcnn._arrays.elementwise import copy
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import BatchNorm, GroupNorm, LayerNorm
-from skcnn.tape import Batch, Tape
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from figures_activations import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, activation_curve, figure, title
 
-from skcnn.functional.interpolation import weights
-from skcnn.functional.winograd import transforms
+from skcnn._tape.interpolation import weights
+from skcnn._tape.tape import Batch, Tape
+from skcnn._tape.winograd import transforms
 from skcnn.initializers import Glorot, He, LeCun
 from skcnn.layers import AvgPool2D, Conv2D, MaxPool2D
 from skcnn.losses import Focal, Hinge, LogLoss, Loss, SquaredHinge
 from skcnn.optimizers import SGD, AdaGrad, Adam, Lion, Optimizer, RMSprop
-from skcnn.tape import Batch, Tape
 from skcnn.testing import run
 
 IMAGES = Path(__file__).parent / "images"

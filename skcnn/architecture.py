@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays.geometry import pair
 from .description import is_count, is_real, is_size, resolve
-from .functional.geometry import pair
 from .layers import (
     Activation,
     AvgPool2D,

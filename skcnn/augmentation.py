@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arrays.elementwise import Array
+from ._arrays.warp import PADDING, affine, as_dtype, translate, working_dtype
 from .description import Description, description, is_count, is_real, numbered, refuse_class, resolve
-from .functional.elementwise import Array
-from .functional.warp import PADDING, affine, as_dtype, translate, working_dtype
 
 __all__ = [
     "Augmentation",

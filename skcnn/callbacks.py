@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays.elementwise import Array
+from ._engine.files import check_classes
+from ._estimators.base import BaseCNN
 from .description import Description
-from .estimators import BaseCNN
-from .files import check_classes
-from .functional.elementwise import Array
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
 
 MAY_DIFFER = "n_jobs", "verbose"  # they change nothing of the result

@@ -9,10 +9,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
-from .estimators import BaseCNN
-from .functional.elementwise import Array
-from .model import chosen, decide, is_binary, probabilities
-from .validation import (
+from ._arrays.elementwise import Array
+from ._engine.model import chosen, decide, is_binary, probabilities
+from ._estimators.base import BaseCNN
+from ._estimators.validation import (
     CLASSIFIER_PARAMETERS,
     check_class_targets,
     check_images_and_targets,

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from ._arrays.elementwise import Array
+from ._estimators.base import BaseCNN, check_fitted_network
+from ._estimators.validation import check_images, check_matplotlib_support
 from .classifier import CNNClassifier
 from .description import is_count
-from .estimators import BaseCNN, check_fitted_network
 from .features import activations
-from .functional.elementwise import Array
 from .layers.conv import Conv2D
 from .layers.pooling import GlobalAvgPool2D
 from .saliency import default_target, input_gradient
-from .validation import check_images, check_matplotlib_support
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,16 +9,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ._arrays.elementwise import Array
+from ._engine.model import check_layer, predictor_of
+from ._engine.predictor import Predictor
+from ._estimators.base import BaseCNN, check_fitted_network
+from ._estimators.validation import DocumentationLink, check_images, visual_block
 from .classifier import CNNClassifier
-from .estimators import BaseCNN, check_fitted_network
-from .functional.elementwise import Array
 from .layers import Dense
 from .layers.residual import reachable
 from .layers.sequence import check_layers, layer_names, lowered_steps
-from .model import check_layer, predictor_of
-from .predictor import Predictor
 from .regressor import CNNRegressor
-from .validation import DocumentationLink, check_images, visual_block
 
 LARGE = 1 << 60  # pixels along an axis: so many that no block leaves its pooling out
 

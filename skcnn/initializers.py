@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
+from ._arrays import special
+from ._arrays.elementwise import Array
 from .description import Description, description, is_real
-from .functional import special
-from .functional.elementwise import Array
 
 
 class Initializer(Description):

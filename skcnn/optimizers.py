@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ._arrays.elementwise import Array, maximum
 from .description import Description, description, is_real
-from .functional.elementwise import Array, maximum
 
 FRACTION = "a number of 0 or more and less than 1"
 POSITIVE = "a number above 0"

@@ -9,14 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from ._version import __version__
-from .augmentation import Augmentation
-from .classifier import CNNClassifier
-from .description import Description
-from .estimators import VERSION, BaseCNN
-from .features import CNNFeatures
-from .files import RECORDS as PREDICTING
-from .files import (
+from ._arrays.elementwise import Array
+from ._engine.files import RECORDS as PREDICTING
+from ._engine.files import (
     Content,
     Refused,
     check_classes,
@@ -27,14 +22,19 @@ from .files import (
     refusals,
     write_file,
 )
-from .functional.elementwise import Array
+from ._engine.model import Model
+from ._engine.network import Network
+from ._engine.progress import History, Monitor, Progress, Snapshot, Unfinished
+from ._estimators.base import VERSION, BaseCNN
+from ._version import __version__
+from .augmentation import Augmentation
+from .classifier import CNNClassifier
+from .description import Description
+from .features import CNNFeatures
 from .initializers import Initializer
 from .layers.base import Layer
 from .losses import Loss
-from .model import Model
-from .network import Network
 from .optimizers import Optimizer
-from .progress import History, Monitor, Progress, Snapshot, Unfinished
 from .regressor import CNNRegressor
 from .schedules import Schedule, Trend
 from .versions import warn_of_other_version

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_consistent_length
 
+from ._arrays.elementwise import Array, ufunc_settings
+from ._arrays.table import Table
+from ._engine.data import Data
+from ._engine.parallel import one_blas_thread
+from ._engine.passes import Passes
+from ._engine.progress import Progress
+from ._estimators.base import BaseCNN, check_fitted_network
+from ._estimators.validation import check_images
+from ._tape.depthwise import SUMS_OF_PRODUCTS
+from ._tape.tape import Tape
 from .description import is_count
-from .estimators import BaseCNN, check_fitted_network
-from .functional.depthwise import SUMS_OF_PRODUCTS
-from .functional.elementwise import Array, ufunc_settings
-from .parallel import one_blas_thread
-from .progress import Progress
-from .table import Table
-from .tape import Tape
-from .training import Data, Passes
-from .validation import check_images
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any, Self
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
-from .estimators import BaseCNN
-from .functional.elementwise import Array
-from .model import predicted_targets
-from .validation import (
+from ._arrays.elementwise import Array
+from ._engine.model import predicted_targets
+from ._estimators.base import BaseCNN
+from ._estimators.validation import (
     REGRESSOR_PARAMETERS,
     check_images_and_targets,
     check_regression_targets,

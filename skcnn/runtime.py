@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays.elementwise import Array
+from ._engine.files import TASKS, Refused, check_classes, check_model, read_file, refusals
+from ._engine.model import chosen, is_binary, loss_of, predicted_targets, predictor_of, probabilities
 from .description import Description
-from .files import TASKS, Refused, check_classes, check_model, read_file, refusals
-from .functional.elementwise import Array
 from .initializers import Initializer
 from .layers import Layer
 from .losses import Loss
-from .model import chosen, is_binary, loss_of, predicted_targets, predictor_of, probabilities
 from .versions import warn_of_other_version
 
 KINDS = Initializer, Layer, Loss

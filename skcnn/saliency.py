@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ._arrays.elementwise import Array
+from ._engine.model import decide
+from ._engine.predictor import Differentiator
+from ._estimators.base import BaseCNN, check_fitted_network
+from ._estimators.validation import check_images
 from .classifier import CNNClassifier
 from .description import is_count, is_real
-from .estimators import BaseCNN, check_fitted_network
-from .functional.elementwise import Array
-from .model import decide
-from .predictor import Differentiator
-from .validation import check_images
 
 BLOCK = 256  # images that are copied at a time, where noise is added to them
 

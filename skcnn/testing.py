@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays.elementwise import Array, copy
+from ._tape.arena import Arena
+from ._tape.tape import Batch, Tape
 from .description import refuse_class, resolve
-from .functional.elementwise import Array, copy
 from .initializers import Initializer
 from .layers import Layer
 from .layers.base import Shape, ShapeError
-from .tape import Arena, Batch, Tape
 
 INSIDE, OUTSIDE = (1, 2, 0, 3), (2, 0, 1, 3)  # (n, h, w, c) -> (h, w, n, c), and back
 SHOWN = 5  # arrays of which a failed check tells

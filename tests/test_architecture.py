@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 
 import skcnn.layers
 from skcnn import CNNClassifier
+from skcnn._engine.network import Network
 from skcnn.architecture import build_layers
 from skcnn.layers import (
     BatchNorm,
@@ -19,7 +20,6 @@ from skcnn.layers import (
     Sigmoid,
     Tanh,
 )
-from skcnn.network import Network
 
 IMAGES = [(h, w, 1) for h in range(1, 10) for w in range(1, 10)]
 SIGNALS = [(1, p, 1) for p in (16, 30, 63, 100)] + [(100, 1, 2), (2, 50, 3)]

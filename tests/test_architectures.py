@@ -5,6 +5,7 @@ import pytest
 
 import skcnn.layers
 from skcnn import CNNClassifier
+from skcnn._engine.network import Network
 from skcnn.architecture import all_convolutional, lenet5, resnet, vgg
 from skcnn.layers import (
     AvgPool2D,
@@ -19,7 +20,6 @@ from skcnn.layers import (
     Residual,
     Tanh,
 )
-from skcnn.network import Network
 
 # Of option A in the paper on residual networks, with three channels and ten classes.
 RESIDUAL = {20: (269_722, "0.27"), 32: (464_154, "0.46"), 44: (658_586, "0.66"), 56: (853_018, "0.85"),

@@ -15,6 +15,9 @@ from sklearn.base import clone
 
 import skcnn.augmentation
 from skcnn import CNNClassifier
+from skcnn._arrays.warp import affine, as_dtype, translate
+from skcnn._engine.data import Data
+from skcnn._engine.passes import _Shard
 from skcnn.augmentation import (
     Augmentation,
     ColorJitter,
@@ -35,10 +38,8 @@ from skcnn.augmentation import (
     augmented,
 )
 from skcnn.description import description, registered
-from skcnn.functional.warp import affine, as_dtype, translate
 from skcnn.layers import Conv2D, Dropout, Flatten, ReLU
 from skcnn.losses import Loss
-from skcnn.training import Data, _Shard
 
 augmentations = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=repr)
 DOCS = Path(__file__).parents[1] / "docs"
@@ -201,7 +202,7 @@ def test_whole_shifts_of_the_plane_are_those_by_pixels():
 def test_a_batch_is_bent_in_parts_as_in_one(monkeypatch):
     images, augmentation = photos(n=11), RandomAffine(30, shear=20)
     whole = augmentation.augment(images, rng())
-    monkeypatch.setattr("skcnn.functional.warp.PIXELS", 4 * 9 * 7)
+    monkeypatch.setattr("skcnn._arrays.warp.PIXELS", 4 * 9 * 7)
     assert_array_equal(augmentation.augment(images, rng()), whole)
 
 
@@ -619,8 +620,8 @@ def test_labels_are_not_mixed_but_their_losses(digits):
 
 
 def test_shards_of_a_batch_mix_among_themselves(monkeypatch):
-    monkeypatch.setattr("skcnn.training.SHARD", (10, 1))
-    monkeypatch.setattr("skcnn.training.LEAST", (10, 1))
+    monkeypatch.setattr("skcnn._engine.passes.SHARD", (10, 1))
+    monkeypatch.setattr("skcnn._engine.passes.LEAST", (10, 1))
     X, y = photos(n=50, h=6, w=6), np.arange(50) % 3
     one, two = (small(augmentation=["random_flip", CutMix()], n_jobs=jobs).fit(X, y) for jobs in (1, 4))
     assert_array_equal(weights_of(one), weights_of(two))

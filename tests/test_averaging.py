@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-import skcnn.update
+import skcnn._engine.update
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import description
 from skcnn.optimizers import SGD
@@ -41,7 +41,7 @@ def mean(weights):
 @pytest.mark.parametrize("params", [{}, {"batch_norm": True}, {"optimizer": "sgd"}, {"dropout": 0.2}], ids=str)
 @pytest.mark.parametrize("chunk", [64_000, 100])
 def test_the_model_is_the_mean_of_the_weights_after_each_step(digits, params, chunk, monkeypatch):
-    monkeypatch.setattr(skcnn.update, "CHUNK", chunk)
+    monkeypatch.setattr(skcnn._engine.update, "CHUNK", chunk)
     passed = path(*digits, 6, **params)
     for epochs in (1, 2, 6):
         averaged = small(average=DECAY, max_iter=epochs, **params).fit(*digits)

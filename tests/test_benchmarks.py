@@ -15,8 +15,9 @@ import speed
 import tilings
 from networks import NETWORKS
 
-from skcnn import fusion, parallel, tape
-from skcnn.functional import convolution, elementwise, products, winograd
+from skcnn._arrays import elementwise
+from skcnn._engine import fusion, parallel
+from skcnn._tape import convolution, products, tape, winograd
 from skcnn.layers import conv, dense
 
 

@@ -68,7 +68,7 @@ def test_every_epoch_is_told_with_an_estimator_fitted_as_far(data, estimator):
 
 def test_an_epoch_that_diverges_is_told_to_its_end(data, monkeypatch):
     losses = iter([1.0, 0.5, np.nan])
-    monkeypatch.setattr("skcnn.training.Passes.epoch", lambda self, epoch, team: next(losses))
+    monkeypatch.setattr("skcnn._engine.passes.Passes.epoch", lambda self, epoch, team: next(losses))
     diary = Diary()
     with pytest.warns(ConvergenceWarning, match="nan"):
         CNNClassifier(**SMALL, max_iter=9).set_callbacks(diary).fit(*data)

@@ -21,12 +21,13 @@ from sklearn.preprocessing import StandardScaler
 
 import skcnn
 from skcnn import CNNClassifier, CNNRegressor
+from skcnn._engine.data import Data
+from skcnn._engine.passes import Passes
 from skcnn.augmentation import MixUp, RandomFlip
 from skcnn.callbacks import Checkpoint
 from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
 from skcnn.persistence import read
-from skcnn.training import Data, Passes
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 7, "batch_size": 16}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-import skcnn.tape
-import skcnn.update
+import skcnn._engine.update
+import skcnn._tape.tape
 from skcnn import CNNClassifier
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
@@ -31,11 +31,11 @@ def data():
 @pytest.fixture(params=["one shard", "many shards"])
 def shards(request, monkeypatch):
     """Batches of one shard, and of several with several chunks of weights each; every gradient counts as large."""
-    monkeypatch.setattr(skcnn.tape, "DEFERRED", 0)
+    monkeypatch.setattr(skcnn._tape.tape, "DEFERRED", 0)
     if request.param == "many shards":
-        monkeypatch.setattr("skcnn.training.SHARD", (20, 1))
-        monkeypatch.setattr("skcnn.training.LEAST", (20, 1))
-        monkeypatch.setattr(skcnn.update, "CHUNK", 7)
+        monkeypatch.setattr("skcnn._engine.passes.SHARD", (20, 1))
+        monkeypatch.setattr("skcnn._engine.passes.LEAST", (20, 1))
+        monkeypatch.setattr(skcnn._engine.update, "CHUNK", 7)
 
 
 @pytest.mark.usefixtures("shards")
@@ -88,7 +88,7 @@ def test_a_bound_that_is_never_reached_changes_nothing(data, dtype):
 
 @pytest.mark.parametrize("n_jobs", [2, 3])
 def test_every_number_of_threads_gives_the_same_bits(n_jobs, monkeypatch):
-    monkeypatch.setattr(skcnn.update, "CHUNK", 100)
+    monkeypatch.setattr(skcnn._engine.update, "CHUNK", 100)
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 256, (200, 12, 12), dtype=np.uint8), rng.integers(0, 3, 200)
     layers = [Conv2D(8), BatchNorm(), ReLU(), Flatten(), Dense(8), ReLU()]
@@ -111,6 +111,6 @@ def test_a_norm_whose_square_overflows_single_precision_is_clipped():
 def test_a_gradient_that_is_not_finite_is_not_made_finite(value):
     """Or training would go on with steps of nothing, and nobody would be told."""
     gradient, factor = np.array([value, 1.0]), np.ones(())
-    skcnn.update._clipping_factor(np.array([np.sum(gradient**2)]), 1.0, factor)
+    skcnn._engine.update._clipping_factor(np.array([np.sum(gradient**2)]), 1.0, factor)
     with np.errstate(invalid="ignore"):
         assert not np.isfinite(gradient * factor).all()

@@ -13,9 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skcnn import CNNClassifier
+from skcnn._engine.parallel import thread_count
 from skcnn.layers import Conv2D, Dense, Flatten, ReLU
 from skcnn.optimizers import SGD
-from skcnn.parallel import thread_count
 
 distributed = pytest.importorskip("distributed")
 

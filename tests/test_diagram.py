@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_html_repr
 
-import skcnn.diagram
-import skcnn.validation
+import skcnn._estimators.diagram
+import skcnn._estimators.validation
 from skcnn import CNNClassifier, CNNFeatures, CNNRegressor
 from skcnn.description import description
 from skcnn.layers import Concatenate, Conv2D, Dense, Flatten, GlobalAvgPool2D, Layer, MaxPool2D, ReLU, Residual
@@ -94,7 +94,7 @@ def test_without_scikit_learns_blocks_it_is_a_plain_box(fitted, monkeypatch):
     def moved(*args, **names):
         raise ImportError("it has moved")
 
-    monkeypatch.setattr(skcnn.diagram, "visual_block", moved)
+    monkeypatch.setattr(skcnn._estimators.diagram, "visual_block", moved)
     assert [title for title, _ in boxes(fitted._repr_html_())] == ["CNNClassifier"]
 
 
@@ -130,9 +130,9 @@ def test_the_link_to_the_documentation_is_written_in_one_place(estimator, monkey
     def links(found):
         return re.findall(r'class="sk-estimator-doc-link[^"]*"[^>]*href="([^"]*)"', found._repr_html_())
 
-    monkeypatch.setattr(skcnn.validation, "DOCUMENTATION", "")
+    monkeypatch.setattr(skcnn._estimators.validation, "DOCUMENTATION", "")
     assert links(estimator) == []
-    monkeypatch.setattr(skcnn.validation, "DOCUMENTATION", "https://address.invalid/{estimator_name}.html")
+    monkeypatch.setattr(skcnn._estimators.validation, "DOCUMENTATION", "https://address.invalid/{estimator_name}.html")
     assert f"https://address.invalid/{type(estimator).__name__}.html" in links(estimator)
     outside = type("Outside", (type(estimator),), {"__init__": type(estimator).__init__})
     assert not any("Outside" in link for link in links(outside(**estimator.get_params(deep=False))))

@@ -132,7 +132,7 @@ def test_methods_are_told_from_those_of_scikit_learn():
         ("docs/layers.md", "../CHANGELOG.md#added", "/project/changelog.md#added"),
         ("docs/layers.md", "design.md", "/design.md"),
         ("docs/layers.md", "../README.md", "/index.md"),
-        ("docs/layers.md", "../skcnn/tape.py", "../skcnn/tape.py"),
+        ("docs/layers.md", "../skcnn/_tape/tape.py", "../skcnn/_tape/tape.py"),
         ("CONTRIBUTING.md", "docs/design.md", "/design.md"),
         ("CONTRIBUTING.md", "Makefile", "../../Makefile"),
         ("docs/layers.md", "https://arxiv.org/", "https://arxiv.org/"),

@@ -127,7 +127,7 @@ def test_what_is_no_network_is_refused_before_it_is_fitted(fitted, estimator, mo
 )  # fmt: skip
 def test_a_layer_that_will_not_be_there_is_refused_before_the_training(fitted, network, layer, names, monkeypatch):
     _, X, y = fitted
-    monkeypatch.setattr("skcnn.estimators.train", None)
+    monkeypatch.setattr("skcnn._estimators.base.train", None)
     with pytest.raises(ValueError, match=rf"layer={re.escape(repr(layer))} is not in .* are: .*{names}"):
         CNNFeatures(network, layer).fit(X, y)
 

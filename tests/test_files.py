@@ -13,7 +13,8 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 
 import skcnn
 import skcnn.runtime
-from skcnn import CNNClassifier, CNNRegressor, files
+from skcnn import CNNClassifier, CNNRegressor
+from skcnn._engine import files
 from skcnn.description import description
 from skcnn.layers import AvgPool2D, Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
 from skcnn.optimizers import SGD
@@ -198,8 +199,8 @@ def test_the_longest_names_and_what_a_killed_process_leaves(file, monkeypatch, t
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
     with monkeypatch.context() as killed:
-        killed.setattr("skcnn.files.os.fsync", lambda number: 1 / 0)
-        killed.setattr("skcnn.files.Path.unlink", lambda path, missing_ok: None)
+        killed.setattr("skcnn._engine.files.os.fsync", lambda number: 1 / 0)
+        killed.setattr("skcnn._engine.files.Path.unlink", lambda path, missing_ok: None)
         with pytest.raises(ZeroDivisionError):
             skcnn.save(file[0], path)
     left = [entry.name for entry in tmp_path.iterdir() if entry != path]

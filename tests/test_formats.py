@@ -16,7 +16,8 @@ from sklearn.preprocessing import MinMaxScaler
 from through import through_compressed_joblib, through_joblib, through_memory_map, through_pickle
 
 import skcnn
-from skcnn import SKOPS_TRUSTED, CNNClassifier, CNNFeatures, CNNRegressor, VersionWarning, files, runtime, versions
+from skcnn import SKOPS_TRUSTED, CNNClassifier, CNNFeatures, CNNRegressor, VersionWarning, runtime, versions
+from skcnn._engine import files
 from skcnn.layers import Conv2D, Dense, Flatten, ReLU
 from skcnn.losses import Focal
 from skcnn.optimizers import SGD

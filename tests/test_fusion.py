@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from networks import NETWORKS
 
-import skcnn.network
-from skcnn.fusion import fold, fuse
+import skcnn._engine.network
+from skcnn._engine.fusion import fold, fuse
+from skcnn._engine.network import Network
+from skcnn._engine.scaling import no_scaling
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import (
     BatchNorm,
     Concatenate,
@@ -24,9 +27,6 @@ from skcnn.layers import (
     SeparableConv2D,
 )
 from skcnn.losses import LogLoss
-from skcnn.network import Network
-from skcnn.scaling import no_scaling
-from skcnn.tape import Batch, Tape
 
 
 def residual_block(filters, strides=1):
@@ -62,7 +62,7 @@ def test_steps_of_the_reference_networks(name):
 
 def gradients(network, steps, monkeypatch):
     """The gradient, the loss and the running statistics of one step of training, computed by the given steps."""
-    monkeypatch.setattr(skcnn.network, "fuse", lambda lowered: steps)
+    monkeypatch.setattr(skcnn._engine.network, "fuse", lambda lowered: steps)
     rng = np.random.default_rng(1)
     weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
     weights += rng.normal(0, 0.8, weights.shape)  # so that some scales of batch norms are negative

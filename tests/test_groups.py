@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn.functional.groups import wider
+from skcnn._tape.groups import wider
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Conv2D
-from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
 F4, F8 = np.float32, np.float64

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn.functional.products import RELEASED
+from skcnn._engine.network import Network
+from skcnn._engine.predictor import Predictor
+from skcnn._engine.scaling import no_scaling
+from skcnn._tape.products import RELEASED
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Conv2D, Flatten, ReLU
-from skcnn.network import Network
-from skcnn.predictor import Predictor
-from skcnn.scaling import no_scaling
-from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
 
@@ -26,8 +26,8 @@ def test_blocks_in_lanes_equal_the_whole(layer, rows, monkeypatch):
     x = rng.normal(size=(rows, 12, 12, 3))
     answers = []
     for block, part in ((1 << 19, 1 << 60), (1 << 8, 1 << 10)):
-        monkeypatch.setattr("skcnn.functional.im2col.BLOCK", block)
-        monkeypatch.setattr("skcnn.tape.PART", part)
+        monkeypatch.setattr("skcnn._tape.im2col.BLOCK", block)
+        monkeypatch.setattr("skcnn._tape.tape.PART", part)
         answers.append(Predictor(network, weights, state, no_scaling(3), poison=True).raw(x, 2))
     np.testing.assert_allclose(answers[1], answers[0], rtol=1e-12, atol=1e-12)
 

@@ -11,13 +11,13 @@ from cases import LAYERS
 from sklearn.base import clone
 
 import skcnn.layers
+from skcnn._engine.network import Network
+from skcnn._engine.parallel import one_blas_thread
+from skcnn._engine.predictor import Predictor
+from skcnn._engine.scaling import no_scaling
+from skcnn._tape.arena import Arena
 from skcnn.layers import AvgPool2D, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from skcnn.layers.bias import Bias
-from skcnn.network import Network
-from skcnn.parallel import one_blas_thread
-from skcnn.predictor import Predictor
-from skcnn.scaling import no_scaling
-from skcnn.tape import Arena
 from skcnn.testing import LayerRun, check_gradients, directional, draw_parameters, inner, run
 
 cases = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)

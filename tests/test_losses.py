@@ -23,6 +23,7 @@ from sklearn.metrics import (
 import skcnn.losses
 import skcnn.runtime
 from skcnn import CNNClassifier, CNNRegressor
+from skcnn._tape.tape import Batch, Tape
 from skcnn.description import registered
 from skcnn.layers import Flatten
 from skcnn.losses import (
@@ -39,7 +40,6 @@ from skcnn.losses import (
     mean_loss,
     resolve_loss,
 )
-from skcnn.tape import Batch, Tape
 from skcnn.testing import directional
 
 losses = pytest.mark.parametrize("loss", LOSSES, ids=repr)

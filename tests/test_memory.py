@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from skcnn import CNNClassifier
+from skcnn._engine.data import Data
 from skcnn.callbacks import Checkpoint
 from skcnn.layers import Conv2D, Flatten, MaxPool2D, ReLU
-from skcnn.training import Data
 
 LAYERS = [Conv2D(2, strides=2), ReLU(), MaxPool2D(), Flatten()]
 
@@ -65,7 +65,7 @@ def test_predictions_go_in_chunks():
 
 
 def test_shards_that_a_thread_computes_one_after_the_other_have_the_same_memory(monkeypatch):
-    monkeypatch.setattr("skcnn.training.SHARD", (8, 1))
+    monkeypatch.setattr("skcnn._engine.passes.SHARD", (8, 1))
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(64, 24, 24)).astype(np.float32), np.arange(64) % 3
     held = []

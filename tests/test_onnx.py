@@ -25,10 +25,11 @@ from sklearn.svm import SVC
 
 import skcnn.layers
 from skcnn import CNNClassifier, CNNFeatures, CNNRegressor
+from skcnn._arrays.order import by_channel
+from skcnn._tape.parameters import Parameter
+from skcnn._tape.reduction import record_channel_products
 from skcnn.architecture import lenet5, resnet
 from skcnn.description import description
-from skcnn.functional.order import by_channel
-from skcnn.functional.reduction import record_channel_products
 from skcnn.layers import (
     Activation,
     BatchNorm,
@@ -46,7 +47,6 @@ from skcnn.layers import (
 )
 from skcnn.losses import LogLoss, Loss
 from skcnn.onnx import CONVERTERS, Graph, Tensor, register, to_onnx
-from skcnn.parameters import Parameter
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

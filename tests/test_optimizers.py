@@ -8,10 +8,10 @@ from cases import OPTIMIZERS
 
 import skcnn.optimizers
 from skcnn import CNNClassifier
-from skcnn.functional.elementwise import reshape
+from skcnn._arrays.elementwise import reshape
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Dense, Flatten, ReLU
 from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
-from skcnn.tape import Batch, Tape
 
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 

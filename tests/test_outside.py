@@ -12,15 +12,15 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skcnn import CNNClassifier
+from skcnn._tape.parameters import Parameter
+from skcnn._tape.tape import Batch, Tape
 from skcnn.augmentation import Augmentation, Mixing, Mixture
 from skcnn.description import description, is_real
 from skcnn.initializers import Initializer
 from skcnn.layers import Activation, Conv2D, Flatten, Layer, MaxPool2D
 from skcnn.losses import Loss
 from skcnn.optimizers import Optimizer
-from skcnn.parameters import Parameter
 from skcnn.schedules import Schedule
-from skcnn.tape import Batch, Tape
 from skcnn.testing import check_gradients, directional
 
 
@@ -271,8 +271,8 @@ def test_a_saved_model_predicts_the_same_and_goes_on(digits, how, tmp_path):
 
 @pytest.mark.parametrize("n_jobs", [2, 3])
 def test_every_number_of_threads_gives_the_same_bits(digits, monkeypatch, n_jobs):
-    monkeypatch.setattr("skcnn.training.SHARD", (10, 1))
-    monkeypatch.setattr("skcnn.training.LEAST", (10, 1))
+    monkeypatch.setattr("skcnn._engine.passes.SHARD", (10, 1))
+    monkeypatch.setattr("skcnn._engine.passes.LEAST", (10, 1))
     one, several = (outside(n_jobs=jobs).fit(*digits) for jobs in (1, n_jobs))
     assert_array_equal(several._model.weights, one._model.weights)
     assert_array_equal(several.predict_proba(digits[0]), one.predict_proba(digits[0]))

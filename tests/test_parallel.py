@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skcnn import CNNClassifier, parallel
-from skcnn.functional.elementwise import BUFFER, ufunc_settings
+from skcnn import CNNClassifier
+from skcnn._arrays.elementwise import BUFFER, ufunc_settings
+from skcnn._engine import parallel
+from skcnn._engine.model import predictor_of
+from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+from skcnn._engine.passes import SHARD
+from skcnn._engine.predictor import LEAST_ROWS, TAPES
 from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
-from skcnn.model import predictor_of
-from skcnn.parallel import Team, one_blas_thread, thread_count
-from skcnn.predictor import LEAST_ROWS, TAPES
-from skcnn.training import SHARD
 
 
 def blas_threads():

@@ -13,8 +13,8 @@ from sklearn.base import clone
 from through import through_compressed_joblib, through_joblib, through_memory_map, through_pickle
 
 from skcnn import CNNClassifier
+from skcnn._engine.parallel import one_blas_thread, thread_count
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from skcnn.parallel import one_blas_thread, thread_count
 
 
 def small(**params):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from skcnn.functional.products import RELEASED, UNROLLED, VECTOR_PRODUCT, may_take_threads, record_rows
+from skcnn._tape.products import RELEASED, UNROLLED, VECTOR_PRODUCT, may_take_threads, record_rows
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Dense
-from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
 

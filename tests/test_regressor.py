@@ -132,7 +132,7 @@ def test_partial_fit_warm_start_and_pickle_go_on(data):
 
 
 def test_same_bits_for_every_number_of_threads(data, monkeypatch):
-    monkeypatch.setattr("skcnn.training.SHARD", (20, 1))
+    monkeypatch.setattr("skcnn._engine.passes.SHARD", (20, 1))
     X, y = data
     fits = [CNNRegressor(**SMALL, n_jobs=n_jobs).fit(X, y).predict(X) for n_jobs in (1, 2, 4, None)]
     for other in fits[1:]:
@@ -155,7 +155,7 @@ def test_targets_that_are_none(data, y, message):
 @pytest.mark.parametrize("bad", [None, np.nan, np.inf])
 def test_targets_that_are_not_finite_are_named_before_the_training(data, bad, monkeypatch):
     X, y = data[0], np.where(np.arange(120) % 2, bad, 1)
-    monkeypatch.setattr("skcnn.estimators.train", None)
+    monkeypatch.setattr("skcnn._estimators.base.train", None)
     for call in (lambda m: m.fit(X, y), lambda m: m.partial_fit(X, y)):
         with pytest.raises(ValueError, match=r"y contains (NaN or )?(NaN|infinity)"):
             call(CNNRegressor(**SMALL))
@@ -170,7 +170,7 @@ def test_the_rule_of_a_loss_for_targets_is_that_of_the_validation_set_too(data, 
     below = np.where(weights[:, None], y, -2)
     zeros = np.stack([y[:, 0], 0 * y[:, 0]], axis=1)
     model.fit(X, y, X_val=X, y_val=below, sample_weight_val=weights).fit(X, y, X_val=X, y_val=zeros)
-    monkeypatch.setattr("skcnn.estimators.train", None)
+    monkeypatch.setattr("skcnn._estimators.base.train", None)
     with pytest.raises(ValueError, match="needs targets of 0 or more, but y_val has -2"):
         model.fit(X, y, X_val=X, y_val=below)
 

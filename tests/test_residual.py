@@ -8,11 +8,14 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
+import skcnn._engine.passes
+import skcnn._tape.tape
 import skcnn.layers.pooling
-import skcnn.tape
-import skcnn.training
 from skcnn import CNNClassifier, profile
-from skcnn.functional.elementwise import copy
+from skcnn._arrays.elementwise import copy
+from skcnn._engine.network import Network
+from skcnn._engine.scaling import no_scaling
+from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import (
     AvgPool2D,
     BatchNorm,
@@ -30,9 +33,6 @@ from skcnn.layers import (
     Tanh,
 )
 from skcnn.losses import LogLoss
-from skcnn.network import Network
-from skcnn.scaling import no_scaling
-from skcnn.tape import Batch, Tape
 
 BLOCK = [Conv2D(16, strides=2, use_bias=False), BatchNorm(), ReLU(), Residual([Conv2D(16), Dropout(0.2)])]
 LAYERS = [
@@ -183,7 +183,7 @@ def test_clones_pickles_and_files_of_the_fitted_model(fitted, digits):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_same_bits_for_every_number_of_threads(digits, dtype, monkeypatch):
-    monkeypatch.setattr(skcnn.training, "SHARD", (16, 1e5))  # three shards, which meet inside of a branch
+    monkeypatch.setattr(skcnn._engine.passes, "SHARD", (16, 1e5))  # three shards, which meet inside of a branch
     X, y = digits
     one, two = (model(dtype=dtype, n_jobs=n, batch_size=60).fit(X, y) for n in (1, 2))
     for name, value in one.parameters_.items():
@@ -279,7 +279,7 @@ def test_large_dense_gradients_inside_may_wait_for_the_optimizer(shortcut, digit
     layers = [Flatten(), Dense(300), Residual(inside, shortcut=shortcut), ReLU(), Residual([]), Dense(5)]
     models = []
     for size in (1 << 16, 1 << 30):
-        monkeypatch.setattr(skcnn.tape, "DEFERRED", size)
+        monkeypatch.setattr(skcnn._tape.tape, "DEFERRED", size)
         models.append(CNNClassifier(layers=layers, max_iter=2, random_state=0, batch_size=50).fit(*digits))
     for name, value in models[0].parameters_.items():
         np.testing.assert_allclose(value, models[1].parameters_[name], rtol=1e-8, atol=1e-10, err_msg=name)

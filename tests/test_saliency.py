@@ -6,6 +6,9 @@ from cases import LAYERS
 from test_layers import network_with
 
 from skcnn import CNNClassifier, CNNRegressor
+from skcnn._engine.network import Network
+from skcnn._engine.predictor import Differentiator, Predictor
+from skcnn._engine.scaling import Scaling, no_scaling
 from skcnn.description import description
 from skcnn.layers import (
     BatchNorm,
@@ -21,10 +24,7 @@ from skcnn.layers import (
     Tanh,
 )
 from skcnn.losses import Poisson
-from skcnn.network import Network
-from skcnn.predictor import Differentiator, Predictor
 from skcnn.saliency import input_gradient
-from skcnn.scaling import Scaling, no_scaling
 
 NORMED = [Conv2D(4), MaxPool2D(), BatchNorm(), ReLU(), Dropout(0.5), Residual([BatchNorm(), ReLU(), Conv2D(4)])]
 NORMED += [BatchNorm(), MaxPool2D(), Flatten(), Dense(6), ReLU(), Dropout(0.5), BatchNorm()]

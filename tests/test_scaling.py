@@ -5,15 +5,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
-import skcnn.scaling
+import skcnn._engine.scaling
 from skcnn import CNNClassifier
-from skcnn.scaling import Scaling, measure_scaling, needed_dtype
+from skcnn._engine.scaling import Scaling, measure_scaling, needed_dtype
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 18])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_moments_equal_numpys_in_chunks_of_any_size(chunk, dtype, monkeypatch):
-    monkeypatch.setattr(skcnn.scaling, "CHUNK", chunk)
+    monkeypatch.setattr(skcnn._engine.scaling, "CHUNK", chunk)
     rng = np.random.default_rng(0)
     images, rows = rng.integers(0, 256, size=(30, 5, 4, 3)).astype(dtype), np.arange(3, 30, 2)
     scaling = measure_scaling(images, rows, np.ones(len(rows)))

@@ -110,7 +110,7 @@ def of_pytorch(schedule, steps, make):
         (Cosine(minimum=0.1), lambda s, o: s.CosineAnnealingLR(o, 30, 0.1)),
         (CosineRestarts(4, growth=2.0, minimum=0.1), lambda s, o: s.CosineAnnealingWarmRestarts(o, 4, 2, 0.1)),
     ],
-    ids=repr,
+    ids=lambda value: "" if callable(value) else repr(value),
 )
 def test_factors_equal_those_of_pytorch(schedule, make):
     expected = of_pytorch(schedule, 30, make)

@@ -11,8 +11,8 @@ import cases
 import pytest
 
 import skcnn
+import skcnn._engine.fusion
 import skcnn.augmentation
-import skcnn.fusion
 import skcnn.initializers
 import skcnn.layers
 import skcnn.losses
@@ -23,26 +23,19 @@ from skcnn.description import Description
 PACKAGE = Path(skcnn.__file__).parent
 RANKS = [
     ["_version"],
-    ["versions"],
-    ["functional"],
-    ["description", "parameters", "tape", "table"],
-    ["layers", "losses", "optimizers", "schedules", "initializers", "scaling", "augmentation"],
-    ["fusion", "architecture", "update"],
-    ["network", "watching"],
-    ["parallel"],
-    ["predictor", "nesting", "validation"],
-    ["model"],
-    ["progress", "files"],
-    ["training"],
-    ["estimators"],
+    ["versions", "_arrays", "description"],
+    ["_tape"],
+    ["layers", "losses", "optimizers", "schedules", "initializers", "augmentation"],
+    ["architecture", "testing", "_engine"],
+    ["_estimators", "runtime"],
     ["classifier", "regressor"],
-    ["features", "saliency"],
-    ["summary", "profiling", "testing", "display", "persistence", "onnx", "runtime"],
-    ["diagram", "callbacks"],
+    ["features", "saliency", "profiling"],
+    ["display", "persistence", "onnx"],
+    ["callbacks"],
     ["__init__"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-LATE = {"summary", "diagram"}  # functions of an estimator, imported when they are called
+LATE = set()  # functions of an estimator, imported when they are called
 KINDS = {
     "layers": (skcnn.layers.Layer, [case.layer for case in cases.LAYERS]),
     "losses": (skcnn.losses.Loss, cases.LOSSES),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from skcnn import CNNClassifier
+from skcnn._estimators.summary import LayerSummary, Summary
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from skcnn.summary import LayerSummary, Summary
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from skcnn.functional.elementwise import copy, in_memory_order, reshape
-from skcnn.functional.order import NARROW, has_gaps
-from skcnn.parallel import Team
-from skcnn.tape import ALIGNMENT, PART, WAY, Arena, Batch, Tape, memory
+from skcnn._arrays.elementwise import copy, in_memory_order, reshape
+from skcnn._arrays.order import NARROW, has_gaps
+from skcnn._engine.parallel import Team
+from skcnn._tape.arena import ALIGNMENT, Arena
+from skcnn._tape.tape import PART, WAY, Batch, Tape, memory
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def test_output_may_have_the_border_that_the_next_step_wants(size, channels):
 
 
 def test_what_an_outer_product_reads_is_left_alone_until_the_optimizer_has_read_it(monkeypatch):
-    monkeypatch.setattr("skcnn.tape.DEFERRED", 0)
+    monkeypatch.setattr("skcnn._tape.tape.DEFERRED", 0)
     tape = Tape(np.float64, Batch(2), defer=True)
     with tape.step("a") as held:
         x, dy = tape.output((2, 3)), tape.output((2, 4))
@@ -252,7 +253,7 @@ def test_parts_are_nothing_special_without_lanes_and_where_there_is_one():
 
 
 def test_shards_of_a_batch_over_one_arena_leave_alone_what_the_optimizer_will_read(monkeypatch):
-    monkeypatch.setattr("skcnn.tape.DEFERRED", 0)
+    monkeypatch.setattr("skcnn._tape.tape.DEFERRED", 0)
     arena, batch = Arena(), Batch(4, shards=2)
     kept = []
     for shard in range(2):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from cases import LAYERS
 
+from skcnn._tape.parameters import Parameter
 from skcnn.description import description
 from skcnn.layers import Conv2D, Dense, Dropout, Layer
 from skcnn.losses import LogLoss
-from skcnn.parameters import Parameter
 from skcnn.testing import check_gradients, run
 
 

@@ -18,13 +18,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn import CNNClassifier
+from skcnn._engine.network import Network
+from skcnn._engine.passes import Passes
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from skcnn.losses import LogLoss
-from skcnn.network import Network
 from skcnn.optimizers import SGD, Adam, RMSprop
 from skcnn.schedules import Adaptive, Cosine, Schedule, Step, Warmup
-from skcnn.training import Passes
 
 
 def small(**params):
@@ -807,7 +807,7 @@ def test_a_fit_interrupted_while_an_epoch_is_noted_has_whole_entries(digits, mon
             raise KeyboardInterrupt
         return 0.0
 
-    monkeypatch.setattr("skcnn.training.time.perf_counter", clock)
+    monkeypatch.setattr("skcnn._engine.training.time.perf_counter", clock)
     with pytest.warns(UserWarning, match="interrupted"):
         model = small(max_iter=5).fit(*digits)
     assert model.n_iter_ == 1

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-import skcnn.tape
-import skcnn.update
+import skcnn._engine.update
+import skcnn._tape.tape
 from skcnn import CNNClassifier
 from skcnn.layers import BatchNorm, Dense, Dropout, Flatten, ReLU
 
@@ -18,27 +18,27 @@ def data():
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 @pytest.mark.parametrize("rows", [20, 64], ids=["one shard", "many shards"])
 def test_a_gradient_is_the_same_wherever_it_is_computed(data, rows, alpha, monkeypatch):
-    monkeypatch.setattr("skcnn.training.SHARD", (20, 1))
-    monkeypatch.setattr("skcnn.training.LEAST", (20, 1))
+    monkeypatch.setattr("skcnn._engine.passes.SHARD", (20, 1))
+    monkeypatch.setattr("skcnn._engine.passes.LEAST", (20, 1))
     hidden = [Dense(40), BatchNorm(), Dense(30), ReLU(), Dropout(0.3), Dense(20, use_bias=False), ReLU()]
     model = CNNClassifier(
         layers=[Flatten(), *hidden], batch_size=rows, max_iter=3, alpha=alpha, dtype="float64", random_state=0
     )
     plain = model.fit(*data).parameters_
-    monkeypatch.setattr(skcnn.tape, "DEFERRED", 0)
-    monkeypatch.setattr(skcnn.update, "CHUNK", 70)
+    monkeypatch.setattr(skcnn._tape.tape, "DEFERRED", 0)
+    monkeypatch.setattr(skcnn._engine.update, "CHUNK", 70)
     for name, value in model.fit(*data).parameters_.items():
         np.testing.assert_allclose(value, plain[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_large_gradients_are_left_to_the_optimizer_and_small_ones_are_not(data, monkeypatch):
     left = []
-    record = skcnn.update.Update.record
+    record = skcnn._engine.update.Update.record
 
     def spy(self, tapes):
         left.extend(product.owner for product in tapes[0].deferred)
         return record(self, tapes)
 
-    monkeypatch.setattr(skcnn.update.Update, "record", spy)
+    monkeypatch.setattr(skcnn._engine.update.Update, "record", spy)
     CNNClassifier(layers=[Flatten(), Dense(1000), ReLU(), Dense(4), ReLU()], batch_size=150, max_iter=1).fit(*data)
     assert left == ["dense1"]

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn.functional import convolution, phases, winograd
-from skcnn.functional.winograd import TILES, Tiling, cut, transforms
+from skcnn._engine.network import Network
+from skcnn._engine.predictor import Predictor
+from skcnn._engine.scaling import no_scaling
+from skcnn._tape import convolution, phases, winograd
+from skcnn._tape.tape import Batch, Tape
+from skcnn._tape.winograd import TILES, Tiling, cut, transforms
 from skcnn.layers import Conv2D, GlobalAvgPool2D
-from skcnn.network import Network
-from skcnn.predictor import Predictor
-from skcnn.scaling import no_scaling
-from skcnn.tape import Batch, Tape
 from skcnn.testing import draw_parameters, run
 
 SHAPES = [
@@ -170,7 +170,7 @@ def test_groups(shape, groups, always):
 
 @pytest.mark.parametrize(("kernel", "m"), WINDOWS, ids=str)
 def test_blocks_of_tile_rows_add_up(kernel, m, always, monkeypatch):
-    monkeypatch.setattr("skcnn.functional.winograd.BLOCK", 1)  # a block for each row of tiles
+    monkeypatch.setattr("skcnn._tape.winograd.BLOCK", 1)  # a block for each row of tiles
     layer, rng = Conv2D(16, kernel, use_bias=False), np.random.default_rng(1)
     x, dy, p = rng.normal(size=(3, 17, 9, 16)), rng.normal(size=(3, 17, 9, 16)), draw_parameters(layer, (17, 9, 16))
     direct = run(layer.replaced(algorithm="direct"), x, p, dy)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import special
+from .._arrays.elementwise import Array, channel_max, channel_sum, copy, copy_where, maximum, minimum
+from .._arrays.order import by_channel
+from .._tape.parameters import Parameter
+from .._tape.reduction import record_channel_products
 from ..description import description, is_real
-from ..functional import special
-from ..functional.elementwise import Array, channel_max, channel_sum, copy, copy_where, maximum, minimum
-from ..functional.order import by_channel
-from ..functional.reduction import record_channel_products
-from ..parameters import Parameter
 from .base import Activation, Backward, Shape
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point of mean 0 and variance 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from .._arrays.elementwise import Array
+from .._tape.parameters import Parameter
 from ..description import Description
-from ..functional.elementwise import Array
-from ..parameters import Parameter
 
 Shape = tuple[int, ...]
 Backward = Callable[..., Any]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array
+from .._arrays.order import by_channel
+from .._tape.parameters import Parameter
+from .._tape.reduction import record_channel_sums
 from ..description import description
-from ..functional.elementwise import Array
-from ..functional.order import by_channel
-from ..functional.reduction import record_channel_sums
-from ..parameters import Parameter
 from .base import Backward, Layer, Shape
 
 

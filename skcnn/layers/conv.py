@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array
+from .._arrays.geometry import Pair, Windows, pair, windows
+from .._tape.convolution import choose, record_convolution
+from .._tape.parameters import Parameter
 from ..description import Description, description, is_count, is_size
-from ..functional.convolution import choose, record_convolution
-from ..functional.elementwise import Array
-from ..functional.geometry import Pair, Windows, pair, windows
-from ..parameters import Parameter
 from .base import Backward, Layer, Shape, ShapeError, image
 from .bias import Bias
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array
+from .._tape.parameters import Parameter
+from .._tape.products import record_rows
 from ..description import Description, description, is_count
-from ..functional.elementwise import Array
-from ..functional.products import record_rows
-from ..parameters import Parameter
 from .base import Backward, Layer, Shape, flat
 from .bias import Bias
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from .._arrays.elementwise import Array
+from .._arrays.geometry import pair
+from .._tape.convolution import choose
+from .._tape.parameters import Parameter
 from ..description import Description, description, is_count
-from ..functional.convolution import choose
-from ..functional.elementwise import Array
-from ..functional.geometry import pair
-from ..parameters import Parameter
 from .base import Backward, Layer, Shape
 from .bias import Bias
 from .conv import Conv2D, Convolution

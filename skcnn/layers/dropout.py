@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array, copy, in_memory_order, uniform
 from ..description import description, is_real
-from ..functional.elementwise import Array, copy, in_memory_order, uniform
 from .base import Backward, Layer, Shape, image
 
 

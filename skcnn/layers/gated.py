@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import special
+from .._arrays.elementwise import Array, minimum
 from ..description import description
-from ..functional import special
-from ..functional.elementwise import Array, minimum
 from .activation import record_hard_sigmoid, record_hard_sigmoid_slope
 from .base import Activation, Backward
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array, copy, maximum
+from .._arrays.order import by_channel
+from .._tape.parameters import Parameter
+from .._tape.reduction import record_channel_moments, record_channel_products
 from ..description import description, is_real
-from ..functional.elementwise import Array, copy, maximum
-from ..functional.order import by_channel
-from ..functional.reduction import record_channel_moments, record_channel_products
-from ..parameters import Parameter
 from .base import Backward, Layer, Shape
 
 

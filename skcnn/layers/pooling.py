@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array, any_so_far, copy, max_first, reshape, sum_first
+from .._arrays.geometry import Windows, pair, windows
+from .._tape.pooling import parts, record_max, record_max_gradient, record_zeros, taps
 from ..description import description, is_size
-from ..functional.elementwise import Array, any_so_far, copy, max_first, reshape, sum_first
-from ..functional.geometry import Windows, pair, windows
-from ..functional.pooling import parts, record_max, record_max_gradient, record_zeros, taps
 from .base import Backward, Layer, Shape, ShapeError, image
 
 

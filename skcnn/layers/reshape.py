@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._arrays.elementwise import Array, copy, reshape
 from ..description import description
-from ..functional.elementwise import Array, copy, reshape
 from .base import Backward, Layer, Shape, image
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array, copy
+from .._tape.parameters import Parameter
+from .._tape.tape import memory
 from ..description import description
-from ..functional.elementwise import Array, copy
-from ..parameters import Parameter
-from ..tape import memory
 from .base import Backward, Layer, Shape, ShapeError
 from .conv import Conv2D
 from .dense import Dense

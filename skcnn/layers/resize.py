@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array, copy, fill, reshape
+from .._arrays.geometry import Borders, pair
+from .._tape.interpolation import record_resized, weights
 from ..description import description, is_size
-from ..functional.elementwise import Array, copy, fill, reshape
-from ..functional.geometry import Borders, pair
-from ..functional.interpolation import record_resized, weights
 from .base import Backward, Layer, Shape, image
 
 

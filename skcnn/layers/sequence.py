@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .._arrays.elementwise import Array
+from .._tape.tape import memory
 from ..description import numbered, refuse_class
-from ..functional.elementwise import Array
-from ..tape import memory
 from .base import Layer, Shape, ShapeError
 
 Step = tuple[str, Layer]  # the name of the layer that the user knows, and what is recorded on its behalf

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .._arrays.elementwise import Array
+from .._tape.tape import Batch, Tape
 from ..description import Description, registered, resolve
-from ..functional.elementwise import Array
-from ..tape import Batch, Tape
 
 
 class Loss(Description):

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import special
+from .._arrays.elementwise import Array, copy, maximum, row_max, row_sum
 from ..description import description, is_real
-from ..functional import special
-from ..functional.elementwise import Array, copy, maximum, row_max, row_sum
 from .base import Loss, scratch
 
 TINY = np.finfo(np.float64).tiny

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array, copy, row_sum
 from ..description import description, is_real
-from ..functional.elementwise import Array, copy, row_sum
 from .base import Loss, scratch
 
 TINY = np.finfo(np.float64).tiny

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays.elementwise import Array
+from .._estimators.base import BaseCNN
 from ..classifier import CNNClassifier
-from ..estimators import BaseCNN
 from ..features import CNNFeatures
-from ..functional.elementwise import Array
 from ..losses import Loss
 from .graph import Converter, Graph, Tensor, needs
 from .layers import LINKS, flatten, images

@@ -13,9 +13,9 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._estimators.base import BaseCNN
 from ..classifier import CNNClassifier
 from ..description import subclasses
-from ..estimators import BaseCNN
 from ..features import CNNFeatures
 from ..layers import Layer
 from ..losses import Loss

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._arrays.elementwise import Array
 from .._version import __version__
-from ..functional.elementwise import Array
 from ..layers.base import Layer, Shape
 
 Converter = Callable[..., "Tensor | str"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..functional.elementwise import Array
-from ..functional.geometry import Windows, pair
+from .._arrays.elementwise import Array
+from .._arrays.geometry import Windows, pair
 from ..layers import (
     ELU,
     GELU,

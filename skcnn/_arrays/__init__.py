@@ -1,0 +1,1 @@
+"""Plain functions: arrays in, arrays out. Nothing here knows of tapes."""

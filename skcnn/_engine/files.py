@@ -1,0 +1,365 @@
+"""The format of `skcnn.save`: arrays and JSON, which cannot run code.
+
+A file is a line that names the format, the length of the header, the header, and the arrays, each at a multiple of 64
+bytes. The header is JSON: what the estimator consists of, as plain values, and descriptions by the names of their
+classes and fields. Only classes that are known are ever built, through their constructors, and what they are given is
+checked: a file that does not fit together is refused with a ValueError, whatever its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+from .._version import __version__
+from ..description import Description, subclasses
+from ..layers.conv import Convolution
+from ..layers.pooling import AvgPool2D, MaxPool2D
+from ..losses import resolve_loss
+from .model import Model, chosen, loss_of, predicted_targets, predictor_of, probabilities
+from .network import Network
+from .scaling import Scaling
+
+MAGIC = b"skcnn model\n"
+FORMAT = 1
+ALIGNMENT = 64
+TASKS = {"CNNClassifier": "classification", "CNNRegressor": "regression"}
+RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Scaling)}
+INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
+LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it: 2 GB in double precision
+LETTERS = 1 << 28  # of all strings of an array, at the width of the longest: 1 GB
+WINDOWS = 1 << 20  # pixels in the windows of all pooling layers, each of which is a step: seconds
+BEYOND = 16  # times as long as the image the window of a pooling layer may be
+
+
+class Refused(Exception):
+    """What is wrong with a file."""
+
+
+@contextmanager
+def refusals(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever a file makes go wrong inside becomes a ValueError that names it."""
+    try:
+        yield
+    except Refused as error:
+        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{os.fspath(path)!r} does not hold a model that fits together ({problem}).") from None
+
+
+def of_this_package(*kinds: type[Description]) -> list[type[Description]]:
+    """The classes of some kinds that come with this package, as far as they are imported."""
+    return [cls for kind in kinds for cls in subclasses(kind) if not _is_own(cls)]
+
+
+def _is_own(cls: type[Description]) -> bool:
+    """Whether a class is somebody's own, and not of this package."""
+    return cls.__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def kind_of(cls: type[Description]) -> str:
+    """The name of the kind of a class: some names, as Constant, occur in two kinds."""
+    return next(base.__name__ for base in cls.__mro__ if base.__base__ is Description)
+
+
+# -- the file
+
+
+def write_file(
+    path: str | os.PathLike[str], name: str, state: Mapping[str, Any], records: Mapping[str, type], **more: Any
+) -> None:
+    """Write the state of an estimator of a name, and more beside it; a TypeError for what has no form in the file."""
+    arrays: list[Array] = []
+    encoded = {key: encode(value, arrays, records, key) for key, value in state.items()}
+    rest = {key: encode(value, arrays, records, key) for key, value in more.items()}
+    described = [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in arrays]
+    body = b"".join(_padded(array.tobytes()) for array in arrays)
+    header = {
+        "format": FORMAT,
+        "skcnn": __version__,
+        "estimator": name,
+        "state": encoded,
+        **rest,
+        "arrays": described,
+        "crc32": zlib.crc32(body),
+    }
+    text = _padded(json.dumps(header, allow_nan=False).encode(), b" ", len(MAGIC) + 8)
+    write_whole(Path(path), MAGIC + len(text).to_bytes(8, "little") + text + body)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds, decoded as it is asked for."""
+
+    name: str
+    version: object
+    _header: dict[str, Any]
+    _arrays: list[Array]
+    _known: Mapping[tuple[str, str], type[Description]]
+    _own: Mapping[tuple[str, str], type[Description]]
+    _records: Mapping[str, type]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._header["state"])
+
+    def __getitem__(self, key: str) -> Any:
+        return self._decode(self._header["state"][key])
+
+    def more(self, key: str) -> Any:
+        """What was written beside the state; None if nothing was."""
+        return self._decode(self._header.get(key))
+
+    def _decode(self, value: Any) -> Any:
+        """The value that `encode` has written; anything else is refused."""
+        arrays, records = self._arrays, self._records
+        if isinstance(value, list):
+            return [self._decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        match value:
+            case {"float": "nan" | "inf" | "-inf" as text}:
+                return float(text)
+            case {"scalar": int(number)}:
+                return arrays[number][()]
+            case {"array": int(number)}:
+                return arrays[number]
+            case {"strings": list(strings), "object": bool(is_object), "shape": list(shape)}:
+                if not all(isinstance(item, str) for item in strings):
+                    raise Refused("it has an array of strings with something else in it.")
+                # Each takes as much as the longest: of a long one and many short ones, far more than in the file.
+                if not is_object and len(strings) * max(map(len, strings), default=0) > LETTERS:
+                    raise Refused("it has an array of strings that is too large to be true.")
+                return np.array(strings, dtype=object if is_object else str).reshape(shape)
+            case {"tuple": list(items)}:
+                return tuple(self._decode(items))
+            case {"dict": list(pairs)}:
+                return {self._decode(key): self._decode(item) for key, item in pairs}
+            case {"RandomState": state}:
+                random_state = np.random.RandomState()
+                random_state.set_state(self._decode(state))
+                return random_state
+            case {"Network": {"tuple": list(items)}}:
+                return Network(*(self._decode(item) for item in items))
+            case {"description": str(name), "kind": str(kind), "fields": dict(named)}:
+                known = self._own if value.get("own") else self._known
+                if (kind, name) not in known:
+                    raise Refused(f"it names a class {name!r}; if it is one of your own, pass classes=[{name}].")
+                found = known[kind, name](**{key: self._decode(item) for key, item in named.items()})
+                found.check()
+                return found
+            case {"record": str(name), "fields": dict(named)} if name in records:
+                return records[name](**{key: self._decode(item) for key, item in named.items()})
+        raise Refused(f"it has a value that skcnn.save does not write: {str(value)[:60]}")
+
+
+def check_classes(classes: Any) -> tuple[type[Description], ...]:
+    """The user's own classes that a file may name; a TypeError for what is none."""
+    given = tuple(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else None
+    if given is None or not all(isinstance(cls, type) and issubclass(cls, Description) for cls in given):
+        raise TypeError(f"classes must be a list of classes of your own, as [MyLayer], got {classes!r}.")
+    return given
+
+
+def read_file(
+    path: str | os.PathLike[str],
+    kinds: Iterable[type[Description]],
+    classes: Iterable[type[Description]],
+    records: Mapping[str, type] = RECORDS,
+) -> Content:
+    """The content of a file, of which the classes of some kinds and some of the user's own are known."""
+    header, arrays = _parse(Path(path).read_bytes())
+    given = {(kind_of(cls), cls.__name__): cls for cls in classes}
+    own = {key: cls for key, cls in given.items() if _is_own(cls)}
+    # What save has not marked may be somebody's own as well, in a file from before there was a mark.
+    known = given | {(kind_of(cls), cls.__name__): cls for cls in of_this_package(*kinds)}
+    name = header["estimator"]
+    if not isinstance(name, str) or name not in TASKS:
+        raise Refused(f"it holds a {name!r}.")
+    return Content(name, header.get("skcnn"), header, arrays, known, own, records)
+
+
+def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
+    return data + filler * (-(start + len(data)) % ALIGNMENT)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write to a new file and give it its name at the end: whoever reads never sees half of it."""
+    # Its name says whose it is, for a process that is killed leaves it; with the file's own it might be too long.
+    temporary = path.with_name(f".skcnn-{os.urandom(8).hex()}.part")
+    try:
+        # With the rights of any new file, unlike one of tempfile: a server may run as somebody else.
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _parse(content: bytes) -> tuple[dict[str, Any], list[Array]]:
+    """The header and the arrays of a file."""
+    if not content.startswith(MAGIC):
+        raise Refused("it is not a file that skcnn.save has written.")
+    start = len(MAGIC) + 8
+    end = start + int.from_bytes(content[len(MAGIC) : start], "little")
+    if end > len(content):
+        raise Refused("it is cut off.")
+    try:
+        header = json.loads(content[start:end])
+    except ValueError as error:
+        raise Refused(f"its header is damaged ({error}).") from None
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise Refused("its header is damaged.")
+    if header["format"] > FORMAT:
+        raise Refused(f"it was written by skcnn {header.get('skcnn')}, in a newer format: upgrade skcnn.")
+    if zlib.crc32(content[end:]) != header["crc32"]:
+        raise Refused("its arrays are damaged or cut off: the checksum is not theirs.")
+    arrays = []
+    for described in header["arrays"]:
+        if described["dtype"] not in DTYPES:
+            raise Refused(f"it has an array of dtype {described['dtype']!r}.")
+        dtype, shape = np.dtype(described["dtype"]), tuple(described["shape"])
+        if not all(type(size) is int and size >= 0 for size in shape):
+            raise Refused(f"it has an array of shape {shape}.")
+        stop = end + math.prod(shape) * dtype.itemsize
+        if stop > len(content):
+            raise Refused("an array is larger than the file.")
+        arrays.append(np.frombuffer(content[end:stop], dtype).reshape(shape).copy())
+        end = stop + -(stop - end) % ALIGNMENT
+    return header, arrays
+
+
+# -- values
+
+
+def encode(value: Any, arrays: list[Array], records: Mapping[str, type], place: str) -> Any:
+    """A value as JSON: what JSON lacks is a dictionary with the name of its kind."""
+    match value:
+        case np.generic() if value.dtype.name in DTYPES:  # np.float64 is a float as well
+            return _encode_array(np.asarray(value), arrays, "scalar")
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else {"float": str(value)}
+        case np.ndarray() if value.dtype.kind in "UO":
+            if not all(isinstance(item, str) for item in value.ravel()):
+                raise TypeError(f"{place} holds an array of objects that are no strings; there is joblib.dump for it.")
+            return {"strings": value.ravel().tolist(), "object": value.dtype.kind == "O", "shape": list(value.shape)}
+        case np.ndarray() if value.dtype.name in DTYPES:
+            return _encode_array(value, arrays, "array")
+        case list() | tuple():
+            items = [encode(item, arrays, records, f"{place}[{i}]") for i, item in enumerate(value)]
+            return items if isinstance(value, list) else {"tuple": items}
+        case dict():
+            pairs = [
+                [encode(key, arrays, records, place), encode(item, arrays, records, place)]
+                for key, item in value.items()
+            ]
+            return {"dict": pairs}
+        case np.random.RandomState():
+            generator = value.get_state(legacy=False)["bit_generator"]
+            if generator != "MT19937":
+                raise TypeError(
+                    f"{place} is a RandomState of {generator}, and save can write those of MT19937 only, as"
+                    " np.random.RandomState(0) is; there is joblib.dump for it."
+                )
+            return {"RandomState": encode(value.get_state(legacy=True), arrays, records, place)}
+        case Network():
+            return {"Network": encode(value.__reduce__()[1], arrays, records, place)}
+        case Description():
+            named = {key: encode(item, arrays, records, f"{place}.{key}") for key, item in value.get_params().items()}
+            written = {"description": type(value).__name__, "kind": kind_of(type(value)), "fields": named}
+            # It may have the name of a class of this package, which is not to be built in its place.
+            return written | {"own": True} if _is_own(type(value)) else written
+    if is_dataclass(value) and records.get(type(value).__name__) is type(value):
+        named = {f.name: encode(getattr(value, f.name), arrays, records, f"{place}.{f.name}") for f in fields(value)}
+        return {"record": type(value).__name__, "fields": named}
+    raise TypeError(f"{place} is a {type(value).__name__}, which save cannot write; there is joblib.dump for it.")
+
+
+def _encode_array(array: Array, arrays: list[Array], kind: str) -> dict[str, int]:
+    arrays.append(np.array(array, array.dtype.newbyteorder("<"), order="C"))
+    return {kind: len(arrays) - 1}
+
+
+# -- what a model has to be
+
+
+def check_model(name: str, state: Mapping[str, Any]) -> None:
+    """Refuse what cannot predict: what does not fit together, down to the arrays that a prediction would take."""
+    model = state["_model"]
+    if not (isinstance(model, Model) and isinstance(model.network, Network)):
+        raise Refused("its model is none.")
+    network, scaling = model.network, model.scaling
+    if max(math.prod(shape) for shape in (network.input_shape, *(part[2] for part in network.parts))) > LARGEST:
+        raise Refused(f"its network is for images of {network.input_shape}, which are too large to be true.")
+    kind = model.weights.dtype
+    sizes = (model.weights.shape, model.state.shape), ((network.weights.size,), (network.state.size,))
+    channels = (network.input_shape[2],)
+    if kind not in (np.float32, np.float64) or model.state.dtype != kind or sizes[0] != sizes[1]:
+        raise Refused("its weights are not those of its layers.")
+    _check_windows(network)
+    moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
+    if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
+        raise Refused("its standardization is not that of its images.")
+    shapes = state["input_shape_"], network.input_shape
+    told = (*shapes[0], state["n_features_in_"])
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        raise Refused("its images are not those of its layers.")
+    if told != (*network.input_shape, math.prod(network.input_shape)) or any(type(size) is not int for size in told):
+        raise Refused("its images are not those of its layers.")
+    _check_meaning(name, state, network.outputs)
+    # What is left are mistakes of single layers, which they find themselves when they are asked what they would do.
+    predictor_of(model).record(1)
+    for array in (model.weights, model.state):
+        array.flags.writeable = False
+
+
+def _check_windows(network: Network) -> None:
+    """Refuse windows that would take forever to record, and borders that would not fit in memory."""
+    pixels = 0
+    for name, layer, shape in network.parts:
+        if isinstance(layer, (Convolution, MaxPool2D, AvgPool2D)):
+            windows = layer.geometry(shape)
+            axes, far = (windows.rows, windows.columns), False
+            if not isinstance(layer, Convolution):  # which has a weight for each pixel, and these are in the file
+                pixels += math.prod(windows.kernel)
+                far = any(axis.kernel > BEYOND * axis.size for axis in axes)
+            if far or pixels > WINDOWS or math.prod(axis.bordered for axis in axes) * shape[2] > LARGEST:
+                raise Refused(f"the windows of its layer {name!r} are too large to be true.")
+
+
+def _check_meaning(name: str, state: Mapping[str, Any], outputs: int) -> None:
+    """Refuse a loss, classes or targets that do not belong to the outputs."""
+    resolve_loss(state["loss"], TASKS[name])
+    loss = loss_of(state["_model"], state["loss"], TASKS[name])
+    blank = np.zeros((1, outputs))
+    if name == "CNNClassifier":
+        classes, labels = state["classes_"], state["_labels"]
+        fits = isinstance(labels, bool) and isinstance(classes, np.ndarray) and classes.ndim == 1
+        expected = 1 if fits and len(classes) == 2 and not labels else len(classes)
+    else:
+        columns = state["_columns"]
+        fits, expected = columns is None or type(columns) is int, columns or 1
+    if not fits or expected != outputs:
+        raise Refused("its classes or targets are not those of its output layer.")
+    if name == "CNNRegressor":
+        predicted_targets(loss, blank, columns)
+        return
+    chosen(blank, classes, labels)
+    if loss.has_probabilities:
+        probabilities(loss, blank, classes, labels)

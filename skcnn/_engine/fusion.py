@@ -1,0 +1,220 @@
+"""Rewriting the steps of a network so that they do less: a table of rules, applied in order.
+
+A step is (owner's name, layer). Rules look at neighbouring pairs. Parameters stay with the layer that the user named,
+so files, names and gradients know nothing of what happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array, maximum
+from .._arrays.order import by_channel
+from .._tape.parameters import Parameter
+from .._tape.pooling import record_max, record_max_gradient
+from ..description import description
+from ..layers.activation import ReLU
+from ..layers.base import Backward, Layer, Shape
+from ..layers.bias import Bias
+from ..layers.layer_norm import OwnNorm
+from ..layers.normalization import BatchNorm, Moments
+from ..layers.pooling import GlobalMaxPool2D, MaxPool2D
+from ..layers.residual import Branches, part_of
+from ..layers.sequence import Step
+
+Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
+
+
+@description
+class Rectified(Layer):
+    """A layer and the ReLU after it, in the layer's own output.  x (n, ...) -> max(layer(x), 0).
+
+    Only for layers that do not read their output again in the backward pass.
+    """
+
+    layer: Layer
+
+    stem = "rectified"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.layer.output_shape(shape)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return self.layer.parameters(shape)
+
+    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+        return self.layer.margin(tape, shape, rows)
+
+    def takes_gaps(self) -> bool:
+        return True
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        y, through = self.layer.record(tape, x, p, g)
+        tape(maximum, y, tape.zeros(y), y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            positive = tape.scratch(y.shape, bool)
+            tape(np.greater, y, 0, positive)
+            dy = tape(np.multiply, dy, positive, tape.without_gaps(dy))
+            tape.release(positive)
+            assert through is not None
+            return through(dy, needs_dx)
+
+        return y, backward
+
+
+@description
+class PooledBatchNorm(Layer):
+    """Batch norm and the max pooling after it: moments of all numbers, but only the largest are normalized.
+
+    Normalizing commutes with taking a maximum where its scale is positive. Where it is negative, what will be the
+    largest is the smallest.
+    """
+
+    norm: BatchNorm
+    pool: MaxPool2D
+
+    stem = "pooledbatchnorm"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.pool.output_shape(shape)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        return self.norm.parameters(shape)
+
+    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+        if not tape.training:
+            between, through_norm = self.norm.record(tape, x, p, g)
+            y, through_pool = self.pool.record(tape, between, p, g)
+
+            def through(dy: Array, needs_dx: bool = True) -> Any:
+                assert through_norm is not None
+                assert through_pool is not None
+                return through_norm(through_pool(dy), needs_dx)
+
+            return y, through
+        h, w, n, c = x.shape
+        geometry = self.pool.geometry((h, w, c))
+        moments = Moments(self.norm, tape, x, p)
+        chosen = tape.keep((*geometry.out, n, c))
+        raised = record_max(tape, x, geometry, chosen, negative=p.scale)
+        y = tape.output(chosen.shape, framed=True)
+        moments.record_normalization(chosen, y)
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            slope, constant = moments.record_gradients(dy, chosen, g)
+            if not needs_dx:
+                return None
+            dx = tape.output(x.shape)
+            tape(np.multiply, x, by_channel(tape, slope, x), dx)
+            tape(np.add, dx, by_channel(tape, constant, dx), dx)
+            tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
+            record_max_gradient(tape, dy, raised, dx, geometry, add=True)
+            return dx
+
+        return y, backward
+
+
+def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
+    """What commutes with taking a maximum comes after it, where there are fewer numbers."""
+
+    def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
+        return (b, a) if isinstance(a[1], first) and isinstance(b[1], second) else None
+
+    return rule
+
+
+def _join(first: type[Layer]) -> Rule:
+    """A layer and the ReLU after it become one step: one array less is written and read."""
+
+    def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
+        return ((a[0], Rectified(a[1])),) if isinstance(a[1], first) and isinstance(b[1], ReLU) else None
+
+    return rule
+
+
+def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:
+    """Batch norm and the pooling after it become one step."""
+    if isinstance(a[1], BatchNorm) and isinstance(b[1], MaxPool2D):
+        return ((a[0], PooledBatchNorm(a[1], b[1])),)
+    return None
+
+
+_MAXIMA = (MaxPool2D, GlobalMaxPool2D)
+
+# The swaps come before the joins: a bias that is joined with its ReLU could no longer move past the pooling layer.
+RULES: tuple[Rule, ...] = (
+    _swap(ReLU, _MAXIMA),
+    _swap(Bias, _MAXIMA),
+    _pooled,
+    _join(BatchNorm),
+    _join(PooledBatchNorm),
+    _join(OwnNorm),
+    _join(Bias),
+    _join(Branches),
+)
+
+
+def fuse(steps: list[Step]) -> list[Step]:
+    """Apply each rule of the table until it finds nothing more, inside of branches first."""
+    steps = [(owner, layer.rewritten(fuse) if isinstance(layer, Branches) else layer) for owner, layer in steps]
+    for rule in RULES:
+        position = 0
+        while position + 1 < len(steps):
+            found = rule(steps[position], steps[position + 1])
+            if found is None:
+                position += 1
+            else:
+                steps = [*steps[:position], *found, *steps[position + 2 :]]
+                position = max(position - 1, 0)
+    return steps
+
+
+def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
+    """Batch norm after a convolution or a dense layer goes into its kernel and bias, for prediction.
+
+    Takes lowered steps and the parameters of their owners; gives new ones, which share what did not change.
+    """
+    folded: list[Step] = []
+    parameters = dict(p)
+    for owner, layer in steps:
+        target = _before_bias(folded)
+        scalable = target[1].scalable() if target is not None else None
+        if isinstance(layer, BatchNorm) and target is not None and scalable is not None:
+            factor, shift = layer.predicting(p[owner])
+            old = vars(parameters[target[0]])
+            kernel = old[scalable]
+            changed = {scalable: kernel * factor, "bias": shift + factor * old.get("bias", 0.0)}
+            new = {name: value.astype(kernel.dtype) for name, value in changed.items()}
+            parameters[target[0]] = SimpleNamespace(**(old | new))
+            if folded[-1] is target:
+                folded.append((target[0], Bias()))
+        elif isinstance(layer, Branches):
+            layer, parameters[owner] = _fold_inside(layer, p[owner])
+            folded.append((owner, layer))
+        else:
+            folded.append((owner, layer))
+    return folded, parameters
+
+
+def _fold_inside(layer: Branches, p: Any) -> tuple[Branches, SimpleNamespace]:
+    """The same for each branch; parameters that nothing reads any more are left out."""
+    branches = []
+    found: dict[str, Array] = {}
+    for steps in layer.branches:
+        folded, parameters = fold(list(steps), {owner: part_of(p, owner) for owner, _ in steps})
+        branches.append(tuple(folded))
+        for owner, _ in folded:
+            found |= {f"{owner}.{key}": value for key, value in vars(parameters[owner]).items()}
+    return layer.replaced(branches=tuple(branches)), SimpleNamespace(**found)
+
+
+def _before_bias(steps: list[Step]) -> Step | None:
+    """The last step, or the one before it if the last is its bias."""
+    if len(steps) > 1 and isinstance(steps[-1][1], Bias) and steps[-2][0] == steps[-1][0]:
+        return steps[-2]
+    return steps[-1] if steps else None

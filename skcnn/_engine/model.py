@@ -1,0 +1,74 @@
+"""A trained network, and what its raw predictions mean: all that predicting needs, and nothing that training does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+from ..losses import Loss, resolve_loss
+from .network import Network
+from .predictor import Predictor
+from .scaling import Scaling
+
+
+@dataclass
+class Model:
+    """What training changes."""
+
+    network: Network
+    scaling: Scaling
+    weights: Array
+    state: Array
+    loss: str | Loss | None = None  # as it was given for the training; None in what older versions have written
+
+
+def loss_of(model: Model, parameter: object, task: str) -> Loss:
+    """The loss that a model was trained with, and so its link; the estimator's parameter where nothing else tells."""
+    return resolve_loss(parameter if model.loss is None else model.loss, task)
+
+
+def check_layer(layer: object, names: Iterable[str]) -> None:
+    """Refuse what is not the name of a layer."""
+    found = tuple(names)  # a list as a layer has no hash to look up
+    if layer not in found:
+        raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(found)}.")
+
+
+def predictor_of(model: Model, layer: str = "output") -> Predictor:
+    """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
+    check_layer(layer, model.network.reached)
+    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
+
+
+def is_binary(classes: Array, labels: bool) -> bool:
+    """Whether one raw prediction tells two classes apart."""
+    return not labels and len(classes) == 2
+
+
+def probabilities(loss: Loss, raw: Array, classes: Array, labels: bool) -> Array:
+    """Raw predictions (n, outputs) -> probabilities of the classes or labels (n, k)."""
+    binary = is_binary(classes, labels)
+    p = loss.probabilities(raw, exclusive=not (labels or binary))
+    return np.hstack([1 - p, p]) if binary else p
+
+
+def decide(raw: Array, classes: Array, labels: bool) -> Array:
+    """Raw predictions (n, outputs) -> class numbers (n,), or labels (n, k)."""
+    if labels:
+        return (raw > 0).astype(int)
+    return (raw[:, 0] > 0).astype(int) if is_binary(classes, labels) else raw.argmax(axis=1)
+
+
+def chosen(raw: Array, classes: Array, labels: bool) -> Array:
+    """Raw predictions (n, outputs) -> classes (n,), or labels (n, k)."""
+    decided = decide(raw, classes, labels)
+    return decided if labels else classes[decided]
+
+
+def predicted_targets(loss: Loss, raw: Array, columns: int | None) -> Array:
+    """Raw predictions (n, outputs) -> predicted targets (n,) or (n, k)."""
+    y = loss.predict(raw)
+    return y[:, 0] if columns is None else y

@@ -1,0 +1,202 @@
+"""A network: layers bound to an input shape. Immutable, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array, copy, reshape, sum_first
+from .._tape.parameters import Layout, Parameter
+from .._tape.tape import Tape
+from ..description import resolve
+from ..initializers import Initializer, Zeros
+from ..layers.base import Layer, Shape, ShapeError
+from ..layers.dense import Dense
+from ..layers.residual import reachable, steps_to
+from ..layers.sequence import Step, check_layers, flattened, infer_shapes, layer_names, lowered_steps, record_steps
+from ..losses import Loss, MixedTargets, record_loss
+from .fusion import fold, fuse
+from .scaling import Scaling
+
+
+class Network:
+    """Hidden layers bound to the shape of an image, and the dense output layer that the estimator adds.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The hidden layers.
+    input_shape : (int, int, int)
+        Height, width and channels of an image.
+    outputs : int
+        Units of the output layer.
+
+    Attributes
+    ----------
+    names : list of str
+        Name of each layer, the output's last.
+    shapes : list of tuple
+        Shape in front of each layer, and behind the last.
+    weights, state : Layout
+        Where the trained parameters and the running statistics lie in their vectors.
+
+    Raises
+    ------
+    ValueError
+        Where a layer cannot take its input, with the layer, the shape and the remedy.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Shape, outputs: int) -> None:
+        check_layers(layers)
+        # What a list in a layer holds must not change any more.
+        self.hidden = tuple(deepcopy(layer) if layer.inner() else layer for layer in layers)
+        self.input_shape = input_shape
+        self.outputs = outputs
+        self.layers: list[Layer] = [*self.hidden, Dense(outputs, kernel_initializer=Zeros())]
+        self.names = [*layer_names(layers), "output"]
+        self.shapes = self._infer_shapes()
+        self.parameters = {
+            f"{name}.{key}": parameter
+            for name, layer, shape in zip(self.names, self.layers, self.shapes, strict=False)
+            for key, parameter in layer.parameters(shape).items()
+        }
+        self.weights = Layout({k: p for k, p in self.parameters.items() if p.trainable})
+        self.state = Layout({k: p for k, p in self.parameters.items() if not p.trainable})
+        self.lowered = lowered_steps(self.names, self.layers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.hidden, self.input_shape, self.outputs)
+
+    def _infer_shapes(self) -> list[Shape]:
+        try:
+            shapes = infer_shapes(self.hidden, self.input_shape)
+        except ShapeError as error:
+            raise ShapeError(f"{error}.") from None
+        if len(shapes[-1]) != 1:
+            raise ShapeError(
+                f"layers must end with a flat output, but theirs has shape {shapes[-1]}: put Flatten() or"
+                " GlobalAvgPool2D() at the end. The output layer is added by the estimator."
+            )
+        return [*shapes, (self.outputs,)]
+
+    @cached_property
+    def multiply_adds(self) -> int:
+        """Of one forward pass of one image."""
+        return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
+
+    @cached_property
+    def parts(self) -> list[tuple[str, Layer, Shape]]:
+        """Name, layer and the shape in front of it, of all layers: those inside of others right before them."""
+        layers = zip(self.names, self.layers, self.shapes, strict=False)
+        return [part for name, layer, shape in layers for part in flattened(name, layer, shape)]
+
+    def initial(self, layout: Layout, rng: np.random.Generator, dtype: Any) -> Array:
+        """A vector of freshly drawn parameters."""
+        vector = np.zeros(layout.size, dtype)
+        for name, view in layout.views(vector).items():
+            view[...] = _draw(layout.parameters[name], rng, name)
+        return vector
+
+    def bind(self, weights: Array, state: Array | None = None, scaling: Scaling | None = None) -> dict[str, Any]:
+        """Layer's name -> namespace of views into the vectors; the scaling of the images as "input"."""
+        bound: dict[str, Any] = {name: SimpleNamespace() for name in self.names}
+        bound["input"] = scaling
+        vectors = [(self.weights, weights)] if state is None else [(self.weights, weights), (self.state, state)]
+        for layout, vector in vectors:
+            for name, view in layout.views(vector).items():
+                owner, key = name.split(".", 1)
+                setattr(bound[owner], key, view)
+        return bound
+
+    def record_training(
+        self,
+        tape: Tape,
+        x: Array,
+        target: Array | MixedTargets,
+        row_weights: Array,
+        p: Any,
+        g: Any,
+        loss: Loss,
+        total: Array,
+    ) -> None:
+        """Record a forward and a backward pass.
+
+        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,); the gradients of the mean
+        over the rows of the batch go to ``g``, and the weighted sum of this shard's losses to ``total`` (1,).
+        """
+        steps = fuse(self.lowered)
+        y, backward = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, g)
+        with tape.step("loss"):
+            values, slope = record_loss(loss, tape, y, target)
+            tape(np.multiply, values, row_weights, values)
+            tape(sum_first, values[:, None], total)
+            tape(np.multiply, slope, row_weights[:, None], slope)
+            dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
+        backward(dy, False)
+
+    def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any) -> Array:
+        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions (n, outputs), or (n, h, w, c)."""
+        y, _ = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, None, spend=True)
+        return y.transpose(2, 0, 1, 3) if y.ndim == 4 else y
+
+    def record_input_gradient(
+        self, tape: Tape, x: Array, dy: Array, steps: list[Step], p: Any, gradient: Array
+    ) -> None:
+        """Record a forward pass from the input ``x`` (n, h, w, c), and a backward pass to it.
+
+        What comes out in ``gradient`` (n, h, w, c) is that of sum(dy * raw predictions), with ``dy`` (n, outputs).
+        """
+        arranged = self._arrange(tape, x, p["input"], steps)
+        with tape.step("parameters"):  # never ends: layers write their gradients, which nobody reads
+            g = {owner: _unread(tape, p[owner]) for owner, _ in steps}
+        y, backward = record_steps(tape, steps, arranged, p, g)
+        with tape.step("loss"):
+            slope = tape(copy, dy, tape.output(y.shape))
+        dx = backward(slope, True)
+        assert dx is not None
+        with tape.step("input"):
+            tape(np.multiply, dx, (1 / p["input"].scale).astype(tape.dtype), gradient.transpose(1, 2, 0, 3))
+
+    def _arrange(self, tape: Tape, x: Array, scaling: Any, steps: list[Step]) -> Array:
+        """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory and the border that the steps want."""
+        n, h, w, c = x.shape
+        tape.margin = steps[0][1].margin(tape, self.input_shape, n)
+        with tape.step("input"):
+            rows = reshape(x, (n, h * w * c))  # an image at a time: runs of c numbers would be too short
+            if scaling.mean.any():
+                mean = tape.constant("mean", lambda: np.tile(scaling.mean, h * w).astype(tape.dtype))
+                tape(np.subtract, rows, mean, rows)
+            if (scaling.scale != 1).any():
+                factor = tape.constant("factor", lambda: np.tile(1 / scaling.scale, h * w).astype(tape.dtype))
+                tape(np.multiply, rows, factor, rows)
+            return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
+
+    def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
+        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
+        steps, parameters = fold(*steps_to(layer, self.lowered, p))
+        return fuse(steps), parameters
+
+    @cached_property
+    def reached(self) -> dict[str, Shape]:
+        """Name -> shape of its output, of the layers that `prediction_steps` leads to, nested ones too."""
+        names = set(reachable(self.lowered))
+        return {name: layer.output_shape(shape) for name, layer, shape in self.parts if name in names}
+
+
+def _unread(tape: Tape, p: Any) -> SimpleNamespace:
+    """Memory for what has the shapes of parameters."""
+    return SimpleNamespace(**{key: reshape(tape.output((value.size,)), value.shape) for key, value in vars(p).items()})
+
+
+def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:
+    if isinstance(parameter.initial, float):
+        return parameter.initial
+    owner, key = name.rsplit(".", 1)
+    field = f"{key.removesuffix('_kernel')}_initializer"  # of kernel or, for example, of depthwise_kernel
+    initializer = resolve(Initializer, parameter.initial, f"{owner}'s {field}")
+    return initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)

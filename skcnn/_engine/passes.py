@@ -1,0 +1,228 @@
+"""Recorded training steps: a tape for each shard of a batch, and the update split over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from .._arrays.elementwise import Array, reshape
+from .._tape.arena import Arena
+from .._tape.tape import Batch, Tape
+from ..augmentation import Augmentation, Mixing, augmented
+from ..losses import MixedTargets
+from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
+from .model import Model
+from .parallel import Team
+from .progress import Progress, Recipe
+from .update import Average, Update
+
+SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
+LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
+EVEN = 4  # more than two shards are a multiple of this, or one of two and of four threads would have less to do
+
+
+class Passes:
+    """Recorded training steps for the batches of a data set, to be replayed by a team of ``threads``."""
+
+    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress, threads: int) -> None:
+        self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
+        self._weights = model.weights if progress.trained is None else progress.trained
+        self._batch_size = min(recipe.batch_size, len(data.rows))
+        self.shards = self._shards(self._batch_size)
+        self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
+        self.threads = min(threads, self.shards)
+        self._arenas = [Arena() for _ in range(self.shards)]
+        self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
+        self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
+        share = np.zeros((), model.weights.dtype)
+        self._average = None if progress.trained is None else Average(model.weights, share)
+        self._recorded: dict[int, Pass] = {}
+
+    def _shards(self, rows: int) -> int:
+        """How many a batch is cut into: it follows from the batch, never from the number of threads."""
+        # A multiply-add is two operations, and backward is twice forward.
+        batch = rows, 6 * self._model.network.multiply_adds * rows
+        wanted, possible = (
+            min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
+        )
+        if wanted > 2:
+            return (wanted + 1) // EVEN * EVEN  # rounded down, but for three
+        return max(1, wanted, min(2, possible))
+
+    def learning_rate(self, epoch: float) -> float:
+        """The learning rate at a moment."""
+        factor = self._recipe.schedule.factor(epoch, self._recipe.max_iter)
+        return self._recipe.learning_rate * factor * self._progress.trend.factor
+
+    def tick(self, learning_rate: float) -> None:
+        """Write the numbers of the next step."""
+        progress, recipe = self._progress, self._recipe
+        progress.steps += 1
+        self._scalars[:] = recipe.optimizer.tick(progress.steps, learning_rate)
+        if self._average is not None:
+            progress.averaged += 1
+            # Weighted by powers of the decay that are divided by their sum: the first step is the mean of itself.
+            self._average.share[...] = (1 - recipe.average) / (1 - recipe.average**progress.averaged)
+
+    def epoch(self, epoch: int, team: Team) -> float:
+        """Go once through the data; the mean loss, with its penalty."""
+        progress, recipe, model = self._progress, self._recipe, self._model
+        order = self._order()
+        for shard, rng in enumerate(self._rngs):
+            rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
+        total = 0.0
+        kernels = self._weights[: model.network.weights.decayed]
+        for batch in self._batches(order):
+            rate = self.learning_rate(epoch + batch.start / len(order))
+            recorded = self.of(batch.stop - batch.start)
+            if recipe.augmentation:
+                rngs = [stream(progress.seed, AUGMENT, progress.epochs, batch.start, i) for i in range(self.shards)]
+                recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, team)
+            else:
+                recorded.load(self._data, order[batch])
+            penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
+            self.tick(rate)
+            loss = recorded.run(team)
+            total += loss + penalty * (batch.stop - batch.start)
+            if not math.isfinite(total):
+                break
+        return total / len(order)
+
+    def _order(self) -> Array:
+        n = len(self._data.rows)
+        if not self._recipe.shuffle:
+            return np.arange(n)
+        return stream(self._progress.seed, SHUFFLE, self._progress.epochs).permutation(n)
+
+    def _batches(self, order: Array) -> Iterator[slice]:
+        for start in range(0, len(order), self._batch_size):
+            yield slice(start, min(start + self._batch_size, len(order)))
+
+    def of(self, rows: int) -> Pass:
+        """The step for a batch of so many rows."""
+        if rows not in self._recorded:
+            self._recorded[rows] = self._record(rows)
+        return self._recorded[rows]
+
+    def _record(self, rows: int) -> Pass:
+        """Record the step for a batch of ``rows``: a tape per shard, and the update split over them."""
+        model, recipe, progress, network = self._model, self._recipe, self._progress, self._model.network
+        sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
+        batch = Batch(rows, len(sizes))
+        p = network.bind(self._weights, model.state, model.scaling)
+        shards: list[_Shard] = []
+        for number, size in enumerate(sizes):
+            # A thread goes through its shards one after the other, up to the next barrier. If that is the end, they
+            # have nothing to keep for each other, and the same memory, which stays in the cache.
+            waiting = len(shards) > 0 and len(shards[0].tape.segments) > 1
+            tape = Tape(
+                model.weights.dtype,
+                batch,
+                number,
+                training=True,
+                rng=self._rngs[number],
+                arena=self._arenas[number if waiting else number % self.threads],
+                defer=recipe.clip_norm is None,
+            )
+            shard = _Shard(
+                tape,
+                tape.input((size, *network.input_shape)),
+                tape.input((size, *self._data.targets.shape[1:]), self._data.targets.dtype),
+                tape.input((size,), np.float64),
+                tape.input((1,), np.float64),
+            )
+            if recipe.loss.task == "classification" and any(isinstance(a, Mixing) for a in recipe.augmentation):
+                second = tape.input(shard.target.shape, shard.target.dtype)
+                shard.mixed = MixedTargets(shard.target, second, tape.input((size,), np.float64))
+            target = shard.mixed or shard.target
+            g = network.bind(self._gradients[number])
+            network.record_training(tape, shard.x, target, shard.weight, p, g, recipe.loss, shard.total)
+            shards.append(shard)
+        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+        gradients = self._gradients[: len(shards)]
+        decayed = network.weights.decayed
+        update = Update(
+            recipe.optimizer,
+            recipe.alpha,
+            decayed,
+            self._weights,
+            gradients,
+            progress.slots,
+            scalars,
+            recipe.clip_norm,
+            self._average,
+        )
+        update.record([shard.tape for shard in shards])
+        return Pass(shards)
+
+
+@dataclass
+class _Shard:
+    """A tape and its inputs."""
+
+    tape: Tape
+    x: Array
+    target: Array
+    weight: Array
+    total: Array
+    mixed: MixedTargets | None = None  # the targets, where classes are mixed: numbers are, by themselves
+
+    def load_augmented(
+        self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
+    ) -> None:
+        """Copy rows in, augmented; mixed ones have the mean weight of the two, and the targets that mean as much."""
+        images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
+        np.copyto(self.x, images, casting="unsafe")
+        targets, weights = data.targets[used], data.weights[used]
+        if mixture is not None:
+            own, others = mixture.share * weights, (1 - mixture.share) * weights[mixture.partner]
+            weights = own + others
+            share, other = own / weights, targets[mixture.partner]
+            if self.mixed is not None:
+                self.mixed.second[...], self.mixed.share[...] = other, share
+            else:
+                targets = share[:, None] * targets + (1 - share)[:, None] * other
+        self.target[...], self.weight[...] = targets, weights
+
+
+class Pass:
+    """The training step of a batch of a given size."""
+
+    def __init__(self, shards: list[_Shard]) -> None:
+        self._shards = shards
+        self.tapes = [shard.tape for shard in shards]
+        segments = range(len(self.tapes[0].segments))
+        self._jobs = [[partial(shard.tape.replay, segment) for shard in shards] for segment in segments]
+
+    def load(self, data: Data, used: Array) -> None:
+        """Copy a batch in, converted to the tapes' dtype."""
+        start = 0
+        for shard in self._shards:
+            part = used[start : start + len(shard.x)]
+            np.copyto(shard.x, data.images[data.rows[part]], casting="unsafe")
+            np.take(data.targets, part, 0, shard.target, "clip")
+            np.take(data.weights, part, 0, shard.weight, "clip")
+            start += len(part)
+
+    def load_augmented(
+        self,
+        data: Data,
+        used: Array,
+        augmentations: tuple[Augmentation, ...],
+        rngs: list[np.random.Generator],
+        team: Team,
+    ) -> None:
+        """Copy a batch in, augmented on the threads that will train on it."""
+        parts = np.split(used, np.cumsum([len(shard.x) for shard in self._shards])[:-1])
+        members = zip(self._shards, parts, rngs, strict=False)
+        team.run([partial(shard.load_augmented, data, part, augmentations, rng) for shard, part, rng in members])
+
+    def run(self, team: Team) -> float:
+        """Replay; the weighted sum of the losses of the rows."""
+        for jobs in self._jobs:
+            team.run(jobs)
+        return math.fsum(float(shard.total[0]) for shard in self._shards)

@@ -1,0 +1,232 @@
+"""A network as prediction wants it: batch norm folded, parameters that stay as they are, images in chunks."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array, settings_context
+from .._arrays.geometry import evenly
+from .._tape.arena import Arena
+from .._tape.products import may_take_threads
+from .._tape.tape import Batch, Run, Tape
+from .network import Network
+from .parallel import idle, one_blas_thread, thread_count
+from .scaling import Scaling
+
+ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
+LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, each step is better cut than the rows
+LANES = 4  # into which the larger steps of a single chunk are cut; more than two chunks are a multiple of it
+TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
+TINY = 125_000  # multiply-adds per image
+LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
+MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
+LARGEST = 1 << 22  # bytes of the largest array of a chunk
+TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked for last
+
+
+class Predictor:
+    """Raw predictions of a network with given weights, or what one of its layers gives, from any number of threads.
+
+    Each thread that predicts takes a kit (tapes and their memory) from a pool and puts it back: nothing is shared
+    while it works, and the next prediction finds its tape recorded.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Array,
+        state: Array,
+        scaling: Scaling,
+        *,
+        layer: str = "output",
+        poison: bool = False,
+    ) -> None:
+        self.network = network
+        # BLAS adds up a row's products in an order that depends on the rows beside it. Where it costs nothing, double
+        # precision keeps that out of every digit that anybody looks at.
+        self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
+        weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
+        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state, scaling), layer)
+        self.shape = network.reached[layer]  # of what is predicted for one image
+        self.rows = _chunk_rows(network, self.dtype.itemsize)
+        self._poison = poison
+        self._pool: list[_Kit] = []
+        self._constants: dict[Any, Array] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what a prediction leaves behind for the next one."""
+        return vars(self) | {"_pool": [], "_constants": {}}
+
+    def raw(self, images: Array, n_jobs: int | None = None, rows: Array | None = None) -> Array:
+        """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs), or (n, h, w, c)."""
+        n = len(images) if rows is None else len(rows)
+        out = np.empty((n, *self.shape), self.dtype)
+        self._run([images], n_jobs, rows, out)
+        return out
+
+    def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
+        """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
+        tape = self._tape(rows, arena, lanes=lanes)
+        x = tape.input((rows, *self.network.input_shape))
+        return tape, [x], self.network.record_prediction(tape, x, self.steps, self.parameters)
+
+    def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False, lanes: int = 1) -> Tape:
+        """A tape for predictions, with a backward pass behind them or without."""
+        # What is deferred are gradients of parameters, which nobody reads here.
+        return Tape(
+            self.dtype,
+            Batch(rows),
+            backward=backward,
+            arena=arena,
+            defer=backward,
+            constants=self._constants,
+            lanes=lanes,
+            poison=self._poison,
+        )
+
+    def _run(self, inputs: list[Array], n_jobs: int | None, rows: Array | None, out: Array) -> None:
+        """Fill ``out`` from what stands in the rows of the inputs, images first."""
+        chunks = self._chunks(len(out))
+        if len(chunks) == 1:  # it knows itself whether BLAS must be held; for several it is done once
+            kit = self._kit()
+            given = inputs if rows is None else [array[rows] for array in inputs]
+            kit.context.run(kit.predict_alone, given, out, n_jobs)
+            self._pool.append(kit)
+            return
+        # Read before BLAS is held: inside, it would always answer one.
+        threads = max(1, min(thread_count(n_jobs), len(chunks), len(out) * self.network.multiply_adds // LEAST_WORK))
+        with one_blas_thread, idle.team(threads) as team:
+            shares = [chunks[thread::threads] for thread in range(threads)]
+            team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
+
+    def _chunks(self, n: int) -> list[slice]:
+        """The rows in equal chunks: one for few rows, else as many as two and four threads can share.
+
+        Many chunks are of few lengths, an eighth of the longest apart, so that their tapes will do for other rows too.
+        """
+        work = max(1, self.network.multiply_adds)
+        rows, enough = LEAST_ROWS
+        least = max(-(-LEAST_WORK // work), min(rows, -(-enough // work)))
+        unit = max(1, self.rows // 8)
+        longest = self.rows - self.rows % unit
+        count = max(-(-n // longest), 1 if n < 2 * least else 2)
+        if count <= 2:
+            return evenly(n, count)
+        units = evenly(-(-n // unit), count + -count % LANES)
+        return [slice(part.start * unit, min(part.stop * unit, n)) for part in units]
+
+    def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
+        kit = self._kit()
+        for chunk in chunks:
+            given = [array[chunk if rows is None else rows[chunk]] for array in inputs]
+            kit.context.run(kit.predict, given, out[chunk])
+        self._pool.append(kit)
+
+    def _kit(self) -> _Kit:
+        """A kit that nobody else uses, until it is put back into the pool; after an interruption it is not.
+
+        The one that this thread had last, if it is there: the cache of its processor may still hold its arrays, and it
+        takes several times as long to write to what is in the cache of another.
+        """
+        thread = get_ident()
+        for kit in sorted(self._pool, key=lambda kit: kit.thread != thread):
+            try:
+                self._pool.remove(kit)  # atomic, as append is: the pool needs no lock
+            except ValueError:  # another thread was quicker
+                continue
+            break
+        else:
+            kit = _Kit(self)
+        kit.thread = thread
+        return kit
+
+
+class Differentiator(Predictor):
+    """Gradients of raw predictions with respect to the images, in the units of their pixels.
+
+    The pass is that of prediction, running statistics and no dropout, with a backward pass behind it.
+    """
+
+    def gradient(self, images: Array, dy: Array, n_jobs: int | None = None) -> Array:
+        """Images (n, h, w, c) -> the gradient of sum(dy * raw predictions), alike, with ``dy`` (n, outputs)."""
+        out = np.empty(images.shape, self.dtype)
+        self._run([images, dy], n_jobs, None, out)
+        return out
+
+    def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
+        tape = self._tape(rows, arena, backward=True)
+        x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
+        gradient = tape.input(x.shape)  # not from the arena: it is read after the replay
+        self.network.record_input_gradient(tape, x, dy, self.steps, self.parameters, gradient)
+        return tape, [x, dy], gradient
+
+
+class _Kit:
+    """What one thread predicts with: tapes for several numbers of rows, over the same memory."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._arena = Arena()
+        self.context = settings_context()
+        self.thread = 0  # that had it last
+        self._tapes: dict[tuple[int, int], _Recorded] = {}
+
+    def predict(self, inputs: list[Array], out: Array) -> None:
+        """Images (n, h, w, c), and what else the tape takes in -> what it gives, where BLAS is held."""
+        self._recorded(len(out), 1).replay(inputs, out)
+
+    def predict_alone(self, inputs: list[Array], out: Array, n_jobs: int | None) -> None:
+        """As `predict`, where nobody else predicts: with the larger steps on several threads."""
+        recorded = self._recorded(len(out), LANES)
+        if recorded.tape.width > 1:
+            threads = thread_count(n_jobs)  # read before BLAS is held: inside, it would always answer one
+            with one_blas_thread, idle.team(min(threads, recorded.tape.width)) as team:
+                recorded.replay(inputs, out, team.run)
+        else:
+            with recorded.held:
+                recorded.replay(inputs, out)
+
+    def _recorded(self, rows: int, lanes: int) -> _Recorded:
+        key = rows, lanes
+        found = self._tapes.pop(key, None)
+        if found is None:
+            while len(self._tapes) >= TAPES:
+                del self._tapes[next(iter(self._tapes))]
+            found = _Recorded(*self._predictor.record(rows, self._arena, lanes))
+        self._tapes[key] = found  # what was asked for last comes last
+        return found
+
+
+class _Recorded:
+    """A tape, its inputs, and what it gives."""
+
+    def __init__(self, tape: Tape, inputs: list[Array], raw: Array) -> None:
+        self.tape = tape
+        self._inputs, self._raw = inputs, raw
+        # To hold BLAS takes longer than all products of a small network.
+        hold = any(may_take_threads(*product) for product in tape.products())
+        self.held: AbstractContextManager[None] = one_blas_thread if hold else nullcontext()
+
+    def replay(self, inputs: list[Array], out: Array, run: Run | None = None) -> None:
+        """Copy the inputs in, and the result out."""
+        for array, given in zip(self._inputs, inputs, strict=True):
+            np.copyto(array, given, casting="unsafe")
+            if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
+                largest = np.abs(given).max()
+                raise ValueError(f"Images hold {largest:.3g}: too large for {array.dtype}, in which it computes.")
+        self.tape.replay(0, run)
+        np.copyto(out, self._raw)
+
+
+def _chunk_rows(network: Network, itemsize: int) -> int:
+    """Rows of a chunk."""
+    shapes = [network.input_shape, *(layer.output_shape(shape) for _, layer, shape in network.parts)]
+    largest = max(math.prod(shape) for shape in shapes) * itemsize
+    wanted = TINY_ROWS if network.multiply_adds < TINY else ROWS
+    return max(1, min(wanted, LARGEST // largest))

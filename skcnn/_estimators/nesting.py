@@ -1,0 +1,190 @@
+"""Nested parameter names: ``optimizer__momentum`` and ``layers__conv1__filters``, for searches and ``set_params``.
+
+scikit-learn sets a nested parameter by changing the object that holds it. Descriptions never change, so that here
+they are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator
+
+from ..augmentation import Augmentation, augmentation_names
+from ..description import Description, resolve
+from ..initializers import Initializer
+from ..layers import Activation, Layer
+from ..layers.sequence import layer_names
+from ..losses import Loss
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+
+KINDS: dict[str, type[Description]] = {
+    "activation": Activation,
+    "augmentation": Augmentation,
+    "loss": Loss,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+}
+LISTS: dict[str, Callable[[Any], list[str]]] = {"layers": layer_names, "augmentation": augmentation_names}
+
+
+class NestedParameters(BaseEstimator):
+    """The part of an estimator that knows of the parameters of its descriptions."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether those of its descriptions are given too, as ``optimizer__beta_1`` and ``layers__conv1__filters``.
+
+        Returns
+        -------
+        dict
+            Name -> value.
+        """
+        params = super().get_params(deep=deep)
+        for parameter, names_of in LISTS.items() if deep else ():
+            held = params.get(parameter)  # a subclass may have parameters of its own in its place
+            if isinstance(held, (list, tuple)):
+                for name, member in zip(names_of(held), held, strict=True):
+                    params |= _fields(f"{parameter}__{name}", member)
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of this estimator, nested ones too.
+
+        A word in place of an object is resolved first: ``set_params(optimizer__beta_1=0.8)`` works on "adam". What
+        one call replaces comes before what it sets inside, and layers have the names that they have before the call.
+
+        Parameters
+        ----------
+        **params : dict
+            Name -> value.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that does not exist, with those that do.
+        """
+        own = self.get_params(deep=False)
+        nested = {key: value for key, value in params.items() if "__" in key and key.partition("__")[0] in own}
+        super().set_params(**{key: value for key, value in params.items() if key not in nested})
+        for parameter, changes in _grouped(nested).items():
+            setattr(self, parameter, self._changed(parameter, changes))
+        return self
+
+    def _changed(self, parameter: str, changes: dict[str, Any]) -> Any:
+        """The value of a parameter with what it holds changed, by the names that this has now."""
+        held = getattr(self, parameter)
+        if parameter in LISTS and isinstance(held, (list, tuple)):
+            return _with_members(parameter, held, changes)
+        if parameter in KINDS:
+            return _replaced(_described(held, KINDS[parameter], parameter), changes)
+        if hasattr(held, "set_params"):  # an estimator, as a parameter of a subclass
+            return held.set_params(**changes)
+        key = f"{parameter}__{next(iter(changes))}"
+        if parameter == "layers" and held is None:
+            raise ValueError(
+                f"{key!r} cannot be set: layers is None, so the network is built from conv_filters,"
+                " kernel_size and the other knobs. Set those, or give layers."
+            )
+        raise ValueError(f"{key!r} cannot be set: {parameter} holds no parameters of its own.")
+
+
+def _grouped(changes: dict[str, Any], names: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Path -> value, by the first name of the path; what stands for the whole has the path "" there.
+
+    ``names`` are those that may have a "__" inside.
+    """
+    grouped: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        first = path.partition("__")[0]
+        name = next((name for name in names if path == name or path.startswith(f"{name}__")), first)
+        grouped.setdefault(name, {})[path[len(name) + 2 :]] = value
+    return grouped
+
+
+def _with_members(parameter: str, members: Any, changes: dict[str, Any]) -> Any:
+    """A list with some of its members replaced, or fields of them set; the names are those from before."""
+    names, changed = LISTS[parameter](members), list(members)
+    for name, inside in _grouped(changes).items():
+        if name not in names:
+            what = "layer" if parameter == "layers" else parameter
+            raise ValueError(f"{parameter} has no {what} {name!r}. Its names are: {', '.join(names)}.")
+        position = names.index(name)
+        changed[position] = _renewed(changed[position], inside, name, KINDS.get(parameter))
+    return type(members)(changed)
+
+
+def _renewed(held: Any, changes: dict[str, Any], name: str, kind: type[Description] | None = None) -> Any:
+    """What a name stands for: replaced, if there is a change of the whole, and then with fields set."""
+    held = changes.get("", held)
+    fields = {path: value for path, value in changes.items() if path}
+    return _replaced(_described(held, kind, name), fields) if fields else held
+
+
+def _described(held: Any, kind: type[Description] | None, name: str) -> Description:
+    """What is there, or what the word stands for that is; a field without a meaning may be what is to be set."""
+    if isinstance(held, Description):
+        return held
+    if kind is None:
+        raise TypeError(f"{name} must be a layer, got {held!r}.")
+    return resolve(kind, held, name)
+
+
+def _fields(prefix: str, layer: Any) -> dict[str, Any]:
+    """The nested parameters of a layer, and of those that it holds."""
+    if not isinstance(layer, Description):
+        return {}
+    found = {f"{prefix}__{field}": value for field, value in layer.get_params().items()}
+    for name, inner in _inner(layer).items():
+        found |= _fields(f"{prefix}__{name}", inner)
+    return found
+
+
+def _inner(held: Description) -> dict[str, Any]:
+    """Name, as it stands in nested names -> layer, of the layers that another one holds."""
+    return {name.replace(".", "__"): layer for name, layer in held.inner().items()} if isinstance(held, Layer) else {}
+
+
+def _kind_of_field(field: str) -> type[Description] | None:
+    """What a word in a field stands for, where it stands for an object."""
+    return Initializer if field.endswith("_initializer") else KINDS.get(field)
+
+
+def _replaced(held: Description, changes: dict[str, Any]) -> Description:
+    """A description with fields set, or fields of fields, or layers that it holds."""
+    own = held.get_params()
+    held = held.replaced(**{path: value for path, value in changes.items() if path in own})  # before what is in them
+    deeper = {path: value for path, value in changes.items() if path not in own}
+    inside = _inner(held)
+    for name, inner in _grouped(deeper, inside).items():
+        if name in inside:
+            assert isinstance(held, Layer)
+            position = list(inside).index(name)  # a layer that is replaced by one of another class changes the names
+            held = held.with_inner(list(held.inner())[position], _renewed(inside[name], inner, name))
+        elif name in own and "" not in inner:
+            held = held.replaced(**{name: _with_fields(held, name, inner)})
+        elif inside and "" not in inner:
+            raise ValueError(f"{type(held).__name__} has no layer {name!r}. Its layers are: {', '.join(inside)}.")
+        else:
+            path = next(path for path in deeper if path == name or path.startswith(f"{name}__"))
+            held.replaced(**{path: deeper[path]})  # which says that there is no such parameter
+    return held
+
+
+def _with_fields(owner: Description, field: str, changes: dict[str, Any]) -> Description:
+    """What is in a field of a description, or what the word stands for that is, with fields of its own set."""
+    held, kind = owner.get_params()[field], _kind_of_field(field)
+    if not isinstance(held, Description) and not (isinstance(held, str) and kind is not None):
+        path = f"{field}__{next(iter(changes))}"
+        raise ValueError(f"{type(owner).__name__} has no parameter {path!r}: its {field} is {held!r}.")
+    return _replaced(_described(held, kind, field), changes)

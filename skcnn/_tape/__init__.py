@@ -1,0 +1,1 @@
+"""What is recorded: the tape, and the arithmetic that several layers record on it."""

@@ -1,0 +1,57 @@
+"""The memory that tapes share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+class Arena:
+    """The memory that the tapes of one thread share: blocks that are free, and blocks that are handed out."""
+
+    def __init__(self) -> None:
+        self._free: list[Array] = []
+        self._taken: dict[int, Array] = {}
+        self._kept: dict[int, object] = {}  # id of a block -> for what it is left alone
+        self._beside: list[Arena] = []
+
+    def take(self, size: int) -> Array:
+        """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
+        size += ALIGNMENT
+        fitting = [block for block in self._free if size <= block.size <= 4 * size + 4096]
+        if fitting:
+            block = min(fitting, key=lambda b: b.size)
+            self._free = [b for b in self._free if b is not block]
+        else:
+            block = np.empty(size, np.uint8)
+        self._taken[id(block)] = block
+        return block
+
+    def give(self, array: Array) -> None:
+        """Take back the block behind ``array``; anything that is not a block of this arena stays as it is."""
+        if id(array.base) in self._taken and id(array.base) not in self._kept:
+            self._free.append(self._taken.pop(id(array.base)))
+
+    def keep(self, array: Array, batch: object) -> None:
+        """Leave the block behind ``array`` alone until all other shards of a batch have been recorded as well."""
+        self._kept[id(array.base)] = batch
+
+    def give_all(self, batch: object = None) -> None:
+        """Take back every block, for no content outlives a replay; but not those kept for a batch."""
+        self._kept = {key: kept for key, kept in self._kept.items() if kept is batch}
+        self._free.extend(block for key, block in self._taken.items() if key not in self._kept)
+        self._taken = {key: block for key, block in self._taken.items() if key in self._kept}
+
+    def lanes(self, count: int) -> list[Arena]:
+        """Itself and others, for what is used side by side."""
+        self._beside += [Arena() for _ in range(count - 1 - len(self._beside))]
+        return [self, *self._beside[: count - 1]]
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        own = sum(block.size for block in [*self._free, *self._taken.values()])
+        return own + sum(arena.size for arena in self._beside)

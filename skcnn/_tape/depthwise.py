@@ -1,0 +1,137 @@
+"""Depthwise convolution, a window per channel: sums of shifted products, and no matrices.
+
+`np.einsum` multiplies and adds in one call, while the sums are in the cache. Its inner loop goes along a *run*: what
+lies in memory in one piece, of all images and channels of neighbouring pixels, or of one channel where the channels
+are outermost.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array, copy, fill, reshape
+from .._arrays.geometry import Axis, Upstream, Windows, evenly
+from .._arrays.order import channels_outermost
+from .im2col import patches
+
+RUN = 512  # numbers from which on a run is long enough
+ADDED = 128  # products that are added up in the arrays' own precision; their sums are added up in float64
+
+
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> Array:
+    """x (h, w, n, c) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f), for f a multiple of c.
+
+    Gives x with f channels, which the gradient of the kernel wants.
+    """
+    x = _repeated(tape, x, y.shape[3])
+    pixels = _pixels_of_a_run(y, geometry.columns)
+    taps, factors, sums = _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels)
+    for rows in tape.apart(evenly(len(y), tape.parts(kernel.size * math.prod(y.shape[:3])))):
+        tape(_sum_over_taps, taps[rows], factors, sums[rows])
+    return x
+
+
+def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, repeated: Array) -> None:
+    """x (h, w, n, f) as `record_forward` gave it, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
+    pixels = _pixels_of_a_run(dy, geometry.columns)
+    tape(_sum_over_pixels, _taps(repeated, geometry, pixels), _runs(dy, pixels), dkernel)
+
+
+def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
+    """dy (h', w', n, f), kernel (kh, kw, 1, f) -> dx (h, w, n, c), by convolutions of dy with the kernel reversed."""
+    (h, w, n, c), f = dx.shape, dy.shape[3]
+    whole = dx if f == c else tape.scratch((h, w, n, f))
+    rows, columns = list(geometry.rows.upstream()), list(geometry.columns.upstream())
+    above, beside = _border(rows), _border(columns)
+    framed = tape.with_border(dy, above, beside)
+    pixels = _pixels_of_a_run(whole, geometry.columns)
+    factors = _factors(tape, kernel, whole, pixels)
+    for down, across in product(rows, columns):
+        target = whole[down.elements, across.elements]
+        if down.axis.kernel and across.axis.kernel:
+            part = framed[above[0] - down.axis.before :, beside[0] - across.axis.before :]
+            taps = _taps(part, Windows(down.axis, across.axis), pixels)
+            tape(_sum_over_taps, taps, factors[down.offsets, across.offsets], _runs(target, pixels))
+        else:
+            tape(fill, 0, target)
+    if f > c:
+        parts = [whole[..., part :: f // c] for part in range(f // c)]
+        tape(np.add, parts[0], parts[1], dx)
+        for part in parts[2:]:
+            tape(np.add, dx, part, dx)
+
+
+def _repeated(tape: Any, x: Array, f: int) -> Array:
+    """x (h, w, n, c) -> (h, w, n, f), each channel for as many of the f that read it."""
+    h, w, n, c = x.shape
+    if f == c:
+        return x
+    repeated = tape.keep((h, w, n, f))
+    for part in range(f // c):
+        tape(copy, x, repeated[..., part :: f // c])
+    return repeated
+
+
+def _border(phases: list[Upstream]) -> tuple[int, int]:
+    """Zeros that the windows of all phases need before and after dy."""
+    return max(0, *(phase.axis.before for phase in phases)), max(0, *(phase.axis.after for phase in phases))
+
+
+def _pixels_of_a_run(y: Array, columns: Axis) -> int:
+    """How many neighbouring pixels of y (h, w, n, c) are worth a run: few images of few channels need several."""
+    _, w, n, c = y.shape
+    if columns.stride > 1:  # they are no neighbours in x
+        return 1
+    pixel = n if channels_outermost(y) else n * c
+    return next(pixels for pixels in range(1, w + 1) if w % pixels == 0 and (pixels * pixel >= RUN or pixels == w))
+
+
+def _runs(x: Array, pixels: int) -> Array:
+    """x (h, w, n, c) -> (h, w / pixels, run, 1), or (h, w / pixels, run, c) with channels outermost; a view."""
+    h, w = x.shape[:2]
+    return reshape(x, (h, w // pixels, *_run(x, pixels)))
+
+
+def _taps(x: Array, geometry: Windows, pixels: int) -> Array:
+    """x (h, w, n, c) with its border -> (h', kh, kw, w' / pixels, run, 1 or c): what each tap reads, a view."""
+    read = patches(x, geometry)[..., 0, :].transpose(0, 3, 4, 1, 2, 5)
+    h, kh, kw, w = read.shape[:4]
+    return reshape(read, (h, kh, kw, w // pixels, *_run(x, pixels)))
+
+
+def _run(x: Array, pixels: int) -> tuple[int, int]:
+    """Numbers of a run of x (h, w, n, c), and of channels that have runs of their own."""
+    n, c = x.shape[2:]
+    return (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
+
+
+def _factors(tape: Any, kernel: Array, y: Array, pixels: int) -> Array:
+    """Kernel (kh, kw, 1, c) -> (kh, kw, run, 1 or c), repeated for each pixel of a run of y (h, w, n, c)."""
+    kh, kw, _, c = kernel.shape
+    shape = kh, kw, pixels * y.shape[2], c
+    if channels_outermost(y):
+        return np.broadcast_to(kernel, shape)
+    factors = tape.derived(("factors", shape), shape, lambda call, out: call(copy, kernel, out))
+    return reshape(factors, (kh, kw, -1, 1))
+
+
+def _sum_over_taps(taps: Array, factors: Array, out: Array) -> None:
+    """Taps (h, kh, kw, w, run, c), factors (kh, kw, run, c) -> out (h, w, run, c)."""
+    np.einsum("hijwrc,ijrc->hwrc", taps, factors, out=out)
+
+
+def _sum_over_pixels(taps: Array, dy: Array, dkernel: Array) -> None:
+    """Taps (h, kh, kw, w, run, 1 or c), dy (h, w, run, 1 or c) -> dkernel (kh, kw, 1, c)."""
+    kh, kw, _, c = dkernel.shape
+    h, w, run, channels = dy.shape
+    equation, added = ("hijwrc,hwrc->ijr", w) if channels == 1 else ("hijwrc,hwrc->ijc", w * run)
+    parts = evenly(h, -(-h * added // ADDED))
+    total = sum(np.einsum(equation, taps[rows], dy[rows]).astype(np.float64) for rows in parts)
+    dkernel[...] = total.reshape(kh, kw, -1, c).sum(2)[:, :, None]
+
+
+SUMS_OF_PRODUCTS = _sum_over_taps, _sum_over_pixels  # a multiply-add for each element of their first argument

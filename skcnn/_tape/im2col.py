@@ -1,0 +1,169 @@
+"""Convolution as matrix products over columns, a block of output rows at a time.
+
+A column holds the numbers that one window reads, K = kh * kw * c of them, so that a block of a convolution is
+``columns (pixels, K) @ kernel (K, filters)``. A block is small enough for the cache: the columns of a whole batch are
+kh * kw times the batch, and would be written to memory and read back.
+
+Arrays with few channels lie in memory with the channels outermost (see `tape`). Their columns are built transposed,
+as (K, pixels), because then each row of them is copied in long runs.
+
+Groups are a leading axis of length ``groups`` in every product.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .._arrays.elementwise import Array, copy, fill, reshape
+from .._arrays.geometry import Windows, evenly
+from .._arrays.order import channels_outermost
+from .products import UNROLLED, record_product, record_sum_of_products
+
+KEPT = 2  # columns of a first layer are kept for its backward pass if they are no larger than so many outputs
+BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
+
+
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> list[Array]:
+    """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f).
+
+    Gives the columns of each block, if it is worth keeping them for the gradient of the kernel.
+    """
+    groups = x.shape[3] // kernel.shape[2]
+    matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
+    read, k, kept = patches(x, geometry, groups), matrix.shape[1], []
+    keep = tape.backward and channels_outermost(x) and groups * k <= KEPT * y.shape[3]
+    for rows in tape.apart(_blocks_of(read, tape.parts(kernel.size * math.prod(y.shape[:3])))):
+        columns = _record_columns(tape, read[rows], _beyond(x, geometry, k) if keep else 0, keep)
+        record_product(tape, columns[..., :k], matrix, _pixels(y[rows], groups))
+        if keep:
+            kept.append(columns)
+        else:
+            tape.release(columns)
+    return kept
+
+
+def record_kernel_gradient(
+    tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, kept: list[Array]
+) -> None:
+    """x (h, w, n, c) with its border or its columns, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
+    groups = x.shape[3] // dkernel.shape[2]
+    gradient = total = _by_group(dkernel, groups)
+    beyond = _beyond(x, geometry, gradient.shape[1])
+    if beyond:
+        total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
+    part = None
+    read = patches(x, geometry, groups)
+    for number, rows in enumerate(_blocks_of(read)):
+        columns = kept[number] if kept else _record_columns(tape, read[rows], beyond)
+        target = total
+        if number:
+            target = part = tape.scratch(total.shape) if part is None else part
+        record_sum_of_products(tape, columns.swapaxes(1, 2), _pixels(dy[rows], groups), target)
+        if number:
+            tape(np.add, total, part, total)
+        tape.release(columns)
+    if beyond:
+        tape(copy, total[:, :-beyond], gradient)
+
+
+def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
+    """dy (h', w', n, f), kernel (kh, kw, c / groups, f) -> dx (h, w, n, c): a product, and kh * kw shifted sums."""
+    kh, kw, c, f = kernel.shape
+    oh, ow, n, _ = dy.shape
+    taps, groups = kh * kw, dx.shape[3] // c
+    split = reshape(dx, (*dx.shape[:3], groups, c))
+    outermost = channels_outermost(dx)
+    if (geometry.kernel, geometry.out) == ((1, 1), dx.shape[:2]) and not geometry.has_border:
+        record_product(tape, _pixels(dy, groups), _by_group(kernel, groups).swapaxes(1, 2), _pixels(dx, groups))
+        return
+    tape(fill, 0, dx)
+    for rows in _blocks(ow * n * taps * groups * c, oh):
+        size = rows.stop - rows.start
+        upstream = _pixels(dy[rows], groups)  # (groups, pixels, f / groups)
+        if outermost:
+            flat = tape.scratch((groups, taps * c, size * ow * n))
+            tape(np.matmul, _by_group(kernel, groups), upstream.swapaxes(1, 2), flat)
+            columns = reshape(flat, (groups, kh, kw, c, size, ow, n)).transpose(1, 2, 4, 5, 6, 0, 3)
+        else:
+            # Not of four axes, which would be those of an image.
+            flat = reshape(tape.scratch((taps * groups, size * ow * n, c)), (taps, groups, -1, c))
+            by_tap = reshape(kernel, (taps, c, groups, f // groups)).transpose(0, 2, 3, 1)
+            tape(np.matmul, upstream, by_tap, flat)
+            columns = reshape(flat, (kh, kw, groups, size, ow, n, c)).transpose(0, 1, 3, 4, 5, 2, 6)
+        for i, j in geometry.offsets():
+            out_rows, in_rows = geometry.rows.inside(i, rows.start, rows.stop)
+            out_columns, in_columns = geometry.columns.inside(j, 0, ow)
+            target = split[in_rows, in_columns]
+            if target.size:
+                block_rows = slice(out_rows.start - rows.start, out_rows.stop - rows.start)
+                tape(np.add, target, columns[i, j, block_rows, out_columns], target)
+        tape.release(flat)
+
+
+def patches(x: Array, geometry: Windows, groups: int = 1) -> Array:
+    """x (h, w, n, c) with its border -> what each window reads, (h', w', n, kh, kw, groups, c / groups), a view."""
+    kh, kw = geometry.kernel
+    oh, ow = geometry.out
+    n, c = x.shape[2], x.shape[3] // groups
+    sh, sw, sn, sc = x.strides
+    rows, columns = geometry.rows, geometry.columns
+    steps = sh * rows.stride, sw * columns.stride, sn, sh * rows.dilation, sw * columns.dilation, sc * c, sc
+    return as_strided(x, (oh, ow, n, kh, kw, groups, c), steps, writeable=False)
+
+
+def _blocks(row: int, rows: int, least: int = 1) -> list[slice]:
+    """Blocks of output rows, ``least`` of them or more, if the columns of one row have ``row`` elements."""
+    return evenly(rows, max(least, -(-rows // max(1, BLOCK // row))))
+
+
+def _blocks_of(windows: Array, least: int = 1) -> list[slice]:
+    """Those of an array of windows."""
+    return _blocks(windows[0].size, len(windows), least)
+
+
+def _beyond(x: Array, geometry: Windows, k: int) -> int:
+    """Zeros with which columns of K numbers are sooner multiplied, 27 as 28, where they cost nothing."""
+    return -k % UNROLLED if channels_outermost(x) and geometry.kernel != (1, 1) else 0
+
+
+def _record_columns(tape: Any, windows: Array, beyond: int = 0, keep: bool = False) -> Array:
+    """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be.
+
+    Those of channels that lie outermost may have some zeros more.
+    """
+    rows, ow, n, kh, kw, groups, c = windows.shape
+    outermost = windows.strides[2] < windows.strides[6]
+    source = windows.transpose((5, 3, 4, 6, 0, 1, 2) if outermost else (5, 0, 1, 2, 3, 4, 6))
+    pixels, k = rows * ow * n, kh * kw * c
+    shape = (groups, k, pixels) if outermost else (groups, pixels, k)
+    matrix = None if beyond else _view(source, shape)
+    if matrix is None:
+        matrix = (tape.output if keep else tape.scratch)((groups, shape[1] + beyond, shape[2]))
+        if beyond:
+            tape(fill, 0, matrix[:, -beyond:])
+        tape(copy, source, reshape(matrix[:, : shape[1]], source.shape))
+    return matrix.swapaxes(1, 2) if outermost else matrix
+
+
+def _view(source: Array, shape: tuple[int, ...]) -> Array | None:
+    """The columns of a 1 x 1 window of stride 1, the image itself; None where they would be a copy."""
+    try:
+        return reshape(source, shape)
+    except ValueError:
+        return None
+
+
+def _by_group(kernel: Array, groups: int) -> Array:
+    """kernel (kh, kw, c, f) -> (groups, K, f / groups), a view."""
+    f = kernel.shape[-1]
+    return reshape(kernel, (-1, groups, f // groups)).transpose(1, 0, 2)
+
+
+def _pixels(y: Array, groups: int) -> Array:
+    """y (rows, w, n, f) -> (groups, pixels, f / groups), a view."""
+    f = y.shape[-1]
+    return reshape(y, (-1, groups, f // groups)).transpose(1, 0, 2)

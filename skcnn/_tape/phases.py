@@ -1,0 +1,216 @@
+"""Dilated and strided convolutions as plain ones.
+
+An image is taken apart into its phases: the images of every d-th row and column, one for each place to begin. Of a row
+with d = 2,
+
+    pixels    0 1 2 3 4 5 6    ->    phases    0 2 4 6    1 3 5
+
+In three ways that makes plain convolutions of others:
+
+- `record_dilated`: a window with a dilation of 2 reads 0 2 4, then 1 3 5, then 2 4 6: pixels of one phase only, and
+  neighbours there. The phases lie side by side in one batch, and so do those of the output.
+- `record_strided`: a window of 3 that moves by 2 reads 0 1 2, then 2 3 4: from every phase, and it moves by one pixel
+  there. The phases are channels of one image, and the window is one of 2, with a zero where it reads too many.
+- `record_apart`: or each phase is convolved by itself, with the weights that it needs and none besides, here 0 2 with
+  the first and the last, 1 with the one between, and the results are added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array, copy, fill
+from .._arrays.geometry import Axis, Pair, Windows
+from .._arrays.order import NARROW
+from .winograd import Tiling, Winograd
+
+Place = tuple[slice, slice]
+Backward = Callable[[Array, Array, bool], Array | None]
+Record = Callable[[Array, Array, Array, Windows, int], Backward]  # of a phase's x, kernel, y, windows and number
+
+
+def plain(geometry: Windows) -> Windows:
+    """The windows over an image that was taken apart."""
+    axes = geometry.rows, geometry.columns
+    return Windows(*(_plain(-(-axis.out // axis.dilation), -(-axis.kernel // axis.stride)) for axis in axes))
+
+
+def _plain(out: int, kernel: int) -> Axis:
+    return Axis(out + kernel - 1, kernel, 1, 1, 0, 0)
+
+
+def steps(geometry: Windows) -> Pair:
+    """Rows and columns from a pixel to the next one of the same phase."""
+    rows, columns = geometry.rows, geometry.columns
+    return rows.dilation * rows.stride, columns.dilation * columns.stride
+
+
+def images(geometry: Windows, n: int) -> int:
+    """How many those of n images taken apart are."""
+    return n if geometry.is_strided else n * math.prod(steps(geometry))
+
+
+def channels(geometry: Windows, c: int) -> int:
+    """Those of an image taken apart, of c channels; some of them zeros, for few lie in another order in memory."""
+    return max(NARROW, c * math.prod(steps(geometry))) if geometry.is_strided else c
+
+
+def record_dilated(
+    tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows, groups: int
+) -> Backward:
+    """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
+    inside = plain(geometry)
+    size = inside.rows.size, inside.columns.size
+    winograd = Winograd(tape, tiling, tiling.borders(inside), kernel, groups)
+    parts = _taken_apart(tape, x, geometry, tiling.read, has_border=True)
+    together = tape.scratch((*inside.out, parts.shape[2], y.shape[3]))
+    winograd.record_forward(tape, parts, together)
+    tape.release(parts)
+    _put_together(tape, together, y, geometry, has_border=False)
+    tape.release(together)
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        upstream = _taken_apart(tape, dy, geometry, inside.out, has_border=False)
+        parts_dx = winograd.record_backward(tape, upstream, dkernel, parts[: size[0], : size[1]] if needs_dx else None)
+        tape.release(upstream)
+        if parts_dx is None:
+            return None
+        dx = tape.output(x.shape)
+        _put_together(tape, parts_dx, dx, geometry, has_border=True)
+        return dx
+
+    return backward
+
+
+def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows) -> Backward:
+    """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
+    inside = plain(geometry)
+    size = inside.rows.size, inside.columns.size
+    shape = *inside.kernel, channels(geometry, x.shape[3]), kernel.shape[3]
+
+    def arrange(call: Callable[..., Any], whole: Array) -> None:
+        call(fill, 0, whole)
+        for taps, part in _kernels(whole, kernel, geometry):
+            call(copy, kernel[taps], part)
+
+    whole = tape.derived("phases", shape, arrange)
+    winograd = Winograd(tape, tiling, tiling.borders(inside), whole)
+    parts = _taken_apart(tape, x, geometry, tiling.read, has_border=True)
+    winograd.record_forward(tape, parts, y)
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        dwhole = tape.scratch(shape)
+        parts_dx = winograd.record_backward(tape, dy, dwhole, parts[: size[0], : size[1]] if needs_dx else None)
+        for taps, part in _kernels(dwhole, kernel, geometry):
+            tape(copy, part, dkernel[taps])
+        if parts_dx is None:
+            return None
+        dx = tape.output(x.shape)
+        tape(fill, 0, dx)  # pixels that no window reads
+        _put_together(tape, parts_dx, dx, geometry, has_border=True)
+        return dx
+
+    return backward
+
+
+def windows_of(geometry: Windows) -> Iterator[tuple[Place, Windows]]:
+    """For each phase that strided windows read: its taps of a kernel (kh, kw, c, f), and plain windows over it."""
+    for taps in _phases(geometry):
+        sizes = [len(range(size)[own]) for size, own in zip(geometry.kernel, taps, strict=True)]
+        if all(sizes):
+            yield taps, Windows(*map(_plain, geometry.out, sizes))
+
+
+def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows, record: Record) -> Backward:
+    """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f), as the sum of a plain convolution of each phase."""
+    n, c = x.shape[2:]
+    recorded = []
+    for number, (taps, inside) in enumerate(windows_of(geometry), 1):  # 0 is the kernel of all phases together
+        own = kernel[taps]
+        weights = tape.derived(("phase", number), own.shape, lambda call, out, own=own: call(copy, own, out))
+        part = tape.keep((inside.rows.size, inside.columns.size, n, c))
+        mine, image = _place(x, geometry, taps, part.shape[:2], has_border=True)
+        tape(fill, 0, part)
+        tape(copy, x[image], part[mine])
+        out = y if number == 1 else tape.scratch(y.shape)
+        recorded.append((taps, mine, image, weights.shape, record(part, weights, out, inside, number)))
+        if number > 1:
+            tape(np.add, y, out, y)
+            tape.release(out)
+
+    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
+        dx = tape.output(x.shape) if needs_dx else None
+        if dx is not None:
+            tape(fill, 0, dx)  # pixels that no window reads
+        for taps, mine, image, shape, through in recorded:
+            gradient = tape.scratch(shape)
+            part = through(dy, gradient, needs_dx)
+            tape(copy, gradient, dkernel[taps])
+            tape.release(gradient)
+            if dx is not None and part is not None:
+                tape(copy, part[mine], dx[image])
+        return dx
+
+    return backward
+
+
+def _phases(geometry: Windows) -> Iterator[Place]:
+    """For each phase: every so many rows and columns from its first ones on. So are its taps of a kernel."""
+    down, right = steps(geometry)
+    return ((slice(a, None, down), slice(b, None, right)) for a, b in product(range(down), range(right)))
+
+
+def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:
+    """For each phase: its taps of the kernel (kh, kw, c, f), and their place in the one of all phases."""
+    c = kernel.shape[2]
+    for number, taps in enumerate(_phases(geometry)):
+        kh, kw = kernel[taps].shape[:2]
+        yield taps, whole[:kh, :kw, number * c : (number + 1) * c]
+
+
+def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterator[tuple[int, Place, Place]]:
+    """For each phase: its number, which of its pixels come from the image, and where they lie there."""
+    for number, phase in enumerate(_phases(geometry)):
+        yield number, *_place(x, geometry, phase, size, has_border)
+
+
+def _place(x: Array, geometry: Windows, phase: Place, size: Pair, has_border: bool) -> tuple[Place, Place]:
+    """Which pixels of a phase come from the image x, and where they lie there.
+
+    ``has_border``: whether the phases are those of x with the border of its windows, as they are of an input.
+    """
+    axes = zip(x.shape[:2], (geometry.rows, geometry.columns), phase, size, strict=True)
+    (own_rows, image_rows), (own_columns, image_columns) = (
+        Axis(length, 1, own.step, 1, (axis.before if has_border else 0) - own.start, 0).inside(0, 0, count)
+        for length, axis, own, count in axes
+    )
+    return (own_rows, own_columns), (image_rows, image_columns)
+
+
+def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
+    """x (h, w, n, c) -> its phases, as `_phase` has them, with zeros where one reaches beyond the image."""
+    n, c = x.shape[2:]
+    parts = tape.scratch((*size, images(geometry, n), channels(geometry, c)))
+    tape(fill, 0, parts)
+    for number, own, image in _places(x, geometry, size, has_border):
+        tape(copy, x[image], _phase(parts, x, geometry, number)[own])
+    return parts
+
+
+def _put_together(tape: Any, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
+    """The pixels of the phases, as `_phase` has them -> x (h, w, n, c)."""
+    for number, own, image in _places(x, geometry, parts.shape[:2], has_border):
+        tape(copy, _phase(parts, x, geometry, number)[own], x[image])
+
+
+def _phase(parts: Array, x: Array, geometry: Windows, number: int) -> Array:
+    """A phase of x (h, w, n, c): n of the images (h', w', phases * n, c), or c channels of (h', w', n, phases * c)."""
+    n, c = x.shape[2:]
+    if geometry.is_strided:
+        return parts[..., number * c : (number + 1) * c]
+    return parts[:, :, number * n : (number + 1) * n]
