@@ -265,8 +265,8 @@ def test_gradients_between_convolutions_equal_what_a_small_step_gains(layer, cha
 
 
 @every
-def test_between_convolutions_by_winograd_it_reads_and_writes_images_with_borders(layer):
-    """See `Tape.output` and `Tape.without_gaps`: in single precision only, and so compared with double precision."""
+def test_between_convolutions_by_winograd_it_writes_into_the_border_of_the_next_layer(layer):
+    """See `Tape.output`: in single precision only, and so compared with double precision."""
     single, double = (moved(layer, 17, dtype)[:2] for dtype in ("float32", "float64"))
     step = double[1][0] - double[0][0]
     # Where a number is next to 0, single precision may decide otherwise on which side of a corner it is.

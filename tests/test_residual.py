@@ -234,8 +234,8 @@ def gradient(layers, shape, dtype, rows=24):
     [(SiLU(), 1e-5), (ReLU(), 1e-3)],  # rounding decides one of 100,000 ReLUs otherwise, and a SiLU not at all
     ids=repr,
 )
-def test_borders_and_gaps_inside_of_branches_harm_nothing(activation, tolerance):
-    """In single precision convolutions of 16 channels ask for borders and give gradients with gaps."""
+def test_borders_inside_of_branches_harm_nothing(activation, tolerance):
+    """In single precision convolutions of 16 channels ask for borders."""
     block = [Conv2D(16), activation, Conv2D(16), activation]
     layers = [
         *(Conv2D(16), activation, Residual(block), activation),

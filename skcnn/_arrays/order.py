@@ -17,11 +17,6 @@ def channels_outermost(x: Array) -> bool:
     return x.strides[2] < x.strides[3]
 
 
-def has_gaps(x: Array) -> bool:
-    """Whether there is memory between the rows of pixels of ``x``: it is a view into an image with a border."""
-    return x.ndim == 4 and len(x) > 1 and x.strides[0] != x.shape[1] * x.strides[1]
-
-
 def by_channel(tape: Any, vector: Array, x: Array) -> Array:
     """Vector (c,) in a form that broadcasts against ``x`` in its dtype, and in long runs.
 

@@ -49,9 +49,6 @@ class Rectified(Layer):
     def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
         return self.layer.margin(tape, shape, rows)
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y, through = self.layer.record(tape, x, p, g)
         tape(maximum, y, tape.zeros(y), y)
@@ -59,7 +56,7 @@ class Rectified(Layer):
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             positive = tape.scratch(y.shape, bool)
             tape(np.greater, y, 0, positive)
-            dy = tape(np.multiply, dy, positive, tape.without_gaps(dy))
+            dy = tape(np.multiply, dy, positive, dy)
             tape.release(positive)
             assert through is not None
             return through(dy, needs_dx)

@@ -23,7 +23,7 @@ import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Borders
-from .._arrays.order import NARROW, SMALL, has_gaps
+from .._arrays.order import NARROW, SMALL
 from .arena import ALIGNMENT, Arena
 
 DEFERRED = 1 << 16  # elements of a dense kernel's gradient from which on it is left to the optimizer
@@ -106,7 +106,6 @@ class Tape:
         self.rng = rng
         self.owner = ""
         self.margin: Borders | None = None  # what the next step wants around its input
-        self.gaps = False  # whether the step whose backward pass comes next takes a dy with gaps between its rows
         self.deferred: list[OuterProduct] = []
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
@@ -183,10 +182,6 @@ class Tape:
         array = self._take(shape, dtype)
         self._held.append(array)
         return array
-
-    def without_gaps(self, dy: Array) -> Array:
-        """Where a backward pass that takes gaps writes its first result: ``dy`` itself, or a buffer if it has gaps."""
-        return self.output(dy.shape) if has_gaps(dy) else dy
 
     def keep(self, shape: Sequence[int], dtype: Any = None) -> Array:
         """A buffer for what backward will read; scratch where none follows."""

@@ -286,7 +286,7 @@ class Winograd:
         dy = tape.with_border(dy, (0, height - dy.shape[0]), (0, width - dy.shape[1]))
         framed = joined = None
         if x is not None:
-            framed = (tape.output if tape.gaps else tape.scratch)((rows, columns, n, c))
+            framed = tape.scratch((rows, columns, n, c))
             tape(fill, 0, framed[height:])
         for band, block, kept in reversed(self._v):  # what a block adds to the rows below it is then there
             at, _, bt = self._transforms[band]
@@ -312,7 +312,7 @@ class Winograd:
             return None
         (top, _), (left, _) = self._borders
         dx = framed[top : top + len(x), left : left + x.shape[1]]
-        return dx if tape.gaps else tape(copy, dx, tape.output(x.shape))
+        return tape(copy, dx, tape.output(x.shape))
 
     def _record_strip_backward(
         self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, v: Array, out: Array | None

@@ -28,9 +28,6 @@ class _Pointwise(Activation):
         """Slope <- f'(x), where y = f(x)."""
         raise NotImplementedError
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         self.record_value(tape, x, y)
@@ -38,7 +35,7 @@ class _Pointwise(Activation):
         def backward(dy: Array, needs_dx: bool = True) -> Array:
             slope = tape.scratch(x.shape)
             self.record_slope(tape, x, y, slope)
-            return tape(np.multiply, dy, slope, tape.without_gaps(dy))
+            return tape(np.multiply, dy, slope, dy)
 
         return y, backward
 
@@ -63,16 +60,13 @@ class ReLU(Activation):
     stem = "relu"
     kernel_initializer = "he"
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y = tape(maximum, x, tape.zeros(x), tape.output(x.shape, framed=True))
 
         def backward(dy: Array, needs_dx: bool = True) -> Array:
             positive = tape.scratch(y.shape, bool)
             tape(np.greater, y, 0, positive)
-            return tape(np.multiply, dy, positive, tape.without_gaps(dy))
+            return tape(np.multiply, dy, positive, dy)
 
         return y, backward
 
@@ -151,9 +145,6 @@ class PReLU(Activation):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {"slope": Parameter(shape[-1:], float(self.slope))}
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         tape(np.multiply, x, by_channel(tape, p.slope, x), y)
@@ -167,7 +158,7 @@ class PReLU(Activation):
             positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
             slope = tape(copy, p.slope, below)
             tape(copy_where, positive, 1.0, slope)
-            return tape(np.multiply, dy, slope, tape.without_gaps(dy))
+            return tape(np.multiply, dy, slope, dy)
 
         return y, backward
 
@@ -398,9 +389,6 @@ class Softmax(Activation):
     name = "softmax"
     stem = "softmax"
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         reduced = (*x.shape[:-1], 1)
@@ -413,7 +401,7 @@ class Softmax(Activation):
         def backward(dy: Array, needs_dx: bool = True) -> Array:
             product = tape(np.multiply, dy, y, tape.scratch(x.shape))
             mean = tape(channel_sum, product, tape.scratch(reduced))
-            difference = tape(np.subtract, dy, mean, tape.without_gaps(dy))
+            difference = tape(np.subtract, dy, mean, dy)
             return tape(np.multiply, difference, y, difference)
 
         return y, backward

@@ -62,10 +62,6 @@ class Layer(Description):
         """The border of zeros that it wants around ``rows`` images, ((top, bottom), (left, right)); None for none."""
         return None
 
-    def takes_gaps(self) -> bool:
-        """Whether the backward pass takes a ``dy`` that is a view into a larger image: see `Tape.without_gaps`."""
-        return False
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         """Record the forward pass on ``tape``; return the output and a function that records the backward pass.
 

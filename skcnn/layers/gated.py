@@ -31,9 +31,6 @@ class _Gated(Activation):
         """Slope <- gate'(x)."""
         raise NotImplementedError
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         gate = tape.keep(x.shape)
         self.record_gate(tape, x, gate)
@@ -44,7 +41,7 @@ class _Gated(Activation):
             self.record_gate_slope(tape, x, gate, slope)
             tape(np.multiply, slope, x, slope)
             tape(np.add, slope, gate, slope)
-            return tape(np.multiply, dy, slope, tape.without_gaps(dy))
+            return tape(np.multiply, dy, slope, dy)
 
         return y, backward
 

@@ -85,9 +85,6 @@ class MaxPool2D(_Pool2D):
 
     stem = "maxpool"
 
-    def takes_gaps(self) -> bool:
-        return True
-
     def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         geometry = self.geometry((h, w, c))

@@ -68,7 +68,7 @@ class Branches(Layer):
             slopes = [dy] * len(found) if self.added else _slices(dy, found)
             total: Array | None = None
             for i, (through, slope, part) in enumerate(zip(backwards, slopes, found, strict=True)):
-                # A branch may overwrite what it gets, and wants it without gaps.
+                # A branch may overwrite what it gets, and a slice of channels is not contiguous.
                 own = self.added and i == len(found) - 1
                 dx = through(dy if own else tape(copy, slope, tape.output(part.shape)), needs_dx)
                 if total is None:

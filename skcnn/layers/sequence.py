@@ -74,8 +74,8 @@ def record_steps(
     """Record steps one after the other: the output, and ``backward(dy, needs_dx) -> dx``.
 
     ``p`` and ``g`` are by the names of the steps. The memory of ``dy`` is handed back by ``backward`` when it has been
-    read, that of ``x`` only where no backward pass follows, and if it is ours to ``spend``. The output has no gaps, nor
-    has dx.
+    read, that of ``x`` only where no backward pass follows, and if it is ours to ``spend``. Both outputs are
+    contiguous.
     """
     prefix = f"{tape.owner}." if tape.owner else ""
     shape, rows = shape_and_rows(x)
@@ -102,7 +102,6 @@ def record_steps(
         dx: Array | None = dy
         for i in range(len(steps) - 1, first - 1, -1):
             through, held = done[i]
-            tape.gaps = i > 0 and steps[i - 1][1].takes_gaps()
             assert through is not None
             assert dx is not None
             dy = dx
