@@ -512,8 +512,6 @@ def leave_out(technique: str) -> None:
             fusion.RULES = ()
         case "few channels outermost":
             tape.NARROW = 0
-        case "gradients left to the optimizer":
-            tape.DEFERRED = 1 << 62
         case "outputs within their border":
             conv.Convolution.margin = lambda self, tape, shape, rows: None
         case "the second thread":

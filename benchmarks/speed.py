@@ -69,7 +69,7 @@ TECHNIQUES = (
     *("Winograd's algorithm", "its largest tiles", "the rewrite table", "few channels outermost"),
     *("short ufunc buffers", "small gradients in parts", "transforms of rows alone", "products of few rows"),
     *("groups joined", "strided and dilated windows as plain ones"),
-    *("outputs within their border", "gradients left to the optimizer", "the second thread"),
+    *("outputs within their border", "the second thread"),
 )
 SKORCH = Contender("skorch", "skorch", ("one image",))
 SKLEARN = Contender("MLPClassifier", "sklearn", ("small fit",))

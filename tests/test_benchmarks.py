@@ -151,7 +151,6 @@ def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
             (products, "RELEASED"),
             (fusion, "RULES"),
             (tape, "NARROW"),
-            (tape, "DEFERRED"),
             (conv.Convolution, "margin"),
             (dense, "record_rows"),
         ),

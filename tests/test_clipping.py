@@ -5,7 +5,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import skcnn._engine.update
-import skcnn._tape.tape
 from skcnn import CNNClassifier
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
@@ -30,8 +29,7 @@ def data():
 
 @pytest.fixture(params=["one shard", "many shards"])
 def shards(request, monkeypatch):
-    """Batches of one shard, and of several with several chunks of weights each; every gradient counts as large."""
-    monkeypatch.setattr(skcnn._tape.tape, "DEFERRED", 0)
+    """Batches of one shard, and of several with several chunks of weights each."""
     if request.param == "many shards":
         monkeypatch.setattr("skcnn._engine.passes.SHARD", (20, 1))
         monkeypatch.setattr("skcnn._engine.passes.LEAST", (20, 1))

@@ -30,7 +30,6 @@ from skcnn.layers import (
     Residual,
     ShapeError,
     SiLU,
-    Tanh,
 )
 from skcnn.losses import LogLoss
 
@@ -270,19 +269,6 @@ def test_no_gradient_is_computed_that_nobody_needs(monkeypatch):
     assert gradient([Concatenate([[MaxPool2D()], [Conv2D(2, strides=2)]]), Flatten()], (4, 4, 2), np.float64).all()
     with pytest.raises(AssertionError):
         gradient([Conv2D(2), Concatenate([[MaxPool2D()], [ReLU(), MaxPool2D()]]), Flatten()], (4, 4, 2), np.float64)
-
-
-@pytest.mark.parametrize("shortcut", ["auto", [Dense(300, use_bias=False)], [Tanh(), Dense(300)]], ids=repr)
-def test_large_dense_gradients_inside_may_wait_for_the_optimizer(shortcut, digits, monkeypatch):
-    """What they are made of must still be there when the other branch is done."""
-    inside = [Dense(300, use_bias=False), Tanh(), Dense(300, use_bias=False)]
-    layers = [Flatten(), Dense(300), Residual(inside, shortcut=shortcut), ReLU(), Residual([]), Dense(5)]
-    models = []
-    for size in (1 << 16, 1 << 30):
-        monkeypatch.setattr(skcnn._tape.tape, "DEFERRED", size)
-        models.append(CNNClassifier(layers=layers, max_iter=2, random_state=0, batch_size=50).fit(*digits))
-    for name, value in models[0].parameters_.items():
-        np.testing.assert_allclose(value, models[1].parameters_[name], rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 @pytest.mark.parametrize(

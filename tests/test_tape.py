@@ -182,19 +182,6 @@ def test_output_may_have_the_border_that_the_next_step_wants(size, channels):
     np.testing.assert_array_equal(other, np.pad(x, ((1, 2), (1, 3), (0, 0), (0, 0))))
 
 
-def test_what_an_outer_product_reads_is_left_alone_until_the_optimizer_has_read_it(monkeypatch):
-    monkeypatch.setattr("skcnn._tape.tape.DEFERRED", 0)
-    tape = Tape(np.float64, Batch(2), defer=True)
-    with tape.step("a") as held:
-        x, dy = tape.output((2, 3)), tape.output((2, 4))
-        tape.outer_product(x, dy, np.empty((3, 4)))
-    tape.end(held, but=np.empty(1))
-    with tape.step("b"):
-        later = [tape.output(x.shape), tape.output(dy.shape)]
-    assert not any(np.shares_memory(old, new) for old in (x, dy) for new in later)
-    assert tape.segments == [[]]
-
-
 @pytest.mark.parametrize("how", ["forwards", "backwards", "on threads"])
 def test_parts_of_a_step_may_be_replayed_side_by_side(how):
     tape = Tape(np.float64, Batch(1), lanes=3, poison=True)
@@ -250,26 +237,6 @@ def test_parts_are_nothing_special_without_lanes_and_where_there_is_one():
         assert [f for f, _ in tape.segments[0]] == [np.multiply] * parts
         assert tape.width == 1
     assert [Tape(np.float64, Batch(1), lanes=4).parts(work) for work in (1, PART, 3 * PART, 99 * PART)] == [1, 1, 2, 4]
-
-
-def test_shards_of_a_batch_over_one_arena_leave_alone_what_the_optimizer_will_read(monkeypatch):
-    monkeypatch.setattr("skcnn._tape.tape.DEFERRED", 0)
-    arena, batch = Arena(), Batch(4, shards=2)
-    kept = []
-    for shard in range(2):
-        tape = Tape(np.float64, batch, shard, defer=True, arena=arena)
-        with tape.step("a"):
-            x, dy, other = tape.output((2, 30)), tape.output((2, 40)), tape.output((2, 500))
-            tape.outer_product(x, dy, np.empty((30, 40)))
-        kept.append((memory(x), memory(dy), memory(other)))
-    assert kept[0][2] is kept[1][2]
-    assert len({id(array) for pair in kept for array in pair[:2]}) == 4
-    held = arena.size
-    later = Tape(np.float64, Batch(4), defer=True, arena=arena)
-    with later.step("a"):
-        again = memory(later.output((2, 30)))
-    assert any(again is array for arrays in kept for array in arrays)
-    assert arena.size == held
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32, 3), (3, 28, 28, 1), (1, 16, 16, 1), (5, 64), (5, 63), (4,)], ids=str)

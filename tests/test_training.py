@@ -132,7 +132,7 @@ def many_shards(request):
     rng = np.random.default_rng(0)
     X, y = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8), rng.integers(0, 3, 300)
     first = [Conv2D(12), *([BatchNorm()] if request.param else []), ReLU(), MaxPool2D(), Conv2D(16), ReLU()]
-    layers = [*first, MaxPool2D(), Dropout(0.4), Flatten(), Dense(100), ReLU()]  # 78,400 weights: see `tape.DEFERRED`
+    layers = [*first, MaxPool2D(), Dropout(0.4), Flatten(), Dense(100), ReLU()]
     return CNNClassifier(layers=layers, batch_size=128, max_iter=2, random_state=0), X, y
 
 

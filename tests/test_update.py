@@ -1,10 +1,9 @@
-"""The end of a training step, compared with one that leaves nothing to the optimizer."""
+"""The end of a training step, for any chunks of the weights."""
 
 import numpy as np
 import pytest
 
 import skcnn._engine.update
-import skcnn._tape.tape
 from skcnn import CNNClassifier
 from skcnn.layers import BatchNorm, Dense, Dropout, Flatten, ReLU
 
@@ -25,20 +24,6 @@ def test_a_gradient_is_the_same_wherever_it_is_computed(data, rows, alpha, monke
         layers=[Flatten(), *hidden], batch_size=rows, max_iter=3, alpha=alpha, dtype="float64", random_state=0
     )
     plain = model.fit(*data).parameters_
-    monkeypatch.setattr(skcnn._tape.tape, "DEFERRED", 0)
     monkeypatch.setattr(skcnn._engine.update, "CHUNK", 70)
     for name, value in model.fit(*data).parameters_.items():
         np.testing.assert_allclose(value, plain[name], rtol=1e-9, atol=1e-12, err_msg=name)
-
-
-def test_large_gradients_are_left_to_the_optimizer_and_small_ones_are_not(data, monkeypatch):
-    left = []
-    record = skcnn._engine.update.Update.record
-
-    def spy(self, tapes):
-        left.extend(product.owner for product in tapes[0].deferred)
-        return record(self, tapes)
-
-    monkeypatch.setattr(skcnn._engine.update.Update, "record", spy)
-    CNNClassifier(layers=[Flatten(), Dense(1000), ReLU(), Dense(4), ReLU()], batch_size=150, max_iter=1).fit(*data)
-    assert left == ["dense1"]

@@ -126,7 +126,6 @@ class Passes:
                 training=True,
                 rng=self._rngs[number],
                 arena=self._arenas[number if waiting else number % self.threads],
-                defer=recipe.clip_norm is None,
             )
             shard = _Shard(
                 tape,

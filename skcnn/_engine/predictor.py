@@ -78,13 +78,11 @@ class Predictor:
 
     def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False, lanes: int = 1) -> Tape:
         """A tape for predictions, with a backward pass behind them or without."""
-        # What is deferred are gradients of parameters, which nobody reads here.
         return Tape(
             self.dtype,
             Batch(rows),
             backward=backward,
             arena=arena,
-            defer=backward,
             constants=self._constants,
             lanes=lanes,
             poison=self._poison,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape
-from .._tape.tape import OuterProduct, Tape
+from .._tape.tape import Tape
 from ..optimizers import Optimizer
 
 CHUNK = 64_000  # weights
@@ -29,10 +29,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Update:
-    """What an optimizer does to weights, of which the first ``decayed`` are pulled to zero by ``alpha``.
-
-    With ``clip_norm``, no gradient may have been left to the optimizer: its norm is wanted first.
-    """
+    """What an optimizer does to weights, of which the first ``decayed`` are pulled to zero by ``alpha``."""
 
     optimizer: Optimizer
     alpha: float
@@ -49,17 +46,14 @@ class Update:
         for tape in tapes:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
-        for part, products in self._parts(tapes):
+        for part in _chunks(self.weights.size):
             tape = self._of(part, tapes)
-            with tape.step(products[0].owner if products else "optimizer") as held:
-                if products:
-                    gradient = self._record_product(tape, products)
-                elif factors:
+            with tape.step("optimizer"):
+                if factors:
                     gradient = self.gradients[0, part]
                     tape(np.multiply, gradient, factors[tape], gradient)
                 else:
                     gradient = self._record_sum(tape, part)
-            with tape.step("optimizer"):
                 decayed = self.weights[part.start : min(part.stop, self.decayed)]
                 if self.alpha and decayed.size:
                     pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
@@ -68,13 +62,11 @@ class Update:
                     self.optimizer.record_decay(tape, decayed, self.scalars)
                 slots = dict(zip(self.optimizer.slots, self.slots[:, part], strict=True))
                 self.optimizer.record(tape, self.weights[part], gradient, slots, self.scalars)
-            if self.average is not None:
-                with tape.step("optimizer"):
+                if self.average is not None:
                     mean = self.average.weights[part]
                     pull = tape(np.subtract, self.weights[part], mean, tape.scratch(mean.shape))
                     tape(np.multiply, pull, self.average.share, pull)
                     tape(np.add, mean, pull, mean)
-            tape.end(held, but=self.weights)
 
     def _of(self, part: slice, tapes: Sequence[Tape]) -> Tape:
         """The tape to which a chunk belongs: it follows from the shards, never from the number of threads."""
@@ -87,7 +79,7 @@ class Update:
             squares = tape.scratch((1,), np.float64)
             square = tape.scratch((1,), np.float64)
             tape(fill, 0.0, squares)
-            for part in _chunks(0, self.weights.size):
+            for part in _chunks(self.weights.size):
                 if self._of(part, tapes) is tape:
                     gradient = self._record_sum(tape, part)
                     # In single precision the square of a gradient that is about to explode would be infinite.
@@ -98,34 +90,6 @@ class Update:
             (total,) = tape.total(squares)
             tape(_clipping_factor, total, self.clip_norm, factor)
         return factor
-
-    def _parts(self, tapes: Sequence[Tape]) -> Iterator[tuple[slice, list[OuterProduct]]]:
-        """Chunks of the weights, and of those of a dense kernel whose gradient is still to be computed, its factors."""
-        position = 0
-        for products in sorted(zip(*(tape.deferred for tape in tapes), strict=True), key=lambda p: self._start(p[0])):
-            start = self._start(products[0])
-            yield from ((part, []) for part in _chunks(position, start))
-            features, units = products[0].out.shape
-            for rows in _chunks(0, features, max(1, CHUNK // units)):
-                factors = [OuterProduct(p.owner, p.x[:, rows], p.dy, p.out[rows]) for p in products]
-                yield slice(start + rows.start * units, start + rows.stop * units), factors
-            position = start + features * units
-        yield from ((part, []) for part in _chunks(position, self.weights.size))
-
-    def _start(self, product: OuterProduct) -> int:
-        """Where the gradient of the first shard lies in its vector."""
-        return (product.out.ctypes.data - self.gradients.ctypes.data) // self.gradients.itemsize
-
-    @staticmethod
-    def _record_product(tape: Tape, products: list[OuterProduct]) -> Array:
-        first, *others = products
-        total = tape.output(first.out.shape)
-        tape(np.matmul, first.x.T, first.dy, total)
-        for other in others:
-            product = tape(np.matmul, other.x.T, other.dy, tape.scratch(total.shape))
-            tape(np.add, total, product, total)
-            tape.release(product)
-        return reshape(total, (-1,))
 
     def _record_sum(self, tape: Tape, part: slice) -> Array:
         first, *others = self.gradients[:, part]
@@ -139,7 +103,6 @@ def _clipping_factor(square: Array, clip_norm: float, out: Array) -> None:
     out[...] = min(1.0, clip_norm / (math.sqrt(square[0]) + 1e-6))
 
 
-def _chunks(start: int, stop: int, size: int | None = None) -> Iterator[slice]:
-    size = CHUNK if size is None else size
-    for first in range(start, stop, size):
-        yield slice(first, min(first + size, stop))
+def _chunks(size: int) -> Iterator[slice]:
+    for start in range(0, size, CHUNK):
+        yield slice(start, min(start + CHUNK, size))

@@ -15,7 +15,6 @@ class Arena:
     def __init__(self) -> None:
         self._free: list[Array] = []
         self._taken: dict[int, Array] = {}
-        self._kept: dict[int, object] = {}  # id of a block -> for what it is left alone
         self._beside: list[Arena] = []
 
     def take(self, size: int) -> Array:
@@ -32,18 +31,13 @@ class Arena:
 
     def give(self, array: Array) -> None:
         """Take back the block behind ``array``; anything that is not a block of this arena stays as it is."""
-        if id(array.base) in self._taken and id(array.base) not in self._kept:
+        if id(array.base) in self._taken:
             self._free.append(self._taken.pop(id(array.base)))
 
-    def keep(self, array: Array, batch: object) -> None:
-        """Leave the block behind ``array`` alone until all other shards of a batch have been recorded as well."""
-        self._kept[id(array.base)] = batch
-
-    def give_all(self, batch: object = None) -> None:
-        """Take back every block, for no content outlives a replay; but not those kept for a batch."""
-        self._kept = {key: kept for key, kept in self._kept.items() if kept is batch}
-        self._free.extend(block for key, block in self._taken.items() if key not in self._kept)
-        self._taken = {key: block for key, block in self._taken.items() if key in self._kept}
+    def give_all(self) -> None:
+        """Take back every block, for no content outlives a replay."""
+        self._free.extend(self._taken.values())
+        self._taken = {}
 
     def lanes(self, count: int) -> list[Arena]:
         """Itself and others, for what is used side by side."""

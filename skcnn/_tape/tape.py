@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,22 +25,11 @@ from .._arrays.geometry import Borders
 from .._arrays.order import NARROW, SMALL
 from .arena import ALIGNMENT, Arena
 
-DEFERRED = 1 << 16  # elements of a dense kernel's gradient from which on it is left to the optimizer
 WAY = 1024  # bytes of a row of input, of which a multiple leads to the same lines of the cache again
 PART = 3 << 19  # multiply-adds of a part of a step that are worth handing it to another thread
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Run = Callable[[Sequence[Callable[[], None]]], None]
-
-
-@dataclass(frozen=True)
-class OuterProduct:
-    """The gradient of a dense kernel that is not computed yet: out <- x.T @ dy."""
-
-    owner: str
-    x: Array  # (n, f)
-    dy: Array  # (n, k)
-    out: Array  # (f, k)
 
 
 class Batch:
@@ -73,8 +61,6 @@ class Tape:
         Of this shard, for dropout.
     arena : Arena, optional
         Where buffers come from: tapes that are never replayed at the same time may share one.
-    defer : bool
-        Whether large outer products are left to the optimizer, see `outer_product`.
     constants : dict, optional
         What follows from the parameters alone, shared by the tapes of a predictor.
     lanes : int
@@ -93,7 +79,6 @@ class Tape:
         backward: bool | None = None,
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
-        defer: bool = False,
         constants: dict[Any, Array] | None = None,
         lanes: int = 1,
         poison: bool = False,
@@ -106,17 +91,15 @@ class Tape:
         self.rng = rng
         self.owner = ""
         self.margin: Borders | None = None  # what the next step wants around its input
-        self.deferred: list[OuterProduct] = []
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
         self._lanes = self._arena.lanes(lanes)  # where the parts of a step have scratch
         for lane in self._lanes:
-            lane.give_all(batch)
+            lane.give_all()
         self.width = 1  # of the widest step, in lanes
         self._run: Run = _one_after_the_other
         self._constants = {} if constants is None else constants
-        self._defer = defer
         self._poison = poison
         self._scratch: list[Array] = []
         self._held: list[Array] = []
@@ -128,19 +111,6 @@ class Tape:
         self.segments[-1].append((f, arguments))
         self.owners[-1].append(self.owner)
         return arguments[-1]
-
-    def outer_product(self, x: Array, dy: Array, out: Array) -> None:
-        """out <- x.T @ dy, for x (n, f) and dy (n, k): the gradient of a dense kernel.
-
-        A large one is not written to memory and read again, but computed a chunk at a time where the optimizer wants
-        it. Until then ``x`` and ``dy`` must not change.
-        """
-        if self._defer and out.size > DEFERRED:
-            self._arena.keep(x, self.batch)
-            self._arena.keep(dy, self.batch)
-            self.deferred.append(OuterProduct(self.owner, x, dy, out))
-        else:
-            self(np.matmul, x.T, dy, out)
 
     def replay(self, segment: int, run: Run | None = None) -> None:
         """Make the calls of one segment: the stretch between two barriers. ``run`` does the lanes of a step."""

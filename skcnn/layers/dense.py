@@ -81,7 +81,7 @@ class Dense(Layer):
             record_rows(tape, x, p.kernel, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            tape.outer_product(x, dy, g.kernel)
+            tape(np.matmul, x.T, dy, g.kernel)
             return tape(np.matmul, dy, p.kernel.T, tape.output(x.shape)) if needs_dx else None
 
         return y, backward
