@@ -169,7 +169,7 @@ LARGE = [Conv2D(32), ReLU(), Conv2D(64), ReLU(), MaxPool2D(4), Flatten(), Dense(
 
 @pytest.fixture(scope="module")
 def large():
-    """A network whose steps are worth a thread each, and its images."""
+    """A network of which a few images are worth a thread, and its images."""
     X = np.random.default_rng(0).normal(size=(20, 32, 32, 3)).astype(np.float32)
     return CNNClassifier(layers=LARGE, max_iter=1, random_state=0).fit(X, np.arange(20) % 3), X
 
@@ -180,8 +180,6 @@ def test_few_rows_have_the_same_bits_for_every_number_of_threads(large, rows):
     expected = model.set_params(n_jobs=1).decision_function(X[:rows])
     for n_jobs in (2, 3, 4, None):
         np.testing.assert_array_equal(model.set_params(n_jobs=n_jobs).decision_function(X[:rows]), expected)
-    widths = {recorded.tape.width for kit in model._predictor._pool for recorded in kit._tapes.values()}
-    assert (max(widths) > 1) or rows >= 4  # as chunks, or in parts of an image
     alone = [model.decision_function(X[i : i + 1]) for i in range(rows)]
     np.testing.assert_allclose(np.concatenate(alone), expected, atol=1e-4 * np.abs(expected).max())
 

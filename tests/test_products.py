@@ -1,29 +1,18 @@
-"""Products of few rows: in pieces that BLAS computes on one thread, or that several threads compute."""
+"""Products of few rows: in pieces that BLAS computes on one thread."""
 
 import numpy as np
 import pytest
 
-from skcnn._tape.products import RELEASED, UNROLLED, VECTOR_PRODUCT, may_take_threads, record_rows
+from skcnn._tape.products import UNROLLED, VECTOR_PRODUCT, may_take_threads, record_rows
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Dense
 from skcnn.testing import draw_parameters, run
 
 
-def products(calls):
-    """The products among recorded calls, and among those of their lanes."""
-    found = []
-    for f, arguments in calls:
-        if f is np.matmul:
-            found.append(arguments)
-        elif f.__name__ == "_side_by_side":
-            found += [product for lane in arguments[0] for product in products(lane.args[0])]
-    return found
-
-
 def recorded(rows, k, n, dtype):
     """The product of random matrices in parts, checked against that in double precision; and the calls that make it."""
     rng = np.random.default_rng(0)
-    tape = Tape(dtype, Batch(rows), lanes=4, poison=True)
+    tape = Tape(dtype, Batch(rows), poison=True)
     x, matrix = rng.normal(size=(rows, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
     with tape.step("dense"):
         out = tape.output((rows, n))
@@ -31,66 +20,44 @@ def recorded(rows, k, n, dtype):
     tape.replay(0)
     exact = x.astype(np.float64) @ matrix.astype(np.float64)
     np.testing.assert_allclose(out, exact, rtol=0, atol=np.abs(exact).max() * (1e-12 if dtype == np.float64 else 1e-5))
-    found = products(tape.segments[0])
+    found = [arguments for f, arguments in tape.segments[0] if f is np.matmul]
     assert all(product.flags.c_contiguous for _, _, product in found)  # into anything else BLAS writes more slowly
     return found
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("k", "n", "parts", "lanes"),
+    ("k", "n", "in_parts"),
     [
-        (100, 10, 1, 1),
-        (784, 128, 14, 1),
-        (2048, 128, 32, 1),
-        (787, 128, 1, 1),  # a prime number cannot be cut
-        (20, 12_000, 1, 1),  # nor can a row that is too long
-        (4096, 64, 32, 1),
-        (4100, 64, 1, 1),
-        (4096, 256, 4, 2),
-        (4096, 600, 4, 4),
-        (4096, 1024, 4, 4),
-        (4097, 1024, 1, 1),
+        (100, 10, False),
+        (784, 128, True),
+        (2048, 128, True),
+        (787, 128, False),  # a prime number cannot be cut
+        (20, 12_000, False),  # nor can a row that is too long
+        (4096, 64, True),
+        (4100, 64, False),  # too large for parts to pay
+        (4096, 1024, False),
     ],
 )
-def test_one_row_is_multiplied_in_parts(k, n, parts, lanes, dtype):
-    found = recorded(1, k, n, dtype)
-    assert len(found) == lanes
-    assert sum(a.shape[0] for a, _, _ in found if a.ndim > 2) == (parts if k * n >= VECTOR_PRODUCT else 0)
-    if lanes > 1:
-        assert all(product.size >= RELEASED for _, _, product in found)  # the others are let work meanwhile
-    elif parts > 1:
-        assert not any(may_take_threads(1, b.shape[-2], n) for _, b, _ in found)
+def test_one_row_is_multiplied_in_parts_that_need_no_threads(k, n, in_parts, dtype):
+    ((a, b, _),) = recorded(1, k, n, dtype)
+    assert (len(a) > 1) == in_parts
+    assert not in_parts or not may_take_threads(1, b.shape[-2], n)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    ("rows", "k", "n", "lanes"),
-    [
-        (2, 4096, 128, 2),
-        (3, 4096, 256, 4),
-        (2, 787, 128, 1),
-        (3, 784, 128, 1),
-        (4, 4096, 128, 2),
-        (7, 4096, 128, 2),
-        (7, 4097, 128, 1),
-        (9, 784, 128, 1),
-        (33, 512, 100, 1),
-        (2, 4096, 10, 1),
-        (4, 60_000, 10, 2),
-    ],
-)
-def test_some_rows_are_vectors_or_as_many_as_blas_wants(rows, k, n, lanes, dtype):
-    found = recorded(rows, k, n, dtype)
-    assert len(found) == lanes
-    for a, b, product in found:
-        vectors, height = product.shape[-3:-1]
-        assert height == 1 if rows < UNROLLED else height % UNROLLED == 0
-        assert vectors * height - rows in range(UNROLLED)
-        if lanes > 1:
-            assert product.size >= RELEASED
-        if rows < UNROLLED and k % 2 == 0 and k * n < 1 << 18:
-            assert not may_take_threads(*a.shape[-2:], b.shape[-1])
+@pytest.mark.parametrize("k", [784, 787, 4096, 4097, 60_000])
+@pytest.mark.parametrize("n", [10, 128, 256])
+@pytest.mark.parametrize("rows", [2, 3, 4, 7, 9, 33])
+def test_some_rows_are_vectors_or_as_many_as_blas_wants(rows, k, n, dtype):
+    if k * n < VECTOR_PRODUCT:
+        return
+    ((a, b, product),) = recorded(rows, k, n, dtype)
+    vectors, height = product.shape[-3:-1]
+    assert height == 1 if rows < UNROLLED else height % UNROLLED == 0
+    assert vectors * height - rows in range(UNROLLED)
+    if rows < UNROLLED and k % 2 == 0 and k * n < 1 << 18:
+        assert not may_take_threads(*a.shape[-2:], b.shape[-1])
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7])

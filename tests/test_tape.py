@@ -7,9 +7,8 @@ import pytest
 
 from skcnn._arrays.elementwise import copy, in_memory_order, reshape
 from skcnn._arrays.order import NARROW
-from skcnn._engine.parallel import Team
 from skcnn._tape.arena import ALIGNMENT, Arena
-from skcnn._tape.tape import PART, WAY, Batch, Tape, memory
+from skcnn._tape.tape import WAY, Batch, Tape, memory
 
 
 @pytest.fixture
@@ -180,63 +179,6 @@ def test_output_may_have_the_border_that_the_next_step_wants(size, channels):
     tape.replay(0)
     np.testing.assert_array_equal(framed, np.pad(x, (*borders, (0, 0), (0, 0))))
     np.testing.assert_array_equal(other, np.pad(x, ((1, 2), (1, 3), (0, 0), (0, 0))))
-
-
-@pytest.mark.parametrize("how", ["forwards", "backwards", "on threads"])
-def test_parts_of_a_step_may_be_replayed_side_by_side(how):
-    tape = Tape(np.float64, Batch(1), lanes=3, poison=True)
-    x, y = tape.input((7, 40)), np.zeros((7, 40))
-    with tape.step("a"):
-        memories = set()
-        for part in tape.apart(list(range(7))):
-            double = tape(np.multiply, x[part], 2, tape.scratch((40,)))
-            memories.add(id(memory(double)))
-            tape(np.add, double, 1, y[part])
-            tape.release(double)
-        after = tape(np.add, y, y, tape.output(y.shape))
-    assert tape.width == len(memories) == 3  # each lane has its own scratch, which its next part has again
-    assert set(tape.owners[0]) == {"a"}
-    x[...] = np.random.default_rng(0).normal(size=x.shape)
-    seen = []
-
-    def run(jobs):
-        seen.append(len(jobs))
-        for job in jobs if how == "forwards" else jobs[::-1]:
-            job()
-
-    if how == "on threads":
-        with Team(2) as team:
-            tape.replay(0, team.run)
-    else:
-        tape.replay(0, run)
-        assert seen == [3]
-    np.testing.assert_array_equal(after, 2 * (2 * x + 1))
-    x *= 3
-    tape.replay(0)  # without anybody to run them, one after the other
-    np.testing.assert_array_equal(after, 2 * (2 * x + 1))
-
-
-def test_tapes_over_one_arena_use_the_memory_of_its_lanes_too():
-    arena, sizes = Arena(), []
-    for rows in (50, 20, 50):
-        tape = Tape(np.float32, Batch(1), arena=arena, lanes=3)
-        with tape.step("a"):
-            for part in tape.apart([rows] * 6):
-                tape.scratch((part, 100))
-        sizes.append(arena.size)
-    assert sizes[0] == sizes[1] == sizes[2] >= 3 * 50 * 100 * 4
-
-
-def test_parts_are_nothing_special_without_lanes_and_where_there_is_one():
-    for lanes, parts in ((1, 5), (4, 1)):
-        tape = Tape(np.float64, Batch(1), lanes=lanes)
-        x = tape.input((parts, 3))
-        with tape.step("a"):
-            for part in tape.apart(list(range(parts))):
-                tape(np.multiply, x[part], 2, x[part])
-        assert [f for f, _ in tape.segments[0]] == [np.multiply] * parts
-        assert tape.width == 1
-    assert [Tape(np.float64, Batch(1), lanes=4).parts(work) for work in (1, PART, 3 * PART, 99 * PART)] == [1, 1, 2, 4]
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32, 3), (3, 28, 28, 1), (1, 16, 16, 1), (5, 64), (5, 63), (4,)], ids=str)

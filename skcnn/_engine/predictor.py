@@ -14,14 +14,14 @@ from .._arrays.elementwise import Array, settings_context
 from .._arrays.geometry import evenly
 from .._tape.arena import Arena
 from .._tape.products import may_take_threads
-from .._tape.tape import Batch, Run, Tape
+from .._tape.tape import Batch, Tape
 from .network import Network
 from .parallel import idle, one_blas_thread, thread_count
 from .scaling import Scaling
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
-LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, each step is better cut than the rows
-LANES = 4  # into which the larger steps of a single chunk are cut; more than two chunks are a multiple of it
+LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, one thread is as quick
+EVEN = 4  # more than two chunks are a multiple of it
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
 TINY = 125_000  # multiply-adds per image
 LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
@@ -70,13 +70,13 @@ class Predictor:
         self._run([images], n_jobs, rows, out)
         return out
 
-    def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
+    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
         """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
-        tape = self._tape(rows, arena, lanes=lanes)
+        tape = self._tape(rows, arena)
         x = tape.input((rows, *self.network.input_shape))
         return tape, [x], self.network.record_prediction(tape, x, self.steps, self.parameters)
 
-    def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False, lanes: int = 1) -> Tape:
+    def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False) -> Tape:
         """A tape for predictions, with a backward pass behind them or without."""
         return Tape(
             self.dtype,
@@ -84,7 +84,6 @@ class Predictor:
             backward=backward,
             arena=arena,
             constants=self._constants,
-            lanes=lanes,
             poison=self._poison,
         )
 
@@ -94,7 +93,7 @@ class Predictor:
         if len(chunks) == 1:  # it knows itself whether BLAS must be held; for several it is done once
             kit = self._kit()
             given = inputs if rows is None else [array[rows] for array in inputs]
-            kit.context.run(kit.predict_alone, given, out, n_jobs)
+            kit.context.run(kit.predict_alone, given, out)
             self._pool.append(kit)
             return
         # Read before BLAS is held: inside, it would always answer one.
@@ -116,7 +115,7 @@ class Predictor:
         count = max(-(-n // longest), 1 if n < 2 * least else 2)
         if count <= 2:
             return evenly(n, count)
-        units = evenly(-(-n // unit), count + -count % LANES)
+        units = evenly(-(-n // unit), count + -count % EVEN)
         return [slice(part.start * unit, min(part.stop * unit, n)) for part in units]
 
     def _predict(self, inputs: list[Array], rows: Array | None, out: Array, chunks: list[slice]) -> None:
@@ -157,7 +156,7 @@ class Differentiator(Predictor):
         self._run([images, dy], n_jobs, None, out)
         return out
 
-    def record(self, rows: int, arena: Arena | None = None, lanes: int = 1) -> tuple[Tape, list[Array], Array]:
+    def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
         tape = self._tape(rows, arena, backward=True)
         x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
         gradient = tape.input(x.shape)  # not from the arena: it is read after the replay
@@ -173,31 +172,25 @@ class _Kit:
         self._arena = Arena()
         self.context = settings_context()
         self.thread = 0  # that had it last
-        self._tapes: dict[tuple[int, int], _Recorded] = {}
+        self._tapes: dict[int, _Recorded] = {}
 
     def predict(self, inputs: list[Array], out: Array) -> None:
         """Images (n, h, w, c), and what else the tape takes in -> what it gives, where BLAS is held."""
-        self._recorded(len(out), 1).replay(inputs, out)
+        self._recorded(len(out)).replay(inputs, out)
 
-    def predict_alone(self, inputs: list[Array], out: Array, n_jobs: int | None) -> None:
-        """As `predict`, where nobody else predicts: with the larger steps on several threads."""
-        recorded = self._recorded(len(out), LANES)
-        if recorded.tape.width > 1:
-            threads = thread_count(n_jobs)  # read before BLAS is held: inside, it would always answer one
-            with one_blas_thread, idle.team(min(threads, recorded.tape.width)) as team:
-                recorded.replay(inputs, out, team.run)
-        else:
-            with recorded.held:
-                recorded.replay(inputs, out)
+    def predict_alone(self, inputs: list[Array], out: Array) -> None:
+        """As `predict`, where nobody holds BLAS yet."""
+        recorded = self._recorded(len(out))
+        with recorded.held:
+            recorded.replay(inputs, out)
 
-    def _recorded(self, rows: int, lanes: int) -> _Recorded:
-        key = rows, lanes
-        found = self._tapes.pop(key, None)
+    def _recorded(self, rows: int) -> _Recorded:
+        found = self._tapes.pop(rows, None)
         if found is None:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
-            found = _Recorded(*self._predictor.record(rows, self._arena, lanes))
-        self._tapes[key] = found  # what was asked for last comes last
+            found = _Recorded(*self._predictor.record(rows, self._arena))
+        self._tapes[rows] = found  # what was asked for last comes last
         return found
 
 
@@ -211,14 +204,14 @@ class _Recorded:
         hold = any(may_take_threads(*product) for product in tape.products())
         self.held: AbstractContextManager[None] = one_blas_thread if hold else nullcontext()
 
-    def replay(self, inputs: list[Array], out: Array, run: Run | None = None) -> None:
+    def replay(self, inputs: list[Array], out: Array) -> None:
         """Copy the inputs in, and the result out."""
         for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given, casting="unsafe")
             if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
                 largest = np.abs(given).max()
                 raise ValueError(f"Images hold {largest:.3g}: too large for {array.dtype}, in which it computes.")
-        self.tape.replay(0, run)
+        self.tape.replay(0)
         np.copyto(out, self._raw)
 
 

@@ -15,7 +15,6 @@ class Arena:
     def __init__(self) -> None:
         self._free: list[Array] = []
         self._taken: dict[int, Array] = {}
-        self._beside: list[Arena] = []
 
     def take(self, size: int) -> Array:
         """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
@@ -39,13 +38,7 @@ class Arena:
         self._free.extend(self._taken.values())
         self._taken = {}
 
-    def lanes(self, count: int) -> list[Arena]:
-        """Itself and others, for what is used side by side."""
-        self._beside += [Arena() for _ in range(count - 1 - len(self._beside))]
-        return [self, *self._beside[: count - 1]]
-
     @property
     def size(self) -> int:
         """Bytes held."""
-        own = sum(block.size for block in [*self._free, *self._taken.values()])
-        return own + sum(arena.size for arena in self._beside)
+        return sum(block.size for block in [*self._free, *self._taken.values()])

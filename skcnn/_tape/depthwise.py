@@ -7,7 +7,6 @@ are outermost.
 
 from __future__ import annotations
 
-import math
 from itertools import product
 from typing import Any
 
@@ -30,8 +29,7 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
     x = _repeated(tape, x, y.shape[3])
     pixels = _pixels_of_a_run(y, geometry.columns)
     taps, factors, sums = _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels)
-    for rows in tape.apart(evenly(len(y), tape.parts(kernel.size * math.prod(y.shape[:3])))):
-        tape(_sum_over_taps, taps[rows], factors, sums[rows])
+    tape(_sum_over_taps, taps, factors, sums)
     return x
 
 

@@ -12,7 +12,6 @@ Groups are a leading axis of length ``groups`` in every product.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
     read, k, kept = patches(x, geometry, groups), matrix.shape[1], []
     keep = tape.backward and channels_outermost(x) and groups * k <= KEPT * y.shape[3]
-    for rows in tape.apart(_blocks_of(read, tape.parts(kernel.size * math.prod(y.shape[:3])))):
+    for rows in _blocks_of(read):
         columns = _record_columns(tape, read[rows], _beyond(x, geometry, k) if keep else 0, keep)
         record_product(tape, columns[..., :k], matrix, _pixels(y[rows], groups))
         if keep:
@@ -115,14 +114,14 @@ def patches(x: Array, geometry: Windows, groups: int = 1) -> Array:
     return as_strided(x, (oh, ow, n, kh, kw, groups, c), steps, writeable=False)
 
 
-def _blocks(row: int, rows: int, least: int = 1) -> list[slice]:
-    """Blocks of output rows, ``least`` of them or more, if the columns of one row have ``row`` elements."""
-    return evenly(rows, max(least, -(-rows // max(1, BLOCK // row))))
+def _blocks(row: int, rows: int) -> list[slice]:
+    """Blocks of output rows, if the columns of one row have ``row`` elements."""
+    return evenly(rows, -(-rows // max(1, BLOCK // row)))
 
 
-def _blocks_of(windows: Array, least: int = 1) -> list[slice]:
+def _blocks_of(windows: Array) -> list[slice]:
     """Those of an array of windows."""
-    return _blocks(windows[0].size, len(windows), least)
+    return _blocks(windows[0].size, len(windows))
 
 
 def _beyond(x: Array, geometry: Windows, k: int) -> int:

@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape, sum_first
-from .._arrays.geometry import evenly
 
 UNROLLED = 4  # rows of a product that BLAS computes at once
 RELEASED = 501  # numbers of a result from which on NumPy lets other threads work meanwhile
 PARTS = 64  # more than a product is cut into
 MATRIX_PRODUCT = 1 << 18  # multiplications up to which BLAS computes a product on one thread
 VECTOR_PRODUCT = 1 << 13  # those of a vector and a matrix
-VECTOR_COST = 4  # they take so much longer, for each one reads a number from memory
-LEAST_COST = 8  # rows whose time fewer take as well: BLAS rearranges the matrix for any number of them
 
 
 def may_take_threads(m: int, k: int, n: int) -> bool:
@@ -72,37 +69,29 @@ def record_rows(tape: Any, x: Array, matrix: Array, out: Array) -> None:
 
 
 def _record_in_parts(tape: Any, x: Array, matrix: Array, out: Array) -> None:
-    """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n), cut along k where that is quicker.
+    """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n).
 
     Small products of vectors are made of so small ones that BLAS computes each on one thread: to hold it to one takes
-    as long as the product. Large products are made of some that several threads compute.
+    as long as the product.
     """
-    (count, rows, k), n = x.shape, matrix.shape[1]
-    if rows == 1 and matrix.size <= MATRIX_PRODUCT:
-        lanes, wanted = 1, -(-matrix.size // VECTOR_PRODUCT)
-    else:
-        lanes = tape.parts((VECTOR_COST * count if rows == 1 else max(LEAST_COST, rows)) * matrix.size)
-        wanted = lanes * -(-RELEASED // (count * rows * n)) if lanes > 1 else 1
-    parts = _divisor(k, wanted, lanes)
+    small = x.shape[1] == 1 and matrix.size <= MATRIX_PRODUCT
+    parts = _divisor(x.shape[2], -(-matrix.size // VECTOR_PRODUCT)) if small else 1
     if parts == 1:
         tape(np.matmul, x, matrix, out)
     else:
-        _record_sum(tape, x, matrix, out, parts, lanes)
+        _record_sum(tape, x, matrix, out, parts)
 
 
-def _record_sum(tape: Any, x: Array, matrix: Array, out: Array, parts: int, lanes: int = 1) -> None:
+def _record_sum(tape: Any, x: Array, matrix: Array, out: Array, parts: int) -> None:
     """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n): the sum of products of parts of k."""
     flat = tape.scratch((parts, out.size))  # four axes would be those of an image
     products = reshape(flat, (parts, *out.shape))
     left = reshape(x, (*x.shape[:2], parts, -1)).transpose(2, 0, 1, 3)
-    right = reshape(matrix, (parts, 1, -1, matrix.shape[1]))
-    for part in tape.apart(evenly(parts, lanes)):
-        tape(np.matmul, left[part], right[part], products[part])
+    tape(np.matmul, left, reshape(matrix, (parts, 1, -1, matrix.shape[1])), products)
     tape(sum_first, products, out)
     tape.release(flat)
 
 
-def _divisor(size: int, least: int, factor: int = 1) -> int:
-    """The smallest divisor of ``size`` that is at least ``least``, and a multiple of ``factor``; 1 if it is large."""
-    found = (parts for parts in range(least, PARTS) if size % parts == 0 and parts % factor == 0)
-    return next(found, 1)
+def _divisor(size: int, least: int) -> int:
+    """The smallest divisor of ``size`` that is at least ``least``; 1 if it is large."""
+    return next((parts for parts in range(least, PARTS) if size % parts == 0), 1)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,8 @@ from .._arrays.order import NARROW, SMALL
 from .arena import ALIGNMENT, Arena
 
 WAY = 1024  # bytes of a row of input, of which a multiple leads to the same lines of the cache again
-PART = 3 << 19  # multiply-adds of a part of a step that are worth handing it to another thread
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
-Run = Callable[[Sequence[Callable[[], None]]], None]
 
 
 class Batch:
@@ -63,8 +60,6 @@ class Tape:
         Where buffers come from: tapes that are never replayed at the same time may share one.
     constants : dict, optional
         What follows from the parameters alone, shared by the tapes of a predictor.
-    lanes : int
-        Into how many parts a step may be cut that are replayed side by side, see `apart`.
     poison : bool
         Fill every buffer with NaN at the moment it is handed out: finds steps that read what they have not written.
     """
@@ -80,7 +75,6 @@ class Tape:
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
         constants: dict[Any, Array] | None = None,
-        lanes: int = 1,
         poison: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
@@ -94,11 +88,7 @@ class Tape:
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
-        self._lanes = self._arena.lanes(lanes)  # where the parts of a step have scratch
-        for lane in self._lanes:
-            lane.give_all()
-        self.width = 1  # of the widest step, in lanes
-        self._run: Run = _one_after_the_other
+        self._arena.give_all()
         self._constants = {} if constants is None else constants
         self._poison = poison
         self._scratch: list[Array] = []
@@ -112,14 +102,13 @@ class Tape:
         self.owners[-1].append(self.owner)
         return arguments[-1]
 
-    def replay(self, segment: int, run: Run | None = None) -> None:
-        """Make the calls of one segment: the stretch between two barriers. ``run`` does the lanes of a step."""
-        self._run = run or _one_after_the_other
-        _make(self.segments[segment])
-        self._run = _one_after_the_other  # a tape that waits does not hold on to threads
+    def replay(self, segment: int) -> None:
+        """Make the calls of one segment: the stretch between two barriers."""
+        for f, arguments in self.segments[segment]:
+            f(*arguments)
 
     def products(self) -> set[tuple[int, int, int]]:
-        """The products of matrices (m, k) and (k, n) on the tape, but for those in lanes, as (m, k, n)."""
+        """The products of matrices (m, k) and (k, n) on the tape, as (m, k, n)."""
         found = (arguments for calls in self.segments for f, arguments in calls if f is np.matmul)
         return {(*a.shape[-2:], b.shape[-1]) for a, b, _ in found}
 
@@ -262,37 +251,6 @@ class Tape:
             self.segments.append([])
             self.owners.append([])
 
-    # -- parts of a step
-
-    def parts(self, multiply_adds: int) -> int:
-        """Into how many parts it is worth cutting a step, for `apart`: a power of two, for one to four threads."""
-        worth = max(1, min(len(self._lanes), multiply_adds // PART))
-        return 1 << worth.bit_length() - 1
-
-    def apart(self, parts: Sequence[Any]) -> Iterator[Any]:
-        """The parts of a step, one after the other, of which none reads what another writes, for a loop over them.
-
-        Where the tape has lanes, what the body of the loop records for them may be replayed side by side. Each lane has
-        the scratch of its parts for itself. Between two parts the tape records elsewhere, so the loop must not be left.
-        """
-        share = -(-len(parts) // len(self._lanes))
-        if share == len(parts):
-            yield from parts
-            return
-        lanes, main = [], (self._arena, self._scratch, self.segments[-1], self.owners[-1])
-        for number, start in enumerate(range(0, len(parts), share)):
-            self._arena, self._scratch, self.segments[-1], self.owners[-1] = self._lanes[number], [], [], []
-            yield from parts[start : start + share]
-            for array in self._scratch:
-                self._arena.give(array)
-            lanes.append(partial(_make, self.segments[-1]))
-        self._arena, self._scratch, self.segments[-1], self.owners[-1] = main
-        self.width = max(self.width, len(lanes))
-        self(self._side_by_side, lanes)
-
-    def _side_by_side(self, lanes: Sequence[Callable[[], None]]) -> None:
-        self._run(lanes)
-
     # -- steps
 
     @contextmanager
@@ -334,21 +292,10 @@ class Tape:
         return reshape(flat, tuple(shape))
 
 
-def _make(calls: Sequence[Call]) -> None:
-    """Make recorded calls."""
-    for f, arguments in calls:
-        f(*arguments)
-
-
 def _at_once(f: Callable[..., Any], *arguments: Any) -> Any:
     """Make a call that is not worth recording."""
     f(*arguments)
     return arguments[-1]
-
-
-def _one_after_the_other(jobs: Sequence[Callable[[], None]]) -> None:
-    for job in jobs:
-        job()
 
 
 def memory(array: Array) -> Array:

@@ -152,11 +152,11 @@ class Tiling:
         below, right = (read - axis.size - axis.before for read, axis in zip(self.read, (rows, columns), strict=True))
         return (rows.before, below), (columns.before, right)
 
-    def blocks(self, band: Tiles, n: int, channels: int, least: int = 1) -> list[slice]:
-        """Blocks of tile rows of a band, ``least`` of them or more, if it has so many."""
+    def blocks(self, band: Tiles, n: int, channels: int) -> list[slice]:
+        """Blocks of tile rows of a band."""
         row = band.r * sum(strip.r * strip.count for strip in self.columns) * n * channels * 4
         height = max(1, BLOCK // row)
-        return evenly(band.count, max(least, -(-band.count // height)))
+        return evenly(band.count, -(-band.count // height))
 
 
 def tilings(geometry: Windows) -> Iterator[Tiling]:
@@ -225,11 +225,10 @@ class Winograd:
         whole = (height, width) == y.shape[:2]
         target = y if whole else tape.scratch((height, width, n, f))
         by_row = reshape(x, (rows, columns * n * c))
-        parts = tape.parts(int(self._tiling.effort(n, c, f, self._groups, backward=False)))
         for band in self._tiling.rows:
             at, _, bt = self._transforms[band]
             windows = _overlapping(by_row[band.start :], band.m, band.r, band.count)  # (tiles, r, columns * n * c)
-            for block in tape.apart(self._tiling.blocks(band, n, max(c, f), parts)):
+            for block in self._tiling.blocks(band, n, max(c, f)):
                 b = block.stop - block.start
                 half = _transformed(tape, bt, windows[block])
                 out = target[band.start + block.start * band.m : band.start + block.stop * band.m]
