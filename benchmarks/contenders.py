@@ -490,11 +490,9 @@ def leave_out(technique: str) -> None:
             elementwise.BUFFER = 8192
         case "Winograd's algorithm":
             convolution.choose_tiling = lambda *arguments, **options: None
-            convolution.is_taken_apart = lambda *arguments, **options: False
         case "groups joined":
             convolution.wider = lambda groups, *sizes: groups
         case "strided and dilated windows as plain ones":
-            convolution.is_taken_apart = lambda *arguments, **options: False
             choose = convolution.choose_tiling
             convolution.choose_tiling = lambda dtype, geometry, *sizes, **options: (
                 choose(dtype, geometry, *sizes, **options) if geometry.is_plain else None

@@ -1,8 +1,7 @@
 """How well the engine chooses between the algorithms of a convolution: random ones, with every way to compute them.
 
 Each is computed directly and by Winograd's algorithm with many tilings, on as many threads as processors, and what
-`choose_tiling` would take is compared with the fastest; strided windows taken apart into a convolution of each phase
-(`is_taken_apart`) are not among them. Its estimate (the constants at the top of
+`choose_tiling` would take is compared with the fastest. Its estimate (the constants at the top of
 `skcnn/_tape/winograd.py` and `convolution.py`) was fitted to such times.
 
     python benchmarks/tilings.py --convolutions 200
@@ -78,9 +77,8 @@ def random_cases(count: int, seed: int) -> Iterator[Case]:
 
 def recorded(case: Case, tiling: Tiling | None) -> Tape:
     """The convolution by a tiling, or directly."""
-    originals = convolution.choose_tiling, convolution.is_taken_apart
+    original = convolution.choose_tiling
     convolution.choose_tiling = lambda *sizes, **options: tiling
-    convolution.is_taken_apart = lambda *sizes, **options: False
     try:
         shape = case.side, case.side, case.channels
         kernel = np.random.default_rng(0).random(case.layer.parameters(shape)["kernel"].shape, np.float32)
@@ -97,7 +95,7 @@ def recorded(case: Case, tiling: Tiling | None) -> Tape:
         x[...] = 1
         return tape
     finally:
-        convolution.choose_tiling, convolution.is_taken_apart = originals
+        convolution.choose_tiling = original
 
 
 def milliseconds(case: Case, tiling: Tiling | None, pool: ThreadPoolExecutor, threads: int) -> float:

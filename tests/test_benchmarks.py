@@ -142,7 +142,6 @@ def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
         *(
             (elementwise, "BUFFER"),
             (convolution, "choose_tiling"),
-            (convolution, "is_taken_apart"),
             (convolution, "bands"),
             (convolution, "wider"),
             (winograd, "TILES"),

@@ -96,45 +96,8 @@ def test_strided_windows(shape, padding, kernel, strides, always):
     compare(shape, kernel, (2, 4), always, padding=padding, strides=strides)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "strides"),
-    [((3, 3), 2), ((5, 4), 2), ((7, 7), (2, 3)), ((5, 3), (1, 2)), ((2, 3), (3, 2)), ((5, 5), 3), ((1, 3), 2)],
-    ids=str,
-)
-@pytest.mark.parametrize("padding", ["same", "valid", 3, (0, 1)], ids=str)
-@pytest.mark.parametrize("shape", [(9, 8, 16, 16), (7, 12, 3, 18), (11, 10, 5, 7)], ids=str)
-def test_strided_windows_as_a_convolution_of_each_phase(shape, padding, kernel, strides, monkeypatch):
-    h, w, c, f = shape
-    layer, rng = Conv2D(f, kernel, strides=strides, padding=padding, use_bias=False), np.random.default_rng(6)
-    x, dy = rng.normal(size=(3, h, w, c)), rng.normal(size=(3, *layer.output_shape((h, w, c))))
-    p = draw_parameters(layer, (h, w, c))
-    direct = run(layer, x, p, dy)
-    monkeypatch.setattr(convolution, "is_taken_apart", lambda dtype, geometry, *sizes, **options: geometry.is_strided)
-    (y, dx, g), alone = run(layer, x, p, dy), run(layer, x, p)
-    for mine, expected in ((y, direct[0]), (alone, direct[0]), (dx, direct[1]), (g["kernel"], direct[2]["kernel"])):
-        np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-10)
-
-
-def test_phases_are_convolved_by_themselves_where_that_is_faster():
-    def apart(layer, shape, rows=32, **options):
-        dtype = options.pop("dtype", np.float32)
-        sizes = rows, shape[2], layer.filters, layer.groups
-        return convolution.is_taken_apart(dtype, layer.geometry(shape), *sizes, **options)
-
-    for options in ({"backward": True}, {"backward": False}):
-        assert apart(Conv2D(64, strides=2), (32, 32, 32), **options)
-        assert apart(Conv2D(256, strides=2), (16, 16, 128), **options)
-        assert not apart(Conv2D(64, strides=2), (32, 32, 3), **options)
-        assert not apart(Conv2D(64, 4, strides=2), (32, 32, 32), **options)  # channels of one image are faster
-        assert not apart(Conv2D(64, 1, strides=2), (32, 32, 32), **options)
-        assert not apart(Conv2D(64, strides=2, groups=2), (32, 32, 32), **options)
-        assert not apart(Conv2D(64), (32, 32, 32), **options)
-        assert not apart(Conv2D(64, strides=2), (32, 32, 32), dtype=np.float64, **options)
-        assert not apart(Conv2D(64, strides=2), (32, 32, 32), rows=1, **options)
-
-
 def test_predictions_of_every_size_share_kernels():
-    """The number of rows decides between phases by themselves and phases as channels, and both prepare kernels."""
+    """The number of rows decides between tiles, and each prepares a kernel."""
     layers, shape = [Conv2D(64, 5, strides=2), GlobalAvgPool2D()], (14, 14, 48)
     network = Network(layers, shape, outputs=2)
     rng = np.random.default_rng(8)
@@ -144,8 +107,7 @@ def test_predictions_of_every_size_share_kernels():
     for n in range(1, 41):
         fresh = Predictor(network, weights, state, no_scaling(48))
         np.testing.assert_array_equal(shared.raw(x[:n]), fresh.raw(x[:n]))
-    prepared = {key[:2] for _, key in shared._constants if key[0] == "winograd"}
-    assert {("winograd", number) for number in range(5)} <= prepared
+    assert len({key for _, key in shared._constants if key[0] == "winograd"}) > 1
 
 
 @pytest.mark.parametrize("size", [3, 5])

@@ -125,13 +125,9 @@ def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
     return rule
 
 
-def _join(first: type[Layer]) -> Rule:
+def _join(a: Step, b: Step) -> tuple[Step, ...] | None:
     """A layer and the ReLU after it become one step: one array less is written and read."""
-
-    def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
-        return ((a[0], Rectified(a[1])),) if isinstance(a[1], first) and isinstance(b[1], ReLU) else None
-
-    return rule
+    return ((a[0], Rectified(a[1])),) if isinstance(a[1], _WRITTEN_ONCE) and isinstance(b[1], ReLU) else None
 
 
 def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:
@@ -142,18 +138,10 @@ def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:
 
 
 _MAXIMA = (MaxPool2D, GlobalMaxPool2D)
+_WRITTEN_ONCE = (BatchNorm, PooledBatchNorm, OwnNorm, Bias, Branches)  # their backward pass does not read their output
 
-# The swaps come before the joins: a bias that is joined with its ReLU could no longer move past the pooling layer.
-RULES: tuple[Rule, ...] = (
-    _swap(ReLU, _MAXIMA),
-    _swap(Bias, _MAXIMA),
-    _pooled,
-    _join(BatchNorm),
-    _join(PooledBatchNorm),
-    _join(OwnNorm),
-    _join(Bias),
-    _join(Branches),
-)
+# The swaps come before the join: a bias that is joined with its ReLU could no longer move past the pooling layer.
+RULES: tuple[Rule, ...] = (_swap(ReLU, _MAXIMA), _swap(Bias, _MAXIMA), _pooled, _join)
 
 
 def fuse(steps: list[Step]) -> list[Step]:

@@ -21,22 +21,27 @@ RUN = 512  # numbers from which on a run is long enough
 ADDED = 128  # products that are added up in the arrays' own precision; their sums are added up in float64
 
 
-def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> Array:
-    """x (h, w, n, c) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f), for f a multiple of c.
+def repeated(tape: Any, x: Array, f: int) -> Array:
+    """x (h, w, n, c) -> (h, w, n, f), each channel for as many of the f that read it."""
+    h, w, n, c = x.shape
+    if f == c:
+        return x
+    copies = tape.keep((h, w, n, f))
+    for part in range(f // c):
+        tape(copy, x, copies[..., part :: f // c])
+    return copies
 
-    Gives x with f channels, which the gradient of the kernel wants.
-    """
-    x = _repeated(tape, x, y.shape[3])
+
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
+    """x (h, w, n, f) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f)."""
     pixels = _pixels_of_a_run(y, geometry.columns)
-    taps, factors, sums = _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels)
-    tape(_sum_over_taps, taps, factors, sums)
-    return x
+    tape(_sum_over_taps, _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels))
 
 
-def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, repeated: Array) -> None:
-    """x (h, w, n, f) as `record_forward` gave it, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
+def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
+    """x (h, w, n, f) with its border, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
     pixels = _pixels_of_a_run(dy, geometry.columns)
-    tape(_sum_over_pixels, _taps(repeated, geometry, pixels), _runs(dy, pixels), dkernel)
+    tape(_sum_over_pixels, _taps(x, geometry, pixels), _runs(dy, pixels), dkernel)
 
 
 def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
@@ -61,17 +66,6 @@ def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geomet
         tape(np.add, parts[0], parts[1], dx)
         for part in parts[2:]:
             tape(np.add, dx, part, dx)
-
-
-def _repeated(tape: Any, x: Array, f: int) -> Array:
-    """x (h, w, n, c) -> (h, w, n, f), each channel for as many of the f that read it."""
-    h, w, n, c = x.shape
-    if f == c:
-        return x
-    repeated = tape.keep((h, w, n, f))
-    for part in range(f // c):
-        tape(copy, x, repeated[..., part :: f // c])
-    return repeated
 
 
 def _border(phases: list[Upstream]) -> tuple[int, int]:

@@ -20,44 +20,30 @@ from numpy.lib.stride_tricks import as_strided
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Windows, evenly
 from .._arrays.order import channels_outermost
-from .products import UNROLLED, record_product, record_sum_of_products
+from .products import record_product, record_sum_of_products
 
-KEPT = 2  # columns of a first layer are kept for its backward pass if they are no larger than so many outputs
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
 
-def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> list[Array]:
-    """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f).
-
-    Gives the columns of each block, if it is worth keeping them for the gradient of the kernel.
-    """
+def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
+    """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f)."""
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
-    read, k, kept = patches(x, geometry, groups), matrix.shape[1], []
-    keep = tape.backward and channels_outermost(x) and groups * k <= KEPT * y.shape[3]
+    read = patches(x, geometry, groups)
     for rows in _blocks_of(read):
-        columns = _record_columns(tape, read[rows], _beyond(x, geometry, k) if keep else 0, keep)
-        record_product(tape, columns[..., :k], matrix, _pixels(y[rows], groups))
-        if keep:
-            kept.append(columns)
-        else:
-            tape.release(columns)
-    return kept
+        columns = _record_columns(tape, read[rows])
+        record_product(tape, columns, matrix, _pixels(y[rows], groups))
+        tape.release(columns)
 
 
-def record_kernel_gradient(
-    tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows, kept: list[Array]
-) -> None:
-    """x (h, w, n, c) with its border or its columns, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
+def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
+    """x (h, w, n, c) with its border, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
     groups = x.shape[3] // dkernel.shape[2]
-    gradient = total = _by_group(dkernel, groups)
-    beyond = _beyond(x, geometry, gradient.shape[1])
-    if beyond:
-        total = tape.scratch((groups, gradient.shape[1] + beyond, gradient.shape[2]))
+    total = _by_group(dkernel, groups)
     part = None
     read = patches(x, geometry, groups)
     for number, rows in enumerate(_blocks_of(read)):
-        columns = kept[number] if kept else _record_columns(tape, read[rows], beyond)
+        columns = _record_columns(tape, read[rows])
         target = total
         if number:
             target = part = tape.scratch(total.shape) if part is None else part
@@ -65,8 +51,6 @@ def record_kernel_gradient(
         if number:
             tape(np.add, total, part, total)
         tape.release(columns)
-    if beyond:
-        tape(copy, total[:, :-beyond], gradient)
 
 
 def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
@@ -124,27 +108,17 @@ def _blocks_of(windows: Array) -> list[slice]:
     return _blocks(windows[0].size, len(windows))
 
 
-def _beyond(x: Array, geometry: Windows, k: int) -> int:
-    """Zeros with which columns of K numbers are sooner multiplied, 27 as 28, where they cost nothing."""
-    return -k % UNROLLED if channels_outermost(x) and geometry.kernel != (1, 1) else 0
-
-
-def _record_columns(tape: Any, windows: Array, beyond: int = 0, keep: bool = False) -> Array:
-    """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be.
-
-    Those of channels that lie outermost may have some zeros more.
-    """
+def _record_columns(tape: Any, windows: Array) -> Array:
+    """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be."""
     rows, ow, n, kh, kw, groups, c = windows.shape
     outermost = windows.strides[2] < windows.strides[6]
     source = windows.transpose((5, 3, 4, 6, 0, 1, 2) if outermost else (5, 0, 1, 2, 3, 4, 6))
     pixels, k = rows * ow * n, kh * kw * c
     shape = (groups, k, pixels) if outermost else (groups, pixels, k)
-    matrix = None if beyond else _view(source, shape)
+    matrix = _view(source, shape)
     if matrix is None:
-        matrix = (tape.output if keep else tape.scratch)((groups, shape[1] + beyond, shape[2]))
-        if beyond:
-            tape(fill, 0, matrix[:, -beyond:])
-        tape(copy, source, reshape(matrix[:, : shape[1]], source.shape))
+        matrix = tape.scratch(shape)
+        tape(copy, source, reshape(matrix, source.shape))
     return matrix.swapaxes(1, 2) if outermost else matrix
 
 

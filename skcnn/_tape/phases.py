@@ -5,14 +5,12 @@ with d = 2,
 
     pixels    0 1 2 3 4 5 6    ->    phases    0 2 4 6    1 3 5
 
-In three ways that makes plain convolutions of others:
+In two ways that makes plain convolutions of others:
 
 - `record_dilated`: a window with a dilation of 2 reads 0 2 4, then 1 3 5, then 2 4 6: pixels of one phase only, and
   neighbours there. The phases lie side by side in one batch, and so do those of the output.
 - `record_strided`: a window of 3 that moves by 2 reads 0 1 2, then 2 3 4: from every phase, and it moves by one pixel
   there. The phases are channels of one image, and the window is one of 2, with a zero where it reads too many.
-- `record_apart`: or each phase is convolved by itself, with the weights that it needs and none besides, here 0 2 with
-  the first and the last, 1 with the one between, and the results are added.
 """
 
 from __future__ import annotations
@@ -22,8 +20,6 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from .._arrays.elementwise import Array, copy, fill
 from .._arrays.geometry import Axis, Pair, Windows
 from .._arrays.order import NARROW
@@ -31,7 +27,6 @@ from .winograd import Tiling, Winograd
 
 Place = tuple[slice, slice]
 Backward = Callable[[Array, Array, bool], Array | None]
-Record = Callable[[Array, Array, Array, Windows, int], Backward]  # of a phase's x, kernel, y, windows and number
 
 
 def plain(geometry: Windows) -> Windows:
@@ -118,47 +113,6 @@ def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array,
     return backward
 
 
-def windows_of(geometry: Windows) -> Iterator[tuple[Place, Windows]]:
-    """For each phase that strided windows read: its taps of a kernel (kh, kw, c, f), and plain windows over it."""
-    for taps in _phases(geometry):
-        sizes = [len(range(size)[own]) for size, own in zip(geometry.kernel, taps, strict=True)]
-        if all(sizes):
-            yield taps, Windows(*map(_plain, geometry.out, sizes))
-
-
-def record_apart(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows, record: Record) -> Backward:
-    """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f), as the sum of a plain convolution of each phase."""
-    n, c = x.shape[2:]
-    recorded = []
-    for number, (taps, inside) in enumerate(windows_of(geometry), 1):  # 0 is the kernel of all phases together
-        own = kernel[taps]
-        weights = tape.derived(("phase", number), own.shape, lambda call, out, own=own: call(copy, own, out))
-        part = tape.keep((inside.rows.size, inside.columns.size, n, c))
-        mine, image = _place(x, geometry, taps, part.shape[:2], has_border=True)
-        tape(fill, 0, part)
-        tape(copy, x[image], part[mine])
-        out = y if number == 1 else tape.scratch(y.shape)
-        recorded.append((taps, mine, image, weights.shape, record(part, weights, out, inside, number)))
-        if number > 1:
-            tape(np.add, y, out, y)
-            tape.release(out)
-
-    def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
-        dx = tape.output(x.shape) if needs_dx else None
-        if dx is not None:
-            tape(fill, 0, dx)  # pixels that no window reads
-        for taps, mine, image, shape, through in recorded:
-            gradient = tape.scratch(shape)
-            part = through(dy, gradient, needs_dx)
-            tape(copy, gradient, dkernel[taps])
-            tape.release(gradient)
-            if dx is not None and part is not None:
-                tape(copy, part[mine], dx[image])
-        return dx
-
-    return backward
-
-
 def _phases(geometry: Windows) -> Iterator[Place]:
     """For each phase: every so many rows and columns from its first ones on. So are its taps of a kernel."""
     down, right = steps(geometry)
@@ -174,22 +128,17 @@ def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[P
 
 
 def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterator[tuple[int, Place, Place]]:
-    """For each phase: its number, which of its pixels come from the image, and where they lie there."""
-    for number, phase in enumerate(_phases(geometry)):
-        yield number, *_place(x, geometry, phase, size, has_border)
-
-
-def _place(x: Array, geometry: Windows, phase: Place, size: Pair, has_border: bool) -> tuple[Place, Place]:
-    """Which pixels of a phase come from the image x, and where they lie there.
+    """For each phase: its number, which of its pixels come from the image x, and where they lie there.
 
     ``has_border``: whether the phases are those of x with the border of its windows, as they are of an input.
     """
-    axes = zip(x.shape[:2], (geometry.rows, geometry.columns), phase, size, strict=True)
-    (own_rows, image_rows), (own_columns, image_columns) = (
-        Axis(length, 1, own.step, 1, (axis.before if has_border else 0) - own.start, 0).inside(0, 0, count)
-        for length, axis, own, count in axes
-    )
-    return (own_rows, own_columns), (image_rows, image_columns)
+    for number, phase in enumerate(_phases(geometry)):
+        axes = zip(x.shape[:2], (geometry.rows, geometry.columns), phase, size, strict=True)
+        (own_rows, image_rows), (own_columns, image_columns) = (
+            Axis(length, 1, own.step, 1, (axis.before if has_border else 0) - own.start, 0).inside(0, 0, count)
+            for length, axis, own, count in axes
+        )
+        yield number, (own_rows, own_columns), (image_rows, image_columns)
 
 
 def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:

@@ -180,15 +180,10 @@ class _Part:
 
 
 class Winograd:
-    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward.
+    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
 
-    A step that has several of them tells them apart by a number.
-    """
-
-    def __init__(
-        self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1, number: int = 0
-    ) -> None:
-        self._tiling, self._borders, self._groups, self._number = tiling, borders, groups, number
+    def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
+        self._tiling, self._borders, self._groups = tiling, borders, groups
         self._depth, self._f = kernel.shape[2:]
         self._c = self._depth * groups
         self._transforms = {
@@ -210,7 +205,7 @@ class Winograd:
             tape.release(half)
 
         shape = band.r * strip.r, self._depth, self._f
-        return tape.derived(("winograd", self._number, band.m, strip.m), shape, transform)
+        return tape.derived(("winograd", band.m, strip.m), shape, transform)
 
     def _by_group(self, a: Array) -> Array:
         """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
