@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -28,6 +28,15 @@ class Description:
 
     name: ClassVar[str] = ""  # the registered name: what a user may write in place of an object with defaults
     aliases: ClassVar[tuple[str, ...]] = ()  # other names under which the field knows it
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        own = [name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)]
+        if "__dataclass_fields__" not in vars(cls) and (own or not is_dataclass(cls)):
+            raise TypeError(
+                f"{cls.__name__} is not a description: put @description above the class, or its fields"
+                f" ({', '.join(own) or 'none here'}) are no parameters."
+            )
+        return super().__new__(cls)
 
     def check(self) -> None:
         """Raise a ValueError that names the field, if a field has no meaning."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ._arrays.elementwise import Array, maximum
+from ._tape.tape import Tape
 from .description import Description, description, is_real
 
 FRACTION = "a number of 0 or more and less than 1"
@@ -49,14 +50,14 @@ class Optimizer(Description):
         """The scalars of step 1, 2, ..."""
         return (learning_rate,)
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         """Record the update of the weights ``w`` (size,) by the gradient ``g`` (size,), which may be overwritten.
 
         ``slots`` are vectors (size,) by their names, ``scalars`` arrays (), which hold what `tick` gave for the step.
         """
         raise NotImplementedError
 
-    def record_decay(self, tape: Any, w: Array, scalars: Mapping[str, Array]) -> None:
+    def record_decay(self, tape: Tape, w: Array, scalars: Mapping[str, Array]) -> None:
         """Record what shrinks the kernels ``w`` before a step, whatever their gradient: by default, nothing."""
 
     def _require_fractions(self, *names: str) -> None:
@@ -98,7 +99,7 @@ class SGD(Optimizer):
         self._require_fractions("momentum")
         self._require("nesterov", isinstance(self.nesterov, (bool, np.bool)), "True or False")
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         v = slots["velocity"]
         step = tape.scratch(w.shape)
         tape(np.multiply, v, self.momentum, v)
@@ -168,7 +169,7 @@ class Adam(Optimizer):
         root = math.sqrt((1 - self.beta_2**step) / (1 - self.beta_2))
         return learning_rate * root * (1 - self.beta_1) / (1 - self.beta_1**step), self.epsilon * root
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         m, v = slots["mean"], slots["square"]
         s = tape.scratch(w.shape)
         tape(np.multiply, m, self.beta_1, m)
@@ -229,7 +230,7 @@ class AdamW(Adam):
     def tick(self, step: int, learning_rate: float) -> tuple[float, ...]:
         return *super().tick(step, learning_rate), 1 - learning_rate * self.weight_decay
 
-    def record_decay(self, tape: Any, w: Array, scalars: Mapping[str, Array]) -> None:
+    def record_decay(self, tape: Tape, w: Array, scalars: Mapping[str, Array]) -> None:
         if self.weight_decay:
             tape(np.multiply, w, scalars["shrinkage"], w)
 
@@ -295,7 +296,7 @@ class Nadam(Optimizer):
     def _momentum(self, step: int) -> float:
         return self.beta_1 * (1 - 0.96 ** (step * self.momentum_decay) / 2)
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         m, v = slots["mean"], slots["square"]
         s, ahead = tape.scratch(w.shape), tape.scratch(w.shape)
         tape(np.multiply, m, self.beta_1, m)
@@ -361,7 +362,7 @@ class RMSprop(Optimizer):
     def tick(self, step: int, learning_rate: float) -> tuple[float, ...]:
         return (learning_rate / math.sqrt(1 - self.decay),)
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         v, s = slots["square"], tape.scratch(w.shape)
         tape(np.multiply, v, self.decay, v)
         tape(np.multiply, g, g, s)
@@ -419,7 +420,7 @@ class AdaGrad(Optimizer):
     def check(self) -> None:
         self._require("epsilon", is_real(self.epsilon, 0, open_low=True), POSITIVE)
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         v, s = slots["square"], tape.scratch(w.shape)
         tape(np.multiply, g, g, s)
         tape(np.add, v, s, v)
@@ -464,7 +465,7 @@ class AdaDelta(Optimizer):
         self._require_fractions("rho")
         self._require("epsilon", is_real(self.epsilon, 0, open_low=True), POSITIVE)
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         v, u = slots["square"], slots["square_of_steps"]
         s, d = tape.scratch(w.shape), tape.scratch(w.shape)
         epsilon = self.epsilon / (1 - self.rho)
@@ -524,11 +525,11 @@ class Lion(Optimizer):
     def tick(self, step: int, learning_rate: float) -> tuple[float, ...]:
         return learning_rate, 1 - learning_rate * self.weight_decay
 
-    def record_decay(self, tape: Any, w: Array, scalars: Mapping[str, Array]) -> None:
+    def record_decay(self, tape: Tape, w: Array, scalars: Mapping[str, Array]) -> None:
         if self.weight_decay:
             tape(np.multiply, w, scalars["shrinkage"], w)
 
-    def record(self, tape: Any, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
+    def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         m, s = slots["mean"], tape.scratch(w.shape)
         # m / (1 - beta_2) is kept, and a sign does not change when it is divided by 1 - beta_1.
         tape(np.multiply, m, self.beta_1 * (1 - self.beta_2) / (1 - self.beta_1), s)

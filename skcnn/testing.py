@@ -10,7 +10,8 @@ import numpy as np
 
 from ._arrays.elementwise import Array, copy
 from ._tape.arena import Arena
-from ._tape.tape import Batch, Tape
+from ._tape.parameters import Arrays
+from ._tape.tape import Batch, Tape, read_only
 from .description import refuse_class, resolve
 from .initializers import Initializer
 from .layers import Layer
@@ -182,8 +183,8 @@ class LayerRun:
         steps = []
         for layer in layers:
             with tape.step("layer"):
-                g = SimpleNamespace(**shard.g) if self.training else None
-                y, backward = layer.record(tape, y, SimpleNamespace(**self.p), g)
+                g = Arrays(**shard.g) if self.training else Arrays()
+                y, backward = layer.record(tape, read_only(y), Arrays(**self.p), g)
             steps.append(backward)
         shard.y = self._give(tape, y)
         if self.training:
@@ -193,7 +194,9 @@ class LayerRun:
             for backward in reversed(steps):
                 assert backward is not None
                 with tape.step("backward"):
-                    dy = backward(dy)
+                    dx = backward(dy)
+                assert dx is not None
+                dy = dx
             shard.dx = self._give(tape, dy)
         return shard
 

@@ -70,8 +70,9 @@ def gradients(network, steps, monkeypatch):
     tape = Tape(np.float64, Batch(6), training=True, rng=np.random.default_rng(2), poison=True)
     x, y, w = tape.input((6, *network.input_shape)), np.arange(6) % 3, np.ones(6)
     x[...] = rng.normal(size=x.shape)
-    p = network.bind(weights, state, no_scaling(network.input_shape[2]))
-    network.record_training(tape, x, y, w, p, network.bind(gradient), LogLoss(), total)
+    p, g = network.bind(weights, state), network.bind(gradient)
+    scaling = no_scaling(network.input_shape[2])
+    network.record_training(tape, x, y, w, p=p, g=g, scaling=scaling, loss=LogLoss(), total=total)
     tape.replay(0)
     return gradient, total, state
 

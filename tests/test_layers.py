@@ -50,7 +50,7 @@ def predictor(network, *, plain=False, dtype=np.float32, layer="output"):
     bound = weights.astype(dtype), state.astype(dtype), no_scaling(network.input_shape[2])
     found = Predictor(network, *bound, layer=layer, poison=True)
     if plain:
-        found.steps, found.parameters = network.lowered, network.bind(*bound)
+        found.steps, found.parameters = network.lowered, network.bind(*bound[:2])
     return found
 
 

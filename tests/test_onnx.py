@@ -25,9 +25,8 @@ from sklearn.svm import SVC
 
 import skcnn.layers
 from skcnn import CNNClassifier, CNNFeatures, CNNRegressor
-from skcnn._arrays.order import by_channel
+from skcnn._tape.channels import by_channel, record_channel_products
 from skcnn._tape.parameters import Parameter
-from skcnn._tape.reduction import record_channel_products
 from skcnn.architecture import lenet5, resnet
 from skcnn.description import description
 from skcnn.layers import (

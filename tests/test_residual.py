@@ -222,8 +222,9 @@ def gradient(layers, shape, dtype, rows=24):
     tape = Tape(dtype, Batch(rows), training=True, poison=True)
     x = tape.input((rows, *shape))
     x[...] = rng.normal(size=x.shape)
-    p = network.bind(weights, state, no_scaling(shape[2]))
-    network.record_training(tape, x, np.arange(rows) % 4, np.ones(rows), p, network.bind(found), LogLoss(), np.zeros(1))
+    p, g, scaling = network.bind(weights, state), network.bind(found), no_scaling(shape[2])
+    target, row_weights = np.arange(rows) % 4, np.ones(rows)
+    network.record_training(tape, x, target, row_weights, p=p, g=g, scaling=scaling, loss=LogLoss(), total=np.zeros(1))
     tape.replay(0)
     return found
 
@@ -252,8 +253,8 @@ def test_what_branches_give_is_written_into_the_border_that_comes_next(layer):
     network = Network([Conv2D(3), ReLU(), layer, ReLU(), Conv2D(4), Flatten()], (20, 20, 1), 2)
     tape = Tape(np.float64, Batch(32))
     weights = network.initial(network.weights, np.random.default_rng(0), np.float64)
-    steps, p = network.prediction_steps(network.bind(weights, None, no_scaling(1)))
-    network.record_prediction(tape, tape.input((32, 20, 20, 1)), steps, p)
+    steps, p = network.prediction_steps(network.bind(weights))
+    network.record_prediction(tape, tape.input((32, 20, 20, 1)), steps=steps, p=p, scaling=no_scaling(1))
     calls = zip(tape.segments[0], tape.owners[0], strict=True)
     copied = {owner for (f, (x, *_)), owner in calls if f is copy and x.ndim == 4 and x.shape[:2] == (20, 20)}
     assert not copied & {"conv2", "residual1.conv1", "concatenate1.branch1.conv1"}

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from .._arrays.elementwise import Array, maximum
-from .._arrays.order import by_channel
-from .._tape.parameters import Parameter
+from .._arrays.geometry import Borders
+from .._tape.channels import by_channel
+from .._tape.parameters import Arrays, Parameter
 from .._tape.pooling import record_max, record_max_gradient
+from .._tape.tape import Tape
 from ..description import description
 from ..layers.activation import ReLU
 from ..layers.base import Backward, Layer, Shape
@@ -46,10 +48,10 @@ class Rectified(Layer):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return self.layer.parameters(shape)
 
-    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+    def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         return self.layer.margin(tape, shape, rows)
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y, through = self.layer.record(tape, x, p, g)
         tape(maximum, y, tape.zeros(y), y)
 
@@ -83,15 +85,17 @@ class PooledBatchNorm(Layer):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return self.norm.parameters(shape)
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         if not tape.training:
-            between, through_norm = self.norm.record(tape, x, p, g)
-            y, through_pool = self.pool.record(tape, between, p, g)
+            y, through_norm = self.norm.record(tape, x, p, g)
+            y, through_pool = self.pool.record(tape, y, p, g)
 
-            def through(dy: Array, needs_dx: bool = True) -> Any:
+            def through(dy: Array, needs_dx: bool = True) -> Array | None:
                 assert through_norm is not None
                 assert through_pool is not None
-                return through_norm(through_pool(dy), needs_dx)
+                between = through_pool(dy)
+                assert between is not None
+                return through_norm(between, needs_dx)
 
             return y, through
         h, w, n, c = x.shape

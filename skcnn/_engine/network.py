@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, reshape, sum_first
-from .._tape.parameters import Layout, Parameter
+from .._tape.parameters import Arrays, Layout, Parameter
 from .._tape.tape import Tape
 from ..description import resolve
 from ..initializers import Initializer, Zeros
@@ -102,10 +101,9 @@ class Network:
             view[...] = _draw(layout.parameters[name], rng, name)
         return vector
 
-    def bind(self, weights: Array, state: Array | None = None, scaling: Scaling | None = None) -> dict[str, Any]:
-        """Layer's name -> namespace of views into the vectors; the scaling of the images as "input"."""
-        bound: dict[str, Any] = {name: SimpleNamespace() for name in self.names}
-        bound["input"] = scaling
+    def bind(self, weights: Array, state: Array | None = None) -> dict[str, Arrays]:
+        """Layer's name -> views into the vectors."""
+        bound = {name: Arrays() for name in self.names}
         vectors = [(self.weights, weights)] if state is None else [(self.weights, weights), (self.state, state)]
         for layout, vector in vectors:
             for name, view in layout.views(vector).items():
@@ -119,8 +117,10 @@ class Network:
         x: Array,
         target: Array | MixedTargets,
         row_weights: Array,
-        p: Any,
-        g: Any,
+        *,
+        p: Mapping[str, Arrays],
+        g: Mapping[str, Arrays],
+        scaling: Scaling,
         loss: Loss,
         total: Array,
     ) -> None:
@@ -130,7 +130,7 @@ class Network:
         over the rows of the batch go to ``g``, and the weighted sum of this shard's losses to ``total`` (1,).
         """
         steps = fuse(self.lowered)
-        y, backward = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, g)
+        y, backward = record_steps(tape, steps, self._arrange(tape, x, scaling, steps), p, g)
         with tape.step("loss"):
             values, slope = record_loss(loss, tape, y, target)
             tape(np.multiply, values, row_weights, values)
@@ -139,19 +139,29 @@ class Network:
             dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
         backward(dy, False)
 
-    def record_prediction(self, tape: Tape, x: Array, steps: list[Step], p: Any) -> Array:
+    def record_prediction(
+        self, tape: Tape, x: Array, *, steps: list[Step], p: Mapping[str, Arrays], scaling: Scaling
+    ) -> Array:
         """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions (n, outputs), or (n, h, w, c)."""
-        y, _ = record_steps(tape, steps, self._arrange(tape, x, p["input"], steps), p, None, spend=True)
+        y, _ = record_steps(tape, steps, self._arrange(tape, x, scaling, steps), p, None, spend=True)
         return y.transpose(2, 0, 1, 3) if y.ndim == 4 else y
 
     def record_input_gradient(
-        self, tape: Tape, x: Array, dy: Array, steps: list[Step], p: Any, gradient: Array
+        self,
+        tape: Tape,
+        x: Array,
+        dy: Array,
+        *,
+        steps: list[Step],
+        p: Mapping[str, Arrays],
+        scaling: Scaling,
+        gradient: Array,
     ) -> None:
         """Record a forward pass from the input ``x`` (n, h, w, c), and a backward pass to it.
 
         What comes out in ``gradient`` (n, h, w, c) is that of sum(dy * raw predictions), with ``dy`` (n, outputs).
         """
-        arranged = self._arrange(tape, x, p["input"], steps)
+        arranged = self._arrange(tape, x, scaling, steps)
         with tape.step("parameters"):  # never ends: layers write their gradients, which nobody reads
             g = {owner: _unread(tape, p[owner]) for owner, _ in steps}
         y, backward = record_steps(tape, steps, arranged, p, g)
@@ -160,9 +170,9 @@ class Network:
         dx = backward(slope, True)
         assert dx is not None
         with tape.step("input"):
-            tape(np.multiply, dx, (1 / p["input"].scale).astype(tape.dtype), gradient.transpose(1, 2, 0, 3))
+            tape(np.multiply, dx, (1 / scaling.scale).astype(tape.dtype), gradient.transpose(1, 2, 0, 3))
 
-    def _arrange(self, tape: Tape, x: Array, scaling: Any, steps: list[Step]) -> Array:
+    def _arrange(self, tape: Tape, x: Array, scaling: Scaling, steps: list[Step]) -> Array:
         """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory and the border that the steps want."""
         n, h, w, c = x.shape
         tape.margin = steps[0][1].margin(tape, self.input_shape, n)
@@ -176,7 +186,7 @@ class Network:
                 tape(np.multiply, rows, factor, rows)
             return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
-    def prediction_steps(self, p: dict[str, Any], layer: str = "output") -> tuple[list[Step], dict[str, Any]]:
+    def prediction_steps(self, p: Mapping[str, Arrays], layer: str = "output") -> tuple[list[Step], dict[str, Arrays]]:
         """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
         steps, parameters = fold(*steps_to(layer, self.lowered, p))
         return fuse(steps), parameters
@@ -188,9 +198,9 @@ class Network:
         return {name: layer.output_shape(shape) for name, layer, shape in self.parts if name in names}
 
 
-def _unread(tape: Tape, p: Any) -> SimpleNamespace:
+def _unread(tape: Tape, p: Arrays) -> Arrays:
     """Memory for what has the shapes of parameters."""
-    return SimpleNamespace(**{key: reshape(tape.output((value.size,)), value.shape) for key, value in vars(p).items()})
+    return Arrays(**{key: reshape(tape.output((value.size,)), value.shape) for key, value in vars(p).items()})
 
 
 def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:

@@ -113,7 +113,7 @@ class Passes:
         model, recipe, progress, network = self._model, self._recipe, self._progress, self._model.network
         sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
         batch = Batch(rows, len(sizes))
-        p = network.bind(self._weights, model.state, model.scaling)
+        p = network.bind(self._weights, model.state)
         shards: list[_Shard] = []
         for number, size in enumerate(sizes):
             # A thread goes through its shards one after the other, up to the next barrier. If that is the end, they
@@ -139,7 +139,17 @@ class Passes:
                 shard.mixed = MixedTargets(shard.target, second, tape.input((size,), np.float64))
             target = shard.mixed or shard.target
             g = network.bind(self._gradients[number])
-            network.record_training(tape, shard.x, target, shard.weight, p, g, recipe.loss, shard.total)
+            network.record_training(
+                tape,
+                shard.x,
+                target,
+                shard.weight,
+                p=p,
+                g=g,
+                scaling=model.scaling,
+                loss=recipe.loss,
+                total=shard.total,
+            )
             shards.append(shard)
         scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
         gradients = self._gradients[: len(shards)]

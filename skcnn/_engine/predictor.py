@@ -52,7 +52,8 @@ class Predictor:
         # precision keeps that out of every digit that anybody looks at.
         self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
         weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
-        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state, scaling), layer)
+        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state), layer)
+        self.scaling = scaling
         self.shape = network.reached[layer]  # of what is predicted for one image
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
@@ -74,7 +75,11 @@ class Predictor:
         """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
         tape = self._tape(rows, arena)
         x = tape.input((rows, *self.network.input_shape))
-        return tape, [x], self.network.record_prediction(tape, x, self.steps, self.parameters)
+        return (
+            tape,
+            [x],
+            self.network.record_prediction(tape, x, steps=self.steps, p=self.parameters, scaling=self.scaling),
+        )
 
     def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False) -> Tape:
         """A tape for predictions, with a backward pass behind them or without."""
@@ -160,7 +165,9 @@ class Differentiator(Predictor):
         tape = self._tape(rows, arena, backward=True)
         x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
         gradient = tape.input(x.shape)  # not from the arena: it is read after the replay
-        self.network.record_input_gradient(tape, x, dy, self.steps, self.parameters, gradient)
+        self.network.record_input_gradient(
+            tape, x, dy, steps=self.steps, p=self.parameters, scaling=self.scaling, gradient=gradient
+        )
         return tape, [x, dy], gradient
 
 

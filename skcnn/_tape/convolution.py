@@ -16,7 +16,8 @@ from .._arrays.order import NARROW
 from . import depthwise, im2col, phases
 from .depthwise import repeated
 from .groups import joined, record_separated, wider
-from .phases import Backward
+from .phases import KernelBackward
+from .tape import Tape
 from .winograd import Tiling, Winograd, bands, tilings
 
 # Multiplications that take as long as
@@ -38,7 +39,7 @@ class Choice:
     borders: Borders | None = None  # zeros around the image
 
 
-def choose(tape: Any, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
+def choose(tape: Tape, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
     """Return how n images with c channels are convolved with f filters."""
     groups = wider(groups, c, f, tape.dtype)
     tiling = None if direct else choose_tiling(tape.dtype, geometry, n, c, f, groups, backward=tape.backward)
@@ -78,8 +79,8 @@ def choose_tiling(
 
 
 def record_convolution(
-    tape: Any, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
-) -> tuple[Array, Backward]:
+    tape: Tape, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
+) -> tuple[Array, KernelBackward]:
     """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
     choice = choose(tape, geometry, x.shape[2], x.shape[3], kernel.shape[3], groups, direct)
     wide = joined(tape, kernel, groups, choice.groups)
@@ -97,7 +98,7 @@ def record_convolution(
     return y, backward
 
 
-def _record_chosen(tape: Any, choice: Choice, x: Array, kernel: Array, y: Array, geometry: Windows) -> Backward:
+def _record_chosen(tape: Tape, choice: Choice, x: Array, kernel: Array, y: Array, geometry: Windows) -> KernelBackward:
     """x (h, w, n, c), kernel (kh, kw, c / choice.groups, f) -> y (h', w', n, f), as it was chosen."""
     tiling, borders, groups = choice.tiling, choice.borders, choice.groups
     if tiling is not None:

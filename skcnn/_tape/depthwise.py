@@ -8,7 +8,6 @@ are outermost.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -16,12 +15,13 @@ from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Axis, Upstream, Windows, evenly
 from .._arrays.order import channels_outermost
 from .im2col import patches
+from .tape import Tape
 
 RUN = 512  # numbers from which on a run is long enough
 ADDED = 128  # products that are added up in the arrays' own precision; their sums are added up in float64
 
 
-def repeated(tape: Any, x: Array, f: int) -> Array:
+def repeated(tape: Tape, x: Array, f: int) -> Array:
     """x (h, w, n, c) -> (h, w, n, f), each channel for as many of the f that read it."""
     h, w, n, c = x.shape
     if f == c:
@@ -32,19 +32,19 @@ def repeated(tape: Any, x: Array, f: int) -> Array:
     return copies
 
 
-def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
+def record_forward(tape: Tape, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
     """x (h, w, n, f) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f)."""
     pixels = _pixels_of_a_run(y, geometry.columns)
     tape(_sum_over_taps, _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels))
 
 
-def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
+def record_kernel_gradient(tape: Tape, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
     """x (h, w, n, f) with its border, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
     pixels = _pixels_of_a_run(dy, geometry.columns)
     tape(_sum_over_pixels, _taps(x, geometry, pixels), _runs(dy, pixels), dkernel)
 
 
-def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
+def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
     """dy (h', w', n, f), kernel (kh, kw, 1, f) -> dx (h, w, n, c), by convolutions of dy with the kernel reversed."""
     (h, w, n, c), f = dx.shape, dy.shape[3]
     whole = dx if f == c else tape.scratch((h, w, n, f))
@@ -101,7 +101,7 @@ def _run(x: Array, pixels: int) -> tuple[int, int]:
     return (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
 
 
-def _factors(tape: Any, kernel: Array, y: Array, pixels: int) -> Array:
+def _factors(tape: Tape, kernel: Array, y: Array, pixels: int) -> Array:
     """Kernel (kh, kw, 1, c) -> (kh, kw, run, 1 or c), repeated for each pixel of a run of y (h, w, n, c)."""
     kh, kw, _, c = kernel.shape
     shape = kh, kw, pixels * y.shape[2], c

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.order import NARROW
+from .tape import Tape
 
 LINE = 64  # bytes of a pixel, of the channels and of the filters of a group, that are read at once: a cache line
 WIDEST = 4  # times as wide a group may be: beyond that, to multiply by zeros takes longer than it saves
@@ -28,7 +29,7 @@ def wider(groups: int, c: int, f: int, dtype: Any) -> int:
     return fewer if max(c, f) // fewer <= WIDEST * wanted else groups
 
 
-def joined(tape: Any, kernel: Array, groups: int, fewer: int) -> Array:
+def joined(tape: Tape, kernel: Array, groups: int, fewer: int) -> Array:
     """Kernel (kh, kw, c / groups, f) -> (kh, kw, c / fewer, f); the same where no groups are joined."""
     if fewer == groups:
         return kernel
@@ -42,7 +43,7 @@ def joined(tape: Any, kernel: Array, groups: int, fewer: int) -> Array:
     return reshape(wide, (kh, kw, -1, f))
 
 
-def record_separated(tape: Any, wide: Array, kernel: Array, groups: int, fewer: int) -> None:
+def record_separated(tape: Tape, wide: Array, kernel: Array, groups: int, fewer: int) -> None:
     """wide (kh, kw, c / fewer, f) -> kernel (kh, kw, c / groups, f): the weights that are no zeros."""
     tape(copy, *reversed(_own(kernel, wide, groups, fewer)))
 

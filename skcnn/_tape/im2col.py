@@ -12,8 +12,6 @@ Groups are a leading axis of length ``groups`` in every product.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -21,11 +19,12 @@ from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Windows, evenly
 from .._arrays.order import channels_outermost
 from .products import record_product, record_sum_of_products
+from .tape import Tape
 
 BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
 
-def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
+def record_forward(tape: Tape, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
     """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f)."""
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
@@ -36,7 +35,7 @@ def record_forward(tape: Any, x: Array, kernel: Array, y: Array, geometry: Windo
         tape.release(columns)
 
 
-def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
+def record_kernel_gradient(tape: Tape, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
     """x (h, w, n, c) with its border, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
     groups = x.shape[3] // dkernel.shape[2]
     total = _by_group(dkernel, groups)
@@ -53,7 +52,7 @@ def record_kernel_gradient(tape: Any, x: Array, dy: Array, dkernel: Array, geome
         tape.release(columns)
 
 
-def record_input_gradient(tape: Any, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
+def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
     """dy (h', w', n, f), kernel (kh, kw, c / groups, f) -> dx (h, w, n, c): a product, and kh * kw shifted sums."""
     kh, kw, c, f = kernel.shape
     oh, ow, n, _ = dy.shape
@@ -108,7 +107,7 @@ def _blocks_of(windows: Array) -> list[slice]:
     return _blocks(windows[0].size, len(windows))
 
 
-def _record_columns(tape: Any, windows: Array) -> Array:
+def _record_columns(tape: Tape, windows: Array) -> Array:
     """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be."""
     rows, ow, n, kh, kw, groups, c = windows.shape
     outermost = windows.strides[2] < windows.strides[6]

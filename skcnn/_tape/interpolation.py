@@ -8,6 +8,7 @@ import numpy as np
 
 from .._arrays.elementwise import Array, reshape
 from .._arrays.order import channels_outermost
+from .tape import Tape
 
 
 def weights(size: int, factor: int, dtype: Any) -> Array:
@@ -16,7 +17,7 @@ def weights(size: int, factor: int, dtype: Any) -> Array:
     return np.array([np.interp(centres, np.arange(size), column) for column in np.eye(size)], dtype).T.copy()
 
 
-def record_resized(tape: Any, x: Array, rows: Array, columns: Array, y: Array) -> None:
+def record_resized(tape: Tape, x: Array, rows: Array, columns: Array, y: Array) -> None:
     """rows (h', h), x (h, w, n, c), columns (w', w) -> y (h', w', n, c), and the products need no copies."""
     h, w, n, c = x.shape
     between = tape.scratch((len(rows), w, n, c))

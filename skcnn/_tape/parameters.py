@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from .._arrays.elementwise import Array, reshape
+
+
+class Arrays(SimpleNamespace):
+    """Arrays by name: the parameters of a layer, ``p.kernel``, or where their gradients go, ``g.kernel``."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Array: ...
 
 
 @dataclass(frozen=True)

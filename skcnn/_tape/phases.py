@@ -23,10 +23,11 @@ from typing import Any
 from .._arrays.elementwise import Array, copy, fill
 from .._arrays.geometry import Axis, Pair, Windows
 from .._arrays.order import NARROW
+from .tape import Tape
 from .winograd import Tiling, Winograd
 
 Place = tuple[slice, slice]
-Backward = Callable[[Array, Array, bool], Array | None]
+KernelBackward = Callable[[Array, Array, bool], Array | None]  # (dy, dkernel, needs_dx) -> dx
 
 
 def plain(geometry: Windows) -> Windows:
@@ -56,8 +57,8 @@ def channels(geometry: Windows, c: int) -> int:
 
 
 def record_dilated(
-    tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows, groups: int
-) -> Backward:
+    tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows, groups: int
+) -> KernelBackward:
     """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
     inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
@@ -82,7 +83,7 @@ def record_dilated(
     return backward
 
 
-def record_strided(tape: Any, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows) -> Backward:
+def record_strided(tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows) -> KernelBackward:
     """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
     inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
@@ -141,7 +142,7 @@ def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterat
         yield number, (own_rows, own_columns), (image_rows, image_columns)
 
 
-def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
+def _taken_apart(tape: Tape, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
     """x (h, w, n, c) -> its phases, as `_phase` has them, with zeros where one reaches beyond the image."""
     n, c = x.shape[2:]
     parts = tape.scratch((*size, images(geometry, n), channels(geometry, c)))
@@ -151,7 +152,7 @@ def _taken_apart(tape: Any, x: Array, geometry: Windows, size: Pair, has_border:
     return parts
 
 
-def _put_together(tape: Any, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
+def _put_together(tape: Tape, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
     """The pixels of the phases, as `_phase` has them -> x (h, w, n, c)."""
     for number, own, image in _places(x, geometry, parts.shape[:2], has_border):
         tape(copy, _phase(parts, x, geometry, number)[own], x[image])

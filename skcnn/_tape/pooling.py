@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, maximum
 from .._arrays.geometry import Windows
+from .tape import Tape
 
 
 def taps(x: Array, geometry: Windows) -> list[Array]:
@@ -25,7 +24,7 @@ def parts(dx: Array, geometry: Windows) -> list[tuple[Array, tuple[slice, slice]
     return found
 
 
-def record_zeros(tape: Any, dx: Array, geometry: Windows) -> bool:
+def record_zeros(tape: Tape, dx: Array, geometry: Windows) -> bool:
     """Fill dx (h, w, n, c) with zeros where it is not written exactly once; whether windows overlap."""
     rows, columns = geometry.rows, geometry.columns
     overlap = rows.kernel > rows.stride or columns.kernel > columns.stride
@@ -35,7 +34,7 @@ def record_zeros(tape: Any, dx: Array, geometry: Windows) -> bool:
     return overlap
 
 
-def record_max(tape: Any, x: Array, geometry: Windows, y: Array, *, negative: Array | None = None) -> list[Array]:
+def record_max(tape: Tape, x: Array, geometry: Windows, y: Array, *, negative: Array | None = None) -> list[Array]:
     """x (h, w, n, c) -> y (h', w', n, c); gives masks for `record_max_gradient`: which places raised the maximum.
 
     In the channels in which ``negative`` (c,) is negative, it is the minimum; for that, a backward pass has to follow.
@@ -56,7 +55,7 @@ def record_max(tape: Any, x: Array, geometry: Windows, y: Array, *, negative: Ar
     return raised
 
 
-def _record_by_axis(tape: Any, x: Array, geometry: Windows, y: Array) -> None:
+def _record_by_axis(tape: Tape, x: Array, geometry: Windows, y: Array) -> None:
     """x (h, w, n, c) with its border -> y (h', w', n, c), by maxima of rows and then of columns: fewer of them."""
     rows, columns = geometry.rows, geometry.columns
     tall = tape.scratch((rows.out, *x.shape[1:]))
@@ -64,7 +63,7 @@ def _record_by_axis(tape: Any, x: Array, geometry: Windows, y: Array) -> None:
     _record_largest(tape, [tall[:, columns.padded(j)] for j in range(columns.kernel)], y)
 
 
-def _record_largest(tape: Any, arrays: list[Array], out: Array) -> None:
+def _record_largest(tape: Tape, arrays: list[Array], out: Array) -> None:
     """The largest of each element of several arrays of one shape."""
     best, *others = arrays
     if not others:
@@ -88,7 +87,7 @@ def _minima(sign: Array, x: Array, geometry: Windows, raised: list[Array], y: Ar
 
 
 def record_max_gradient(
-    tape: Any, dy: Array, raised: list[Array], dx: Array, geometry: Windows, *, add: bool = False
+    tape: Tape, dy: Array, raised: list[Array], dx: Array, geometry: Windows, *, add: bool = False
 ) -> None:
     """dy (h', w', n, c) -> dx (h, w, n, c), or added to it: to the first of several equal maxima. Overwrites dy."""
     overlap = False if add else record_zeros(tape, dx, geometry)

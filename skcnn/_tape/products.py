@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape, sum_first
+from .tape import Tape
 
 UNROLLED = 4  # rows of a product that BLAS computes at once
 RELEASED = 501  # numbers of a result from which on NumPy lets other threads work meanwhile
@@ -23,7 +22,7 @@ def may_take_threads(m: int, k: int, n: int) -> bool:
     return m * k * n > (VECTOR_PRODUCT if min(m, n) == 1 else MATRIX_PRODUCT)
 
 
-def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
+def record_product(tape: Tape, a: Array, b: Array, out: Array) -> None:
     """out <- a @ b, transposed where ``out`` lies in memory with its rows innermost: BLAS writes in C order only."""
     if abs(out.strides[-1]) > abs(out.strides[-2]) and out.shape[-1] > 1:
         tape(np.matmul, b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2))
@@ -31,7 +30,7 @@ def record_product(tape: Any, a: Array, b: Array, out: Array) -> None:
         tape(np.matmul, a, b, out)
 
 
-def record_sum_of_products(tape: Any, a: Array, b: Array, out: Array) -> None:
+def record_sum_of_products(tape: Tape, a: Array, b: Array, out: Array) -> None:
     """a (groups, m, k) @ b (groups, k, n) -> out (groups, m, n), as several products if ``out`` is small.
 
     NumPy lets no other thread work during a product of few numbers, however long that takes.
@@ -44,7 +43,7 @@ def record_sum_of_products(tape: Any, a: Array, b: Array, out: Array) -> None:
     _record_sum(tape, a, b[0], out, parts)
 
 
-def record_rows(tape: Any, x: Array, matrix: Array, out: Array) -> None:
+def record_rows(tape: Tape, x: Array, matrix: Array, out: Array) -> None:
     """x (rows, k) @ matrix (k, n) -> out (rows, n), for predictions, whose rows may be few.
 
     BLAS computes four rows at a time, and one to three that are left take longer than four: rows of zeros make them
@@ -68,7 +67,7 @@ def record_rows(tape: Any, x: Array, matrix: Array, out: Array) -> None:
         tape.release(product)
 
 
-def _record_in_parts(tape: Any, x: Array, matrix: Array, out: Array) -> None:
+def _record_in_parts(tape: Tape, x: Array, matrix: Array, out: Array) -> None:
     """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n).
 
     Small products of vectors are made of so small ones that BLAS computes each on one thread: to hold it to one takes
@@ -82,7 +81,7 @@ def _record_in_parts(tape: Any, x: Array, matrix: Array, out: Array) -> None:
         _record_sum(tape, x, matrix, out, parts)
 
 
-def _record_sum(tape: Any, x: Array, matrix: Array, out: Array, parts: int) -> None:
+def _record_sum(tape: Tape, x: Array, matrix: Array, out: Array, parts: int) -> None:
     """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n): the sum of products of parts of k."""
     flat = tape.scratch((parts, out.size))  # four axes would be those of an image
     products = reshape(flat, (parts, *out.shape))

@@ -96,11 +96,33 @@ class Tape:
         self._framed: list[tuple[Array, Array, Borders]] = []  # (image, image with its border, what border that is)
         self._sums = 0
 
-    def __call__(self, f: Callable[..., Any], *arguments: Any) -> Any:
+    def __call__(self, f: Callable[..., Any], *arguments: Any, **keywords: Any) -> Array:
         """Record a call. The destination is the last argument, and is returned."""
+        out = arguments[-1] if arguments else None
+        if keywords or not isinstance(out, np.ndarray):
+            given = ", ".join(keywords) + "=" if keywords else repr(out)
+            raise TypeError(
+                f"{self.owner}: tape(f, *inputs, out) takes the array that f writes to as its last argument, got"
+                f" {given}. If {_name(f)} returns a new array, wrap it in a function that copies into ``out``."
+            )
+        if not out.flags.writeable:
+            raise ValueError(
+                f"{self.owner}: {_name(f)} would write to the layer's input, which others read as well. Write to"
+                " tape.output(x.shape) instead."
+            )
         self.segments[-1].append((f, arguments))
         self.owners[-1].append(self.owner)
-        return arguments[-1]
+        return out
+
+    def __str__(self) -> str:
+        """One call a line: its owner, the function, what it reads and what it writes to."""
+        lines = []
+        for calls, owners in zip(self.segments, self.owners, strict=True):
+            for owner, (f, arguments) in zip(owners, calls, strict=True):
+                *read, written = map(_shown, arguments)
+                lines.append(f"{owner:12} {_name(f):12} {', '.join(read)} -> {written}")
+            lines.append("-- all shards meet --")
+        return "\n".join(lines[:-1])
 
     def replay(self, segment: int) -> None:
         """Make the calls of one segment: the stretch between two barriers."""
@@ -162,7 +184,7 @@ class Tape:
         if not any((*rows, *columns)):
             return x
         for image, framed, borders in self._framed:
-            if image is x and borders == (rows, columns) and value == 0:
+            if _is_same(image, x) and borders == (rows, columns) and value == 0:
                 return framed
         inner = self._frame(x.shape, (rows, columns), value, self._held if keep else self._scratch)
         self(copy, x, inner)
@@ -296,6 +318,30 @@ def _at_once(f: Callable[..., Any], *arguments: Any) -> Any:
     """Make a call that is not worth recording."""
     f(*arguments)
     return arguments[-1]
+
+
+def _name(f: Callable[..., Any]) -> str:
+    """The name of a function."""
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def _shown(argument: object) -> str:
+    """An argument of a recorded call: the shape of an array, a number, or the kind of anything else."""
+    if isinstance(argument, np.ndarray):
+        return "x".join(map(str, argument.shape)) or "()"
+    return f"{argument:g}" if isinstance(argument, (int, float, np.number)) else type(argument).__name__
+
+
+def _is_same(a: Array, b: Array) -> bool:
+    """Whether two views are of the same numbers in the same order."""
+    return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+
+
+def read_only(array: Array) -> Array:
+    """Return a view that nobody can write to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def memory(array: Array) -> Array:

@@ -28,6 +28,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Borders, Pair, Windows, evenly
+from .tape import Tape
 
 BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: the first so many of these
@@ -182,7 +183,7 @@ class _Part:
 class Winograd:
     """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
 
-    def __init__(self, tape: Any, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
+    def __init__(self, tape: Tape, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
         self._tiling, self._borders, self._groups = tiling, borders, groups
         self._depth, self._f = kernel.shape[2:]
         self._c = self._depth * groups
@@ -193,7 +194,7 @@ class Winograd:
         self._parts = {(i, j): _Part(self._kernel(tape, i, j, kernel)) for i in tiling.rows for j in tiling.columns}
         self._v: list[tuple[Tiles, slice, list[Array]]] = []  # Bt d B of each block's strips, for the backward pass
 
-    def _kernel(self, tape: Any, band: Tiles, strip: Tiles, kernel: Array) -> Array:
+    def _kernel(self, tape: Tape, band: Tiles, strip: Tiles, kernel: Array) -> Array:
         """kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
         size = self._depth * self._f
 
@@ -213,7 +214,7 @@ class Winograd:
             return a
         return reshape(a, (*a.shape[:2], self._groups, a.shape[2] // self._groups)).transpose(0, 2, 1, 3)
 
-    def record_forward(self, tape: Any, x: Array, y: Array) -> None:
+    def record_forward(self, tape: Tape, x: Array, y: Array) -> None:
         """x with its border -> y (h, w, n, f)."""
         (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, x.shape[2]
         c, f = self._c, self._f
@@ -241,7 +242,7 @@ class Winograd:
         if not whole:
             tape(copy, target[: y.shape[0], : y.shape[1]], y)
 
-    def _record_strip(self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, out: Array) -> Array:
+    def _record_strip(self, tape: Tape, band: Tiles, strip: Tiles, pixels: Array, out: Array) -> Array:
         """pixels (b, r, columns, n * c), by row -> the strip of out (r, b, width, n * f), by row; gives its tiles."""
         at, _, bt = self._transforms[strip]
         b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
@@ -261,7 +262,7 @@ class Winograd:
         tape.release(products)
         return v
 
-    def _record_columns(self, tape: Any, band: Tiles, strip: Tiles, windows: Array, out: Array) -> Array:
+    def _record_columns(self, tape: Tape, band: Tiles, strip: Tiles, windows: Array, out: Array) -> Array:
         """Windows (b, r, width, k, n * c) -> out (r, b, width, n * f): one product for all weights of a row."""
         b, r, width, k, _ = windows.shape
         by_group = reshape(windows, (b, r, width, k, -1, self._groups, self._depth)).transpose(1, 0, 2, 4, 5, 3, 6)
@@ -273,7 +274,7 @@ class Winograd:
         tape.release(columns)
         return columns
 
-    def record_backward(self, tape: Any, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
+    def record_backward(self, tape: Tape, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
         """dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f), and dx, if ``x`` (h', w', n, c) is given."""
         (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, dy.shape[2]
         c, f = self._c, self._f
@@ -309,7 +310,7 @@ class Winograd:
         return tape(copy, dx, tape.output(x.shape))
 
     def _record_strip_backward(
-        self, tape: Any, band: Tiles, strip: Tiles, pixels: Array, v: Array, out: Array | None
+        self, tape: Tape, band: Tiles, strip: Tiles, pixels: Array, v: Array, out: Array | None
     ) -> None:
         """pixels (b, r, width, n * f) of dy, by row -> the kernel's gradient, and that of the strip's pixels."""
         at, _, bt = self._transforms[strip]
@@ -332,7 +333,7 @@ class Winograd:
             _record_overlaps(tape, strip, bt.T, dv, out[:, :, strip.start : strip.end])
         tape.release(z)
 
-    def _record_kernel_gradient(self, tape: Any, dkernel: Array) -> None:
+    def _record_kernel_gradient(self, tape: Tape, dkernel: Array) -> None:
         """The gradients of the transformed kernels -> dkernel (kh, kw, c / groups, f), their sum."""
         size = self._depth * self._f
         target = reshape(dkernel, (*dkernel.shape[:2], size))
@@ -347,14 +348,14 @@ class Winograd:
                 tape(np.add, target, found, target)
 
 
-def _transformed(tape: Any, transform: Array, x: Array) -> Array:
+def _transformed(tape: Tape, transform: Array, x: Array) -> Array:
     """transform (p, q) @ x (..., q, run), or x itself where a window of 1 has nothing to transform."""
     if transform.shape == (1, 1):
         return x
     return tape(np.matmul, transform, x, tape.scratch((*x.shape[:-2], len(transform), x.shape[-1])))
 
 
-def _record_transform(tape: Any, transform: Array, x: Array, out: Array) -> None:
+def _record_transform(tape: Tape, transform: Array, x: Array, out: Array) -> None:
     """transform (p, q) @ x (..., q, run) -> out; a copy where a window of 1 has nothing to transform."""
     if transform.shape == (1, 1):
         tape(copy, x, out)
@@ -362,7 +363,7 @@ def _record_transform(tape: Any, transform: Array, x: Array, out: Array) -> None
         tape(np.matmul, transform, x, out)
 
 
-def _record_overlaps(tape: Any, axis: Tiles, transform: Array, tiles: Array, out: Array) -> None:
+def _record_overlaps(tape: Tape, axis: Tiles, transform: Array, tiles: Array, out: Array) -> None:
     """tiles (..., count, r, run) -> out (..., m * count + k - 1, run), transformed by ``transform`` (r, r).
 
     The first m of the r pixels of each tile are written, those beyond are added to what is there.

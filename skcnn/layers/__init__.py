@@ -1,5 +1,12 @@
-"""The layers: immutable descriptions that record their arithmetic on a tape."""
+"""The layers: immutable descriptions that record their arithmetic on a tape.
 
+For layers of your own there are also `Parameter`, and functions to record: see `Layer`.
+"""
+
+from .._arrays.elementwise import copy, fill, maximum, minimum
+from .._tape.channels import by_channel, record_channel_products, record_channel_sums
+from .._tape.parameters import Parameter
+from .._tape.tape import Tape
 from .activation import ELU, SELU, HardSigmoid, LeakyReLU, PReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from .base import Activation, Layer, ShapeError
 from .conv import Conv2D
@@ -38,6 +45,7 @@ __all__ = [
     "MaxPool2D",
     "Mish",
     "PReLU",
+    "Parameter",
     "ReLU",
     "Residual",
     "SeparableConv2D",
@@ -48,6 +56,14 @@ __all__ = [
     "Softplus",
     "SpatialDropout2D",
     "Tanh",
+    "Tape",
     "UpSample2D",
     "ZeroPad2D",
+    "by_channel",
+    "copy",
+    "fill",
+    "maximum",
+    "minimum",
+    "record_channel_products",
+    "record_channel_sums",
 ]

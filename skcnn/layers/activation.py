@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays import special
 from .._arrays.elementwise import Array, channel_max, channel_sum, copy, copy_where, maximum, minimum
-from .._arrays.order import by_channel
-from .._tape.parameters import Parameter
-from .._tape.reduction import record_channel_products
+from .._tape.channels import by_channel, record_channel_products
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import description, is_real
 from .base import Activation, Backward, Shape
 
@@ -20,15 +18,15 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point o
 class _Pointwise(Activation):
     """An activation that is two formulas: its value, and its slope from its input and its value."""
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         """y <- f(x)."""
         raise NotImplementedError
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         """Slope <- f'(x), where y = f(x)."""
         raise NotImplementedError
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         self.record_value(tape, x, y)
 
@@ -60,7 +58,7 @@ class ReLU(Activation):
     stem = "relu"
     kernel_initializer = "he"
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y = tape(maximum, x, tape.zeros(x), tape.output(x.shape, framed=True))
 
         def backward(dy: Array, needs_dx: bool = True) -> Array:
@@ -101,11 +99,11 @@ class LeakyReLU(_Pointwise):
     def check(self) -> None:
         self._require("negative_slope", is_real(self.negative_slope, 0, 1), "a number from 0 to 1")
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         tape(np.multiply, x, float(self.negative_slope), y)
         tape(maximum, x, y, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
         tape(np.multiply, positive, 1 - float(self.negative_slope), slope)
         tape(np.add, slope, float(self.negative_slope), slope)
@@ -145,7 +143,7 @@ class PReLU(Activation):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {"slope": Parameter(shape[-1:], float(self.slope))}
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         tape(np.multiply, x, by_channel(tape, p.slope, x), y)
         tape(copy_where, tape(np.greater, x, 0, tape.scratch(x.shape, bool)), x, y)
@@ -193,10 +191,10 @@ class ELU(_Pointwise):
     def check(self) -> None:
         self._require("alpha", is_real(self.alpha, 0), "a number of 0 or more")
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         _record_exponential_linear(tape, x, float(self.alpha), 1.0, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         _record_exponential_linear_slope(tape, y, float(self.alpha), 1.0, slope)
 
 
@@ -221,14 +219,14 @@ class SELU(_Pointwise):
     stem = "selu"
     kernel_initializer = "lecun"
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         _record_exponential_linear(tape, x, SELU_ALPHA, SELU_SCALE, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         _record_exponential_linear_slope(tape, y, SELU_ALPHA, SELU_SCALE, slope)
 
 
-def _record_exponential_linear(tape: Any, x: Array, alpha: float, scale: float, y: Array) -> None:
+def _record_exponential_linear(tape: Tape, x: Array, alpha: float, scale: float, y: Array) -> None:
     """y <- scale * (x where x > 0, else alpha (exp(x) - 1))."""
     positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
     tape(minimum, x, tape.zeros(x), y)  # exp cannot overflow
@@ -240,7 +238,7 @@ def _record_exponential_linear(tape: Any, x: Array, alpha: float, scale: float, 
         tape(np.multiply, y, scale, y)
 
 
-def _record_exponential_linear_slope(tape: Any, y: Array, alpha: float, scale: float, slope: Array) -> None:
+def _record_exponential_linear_slope(tape: Tape, y: Array, alpha: float, scale: float, slope: Array) -> None:
     """slope <- scale where y > 0, else y + scale * alpha."""
     positive = tape(np.greater, y, 0, tape.scratch(y.shape, bool))
     tape(np.add, y, alpha * scale, slope)
@@ -268,10 +266,10 @@ class Softplus(_Pointwise):
     stem = "softplus"
     kernel_initializer = "he"
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         tape(np.logaddexp, x, 0, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         tape(special.expit, x, slope)
 
 
@@ -294,10 +292,10 @@ class Tanh(_Pointwise):
     name = "tanh"
     stem = "tanh"
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         tape(np.tanh, x, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         tape(np.multiply, y, y, slope)
         tape(np.subtract, 1, slope, slope)
 
@@ -321,10 +319,10 @@ class Sigmoid(_Pointwise):
     name = "sigmoid"
     stem = "sigmoid"
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         tape(special.expit, x, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         tape(np.subtract, 1, y, slope)
         tape(np.multiply, slope, y, slope)
 
@@ -348,21 +346,21 @@ class HardSigmoid(_Pointwise):
     name = "hard_sigmoid"
     stem = "hardsigmoid"
 
-    def record_value(self, tape: Any, x: Array, y: Array) -> None:
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
         record_hard_sigmoid(tape, x, y)
 
-    def record_slope(self, tape: Any, x: Array, y: Array, slope: Array) -> None:
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
         record_hard_sigmoid_slope(tape, x, slope)
 
 
-def record_hard_sigmoid(tape: Any, x: Array, y: Array) -> None:
+def record_hard_sigmoid(tape: Tape, x: Array, y: Array) -> None:
     """y <- x / 6 + 1/2, held between 0 and 1."""
     tape(np.multiply, x, 1 / 6, y)
     tape(np.add, y, 0.5, y)
     tape(np.clip, y, 0, 1, y)
 
 
-def record_hard_sigmoid_slope(tape: Any, x: Array, slope: Array) -> None:
+def record_hard_sigmoid_slope(tape: Tape, x: Array, slope: Array) -> None:
     """slope <- 1/6 between -3 and 3, else 0."""
     tape(np.abs, x, slope)
     inside = tape(np.less, slope, 3, tape.scratch(x.shape, bool))
@@ -389,7 +387,7 @@ class Softmax(Activation):
     name = "softmax"
     stem = "softmax"
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         reduced = (*x.shape[:-1], 1)
         each = tape(channel_max, x, tape.scratch(reduced))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 from .._arrays.elementwise import Array
-from .._tape.parameters import Parameter
+from .._arrays.geometry import Borders
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import Description
 
 Shape = tuple[int, ...]
-Backward = Callable[..., Any]
+
+
+class Backward(Protocol):
+    """Records the backward pass of a layer: the gradient of its output -> that of its input, if it is needed."""
+
+    def __call__(self, dy: Array, needs_dx: bool = True) -> Array | None: ...
 
 
 class ShapeError(ValueError):
@@ -58,11 +64,11 @@ class Layer(Description):
         """Name, layer and the shape in front of it, of all layers inside, for an input of ``shape``."""
         return []
 
-    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+    def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         """The border of zeros that it wants around ``rows`` images, ((top, bottom), (left, right)); None for none."""
         return None
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         """Record the forward pass on ``tape``; return the output and a function that records the backward pass.
 
         Parameters
@@ -73,8 +79,8 @@ class Layer(Description):
             The input, (h, w, n, c) or (n, features). Never written to.
         p : namespace
             The parameters, by their names.
-        g : namespace or None
-            Where their gradients go; None where no backward pass follows.
+        g : namespace
+            Where their gradients go; empty where no backward pass follows.
 
         Returns
         -------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array
-from .._arrays.order import by_channel
-from .._tape.parameters import Parameter
-from .._tape.reduction import record_channel_sums
+from .._tape.channels import by_channel, record_channel_sums
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import description
 from .base import Backward, Layer, Shape
 
@@ -36,7 +34,7 @@ class Bias(Layer):
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {"bias": Parameter(shape[-1:])}
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y = tape.output(x.shape, framed=True)
         tape(np.add, x, by_channel(tape, p.bias, x), y)
 

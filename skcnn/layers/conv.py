@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .._arrays.elementwise import Array
-from .._arrays.geometry import Pair, Windows, pair, windows
+from .._arrays.geometry import Borders, Pair, Windows, pair, windows
 from .._tape.convolution import choose, record_convolution
-from .._tape.parameters import Parameter
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import Description, description, is_count, is_size
 from .base import Backward, Layer, Shape, ShapeError, image
 from .bias import Bias
@@ -60,7 +60,7 @@ class Convolution(Layer):
         return "kernel"
 
     def _record(
-        self, tape: Any, x: Array, p: Any, g: Any, groups: int, direct: bool = False
+        self, tape: Tape, x: Array, p: Arrays, g: Arrays, groups: int, direct: bool = False
     ) -> tuple[Array, Backward | None]:
         h, w, _, c = x.shape
         y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), groups, direct)
@@ -156,10 +156,10 @@ class Conv2D(Convolution):
         found = {"kernel": Parameter(kernel, self.kernel_initializer, fan_in, fan_out, decay=True)}
         return found | Bias().parameters((self.filters,)) if self.use_bias else found
 
-    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+    def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         return choose(tape, self.geometry(shape), rows, shape[2], self.filters, self.groups, self._direct).borders
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         return self._record(tape, x, p, g, self.groups, self._direct)
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array
-from .._tape.parameters import Parameter
+from .._tape.parameters import Arrays, Parameter
 from .._tape.products import record_rows
+from .._tape.tape import Tape
 from ..description import Description, description, is_count
 from .base import Backward, Layer, Shape, flat
 from .bias import Bias
@@ -73,7 +72,7 @@ class Dense(Layer):
     def scalable(self) -> str | None:
         return "kernel"
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y = tape.output((len(x), self.units))
         if tape.backward:
             tape(np.matmul, x, p.kernel, y)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from .._arrays.elementwise import Array
-from .._arrays.geometry import pair
+from .._arrays.geometry import Borders, pair
 from .._tape.convolution import choose
-from .._tape.parameters import Parameter
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import Description, description, is_count
 from .base import Backward, Layer, Shape
 from .bias import Bias
@@ -84,11 +82,11 @@ class DepthwiseConv2D(Convolution):
         kernel = Parameter((kh, kw, 1, filters), self.kernel_initializer, fan_in, fan_out, decay=True)
         return {"kernel": kernel} | (Bias().parameters((filters,)) if self.use_bias else {})
 
-    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+    def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         c = shape[2]
         return choose(tape, self.geometry(shape), rows, c, c * self.depth_multiplier, c, True).borders
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         return self._record(tape, x, p, g, groups=x.shape[3], direct=True)
 
 
@@ -201,9 +199,9 @@ class _Part(Layer):
     def multiply_adds(self, shape: Shape) -> int:
         return self.layer.multiply_adds(shape)
 
-    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+    def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         return self.layer.margin(tape, shape, rows)
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
-        own = [v if v is None else SimpleNamespace(kernel=getattr(v, self.kernel)) for v in (p, g)]
-        return self.layer.record(tape, x, *own)
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
+        own, gradient = (Arrays(kernel=vars(arrays).get(self.kernel)) for arrays in (p, g))
+        return self.layer.record(tape, x, own, gradient)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, in_memory_order, uniform
+from .._tape.parameters import Arrays
+from .._tape.tape import Tape
 from ..description import description, is_real
 from .base import Backward, Layer, Shape, image
 
@@ -23,7 +23,7 @@ class _Dropout(Layer):
         """Shape of the mask for ``x`` of ``shape``, inside the engine."""
         return shape
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         if not tape.training or self.rate == 0:
             return x, lambda dy, needs_dx=True: dy
         shape = self.mask_shape(x.shape)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .._arrays import special
 from .._arrays.elementwise import Array, minimum
+from .._tape.parameters import Arrays
+from .._tape.tape import Tape
 from ..description import description
 from .activation import record_hard_sigmoid, record_hard_sigmoid_slope
 from .base import Activation, Backward
@@ -23,15 +24,15 @@ class _Gated(Activation):
 
     kernel_initializer = "he"
 
-    def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
+    def record_gate(self, tape: Tape, x: Array, gate: Array) -> None:
         """Gate <- gate(x)."""
         raise NotImplementedError
 
-    def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
+    def record_gate_slope(self, tape: Tape, x: Array, gate: Array, slope: Array) -> None:
         """Slope <- gate'(x)."""
         raise NotImplementedError
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         gate = tape.keep(x.shape)
         self.record_gate(tape, x, gate)
         y = tape(np.multiply, x, gate, tape.output(x.shape, framed=True))
@@ -67,10 +68,10 @@ class SiLU(_Gated):
     aliases = ("swish",)
     stem = "silu"
 
-    def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
+    def record_gate(self, tape: Tape, x: Array, gate: Array) -> None:
         tape(special.expit, x, gate)
 
-    def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
+    def record_gate_slope(self, tape: Tape, x: Array, gate: Array, slope: Array) -> None:
         tape(np.subtract, 1, gate, slope)
         tape(np.multiply, slope, gate, slope)
 
@@ -106,7 +107,7 @@ class GELU(_Gated):
     def check(self) -> None:
         self._require("approximate", isinstance(self.approximate, (bool, np.bool)), "True or False")
 
-    def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
+    def record_gate(self, tape: Tape, x: Array, gate: Array) -> None:
         if not self.approximate:
             tape(special.ndtr, x, gate)
             return
@@ -116,7 +117,7 @@ class GELU(_Gated):
         tape(np.multiply, gate, x, gate)
         tape(special.expit, gate, gate)
 
-    def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
+    def record_gate_slope(self, tape: Tape, x: Array, gate: Array, slope: Array) -> None:
         _record_square(tape, x, slope)
         if not self.approximate:
             tape(np.multiply, slope, -0.5, slope)
@@ -130,7 +131,7 @@ class GELU(_Gated):
         tape(np.multiply, slope, closed, slope)
 
 
-def _record_square(tape: Any, x: Array, out: Array) -> None:
+def _record_square(tape: Tape, x: Array, out: Array) -> None:
     """out <- x ** 2, of numbers held where a Gaussian is not yet 0 in double precision: larger ones may overflow."""
     tape(np.clip, x, -40.0, 40.0, out)
     tape(np.multiply, out, out, out)
@@ -154,10 +155,10 @@ class HardSwish(_Gated):
     name = "hard_swish"
     stem = "hardswish"
 
-    def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
+    def record_gate(self, tape: Tape, x: Array, gate: Array) -> None:
         record_hard_sigmoid(tape, x, gate)
 
-    def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
+    def record_gate_slope(self, tape: Tape, x: Array, gate: Array, slope: Array) -> None:
         record_hard_sigmoid_slope(tape, x, slope)
 
 
@@ -181,7 +182,7 @@ class Mish(_Gated):
     name = "mish"
     stem = "mish"
 
-    def record_gate(self, tape: Any, x: Array, gate: Array) -> None:
+    def record_gate(self, tape: Tape, x: Array, gate: Array) -> None:
         e = tape(minimum, x, SATURATED, gate)
         tape(np.exp, e, e)
         term = tape(np.add, e, 2, tape.scratch(x.shape))
@@ -189,7 +190,7 @@ class Mish(_Gated):
         tape(np.add, gate, 2, term)
         tape(np.divide, gate, term, gate)
 
-    def record_gate_slope(self, tape: Any, x: Array, gate: Array, slope: Array) -> None:
+    def record_gate_slope(self, tape: Tape, x: Array, gate: Array, slope: Array) -> None:
         tape(np.multiply, gate, gate, slope)
         tape(np.subtract, 1, slope, slope)
         logistic = tape(special.expit, x, tape.scratch(x.shape))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, reshape, sum_over
-from .._arrays.order import by_channel
-from .._tape.parameters import Parameter
-from .._tape.reduction import record_channel_products
+from .._tape.channels import by_channel, record_channel_products
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import description, is_count, is_real
 from .base import Backward, Layer, Shape, ShapeError
 
@@ -30,11 +29,11 @@ class OwnNorm(Layer):
         """Shape of a mean of ``x`` of ``shape``, inside the engine: it broadcasts against x."""
         raise NotImplementedError
 
-    def record_mean(self, tape: Any, x: Array, out: Array) -> Array:
+    def record_mean(self, tape: Tape, x: Array, out: Array) -> Array:
         """x -> out, of `statistic_shape`."""
         raise NotImplementedError
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         shape = self.statistic_shape(x.shape)
         normalized, inverse = tape.keep(x.shape), tape.keep(shape)
         y = tape.output(x.shape, framed=True)
@@ -111,7 +110,7 @@ class LayerNorm(OwnNorm):
     def statistic_shape(self, shape: Shape) -> Shape:
         return (*shape[:-1], 1)
 
-    def record_mean(self, tape: Any, x: Array, out: Array) -> Array:
+    def record_mean(self, tape: Tape, x: Array, out: Array) -> Array:
         tape(sum_over, x, -1, out)
         return tape(np.multiply, out, 1 / x.shape[-1], out)
 
@@ -169,7 +168,7 @@ class GroupNorm(OwnNorm):
     def statistic_shape(self, shape: Shape) -> Shape:
         return shape if len(shape) == 2 else (1, 1, *shape[2:])
 
-    def record_mean(self, tape: Any, x: Array, out: Array) -> Array:
+    def record_mean(self, tape: Tape, x: Array, out: Array) -> Array:
         by_image = x
         if x.ndim == 4:  # over columns first, then over rows: fewer numbers are added up one after the other
             h, _, n, c = x.shape

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, maximum
-from .._arrays.order import by_channel
-from .._tape.parameters import Parameter
-from .._tape.reduction import record_channel_moments, record_channel_products
+from .._tape.channels import by_channel, record_channel_moments, record_channel_products
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
 from ..description import description, is_real
 from .base import Backward, Layer, Shape
 
@@ -69,7 +69,7 @@ class BatchNorm(Layer):
         factor = p.scale.astype(np.float64) / np.sqrt(p.running_variance.astype(np.float64) + self.epsilon)
         return factor, p.offset - factor * p.running_mean
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         if not tape.training:
             factor, shift = (by_channel(tape, vector, x) for vector in self.predicting(p))
             y = tape(np.multiply, x, factor, tape.output(x.shape, framed=True))
@@ -95,7 +95,7 @@ class BatchNorm(Layer):
 class Moments:
     """The recorded mean and variance of a batch, and what follows from them forward and backward."""
 
-    def __init__(self, norm: BatchNorm, tape: Any, x: Array, p: Any) -> None:
+    def __init__(self, norm: BatchNorm, tape: Tape, x: Array, p: Any) -> None:
         self._tape, self._p = tape, p
         self._size = x.shape[-1:]
         rows = len(x) if x.ndim == 2 else x.shape[2]

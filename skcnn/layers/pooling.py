@@ -9,7 +9,9 @@ import numpy as np
 
 from .._arrays.elementwise import Array, any_so_far, copy, max_first, reshape, sum_first
 from .._arrays.geometry import Windows, pair, windows
+from .._tape.parameters import Arrays
 from .._tape.pooling import parts, record_max, record_max_gradient, record_zeros, taps
+from .._tape.tape import Tape
 from ..description import description, is_size
 from .base import Backward, Layer, Shape, ShapeError, image
 
@@ -85,7 +87,7 @@ class MaxPool2D(_Pool2D):
 
     stem = "maxpool"
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         geometry = self.geometry((h, w, c))
         y = tape.output((*geometry.out, n, c), framed=True)
@@ -137,7 +139,7 @@ class AvgPool2D(_Pool2D):
 
     stem = "avgpool"
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         geometry = self.geometry((h, w, c))
         framed = tape.with_border(x, *geometry.borders)
@@ -203,7 +205,7 @@ class GlobalAvgPool2D(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return image(shape)[2:]
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         y = tape.output((n, c))
         tape(sum_first, reshape(x, (h * w, n, c)), y)
@@ -241,7 +243,7 @@ class GlobalMaxPool2D(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return image(shape)[2:]
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         pixels = reshape(x, (h * w, n, c))
         y = tape(max_first, pixels, tape.output((n, c)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from .._arrays.elementwise import Array, copy, reshape
+from .._tape.parameters import Arrays
+from .._tape.tape import Tape
 from ..description import description
 from .base import Backward, Layer, Shape, image
 
@@ -35,7 +36,7 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(image(shape)),)
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         size = h * w * c
         if n == 1 and x.flags.c_contiguous and not tape.backward:  # they lie in memory in this order

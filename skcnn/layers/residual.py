@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from .._arrays.elementwise import Array, copy
-from .._tape.parameters import Parameter
-from .._tape.tape import memory
+from .._arrays.geometry import Borders
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape, memory
 from ..description import description
 from .base import Backward, Layer, Shape, ShapeError
 from .conv import Conv2D
@@ -18,10 +18,10 @@ from .dense import Dense
 from .sequence import Step, check_layers, infer_shapes, layer_names, lowered_steps, record_steps, shape_and_rows
 
 
-def part_of(p: Any, owner: str) -> SimpleNamespace:
+def part_of(p: Arrays, owner: str) -> Arrays:
     """Of the parameters of a layer that holds others, those of one of them: conv1.kernel -> kernel."""
     prefix = f"{owner}."
-    return SimpleNamespace(**{key[len(prefix) :]: value for key, value in vars(p).items() if key.startswith(prefix)})
+    return Arrays(**{key[len(prefix) :]: value for key, value in vars(p).items() if key.startswith(prefix)})
 
 
 @description
@@ -44,19 +44,19 @@ class Branches(Layer):
         shapes = [infer_shapes([layer for _, layer in steps], shape)[-1] for steps in self.branches]
         return shapes[0] if self.added else (*shapes[0][:-1], sum(s[-1] for s in shapes))
 
-    def margin(self, tape: Any, shape: Shape, rows: int) -> Any:
+    def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         # Only what suits all of them: a layer that did not ask for a border may not know what to do with one.
         # An identity is copied or added, which it does not mind.
         wanted = {steps[0][1].margin(tape, shape, rows) for steps in self._bound(shape) if steps}
         return wanted.pop() if len(wanted) == 1 else None
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         margin = tape.margin
         shape, _ = shape_and_rows(x)
         found, backwards = [], []
         for steps in self._bound(shape):
-            parts = [None if v is None else {owner: part_of(v, owner) for owner, _ in steps} for v in (p, g)]
-            y, through = record_steps(tape, steps, x, parts[0] or {}, parts[1])
+            own, gradients = ({owner: part_of(arrays, owner) for owner, _ in steps} for arrays in (p, g))
+            y, through = record_steps(tape, steps, x, own, gradients)
             found.append(y)
             backwards.append(through)
         tape.margin = margin
@@ -80,7 +80,7 @@ class Branches(Layer):
 
         return y, backward
 
-    def _record_join(self, tape: Any, found: list[Array]) -> Array:
+    def _record_join(self, tape: Tape, found: list[Array]) -> Array:
         # An output of its own: those of the branches may be read again in the backward pass.
         if self.added:
             y = tape.output(found[0].shape, framed=found[0].ndim == 4)
@@ -115,7 +115,7 @@ def reachable(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
                 yield from reachable(branch, f"{prefix}{owner}.")
 
 
-def steps_to(name: str, steps: Sequence[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
+def steps_to(name: str, steps: Sequence[Step], p: Mapping[str, Arrays]) -> tuple[list[Step], dict[str, Arrays]]:
     """The steps as far as one of the `reachable` layers, and the parameters of their owners.
 
     A layer inside of another one comes after those before it in its branch, and a branch reads what the outer layer
@@ -169,7 +169,7 @@ class Projection(Layer):
         layer = self.bound(shape)
         return {} if layer is None else layer.parameters(shape)
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         layer = self.bound((*x.shape[:2], x.shape[3]) if x.ndim == 4 else x.shape[1:])
         assert layer is not None  # else it has been left out
         return layer.record(tape, x, p, g)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Borders, pair
 from .._tape.interpolation import record_resized, weights
+from .._tape.parameters import Arrays
+from .._tape.tape import Tape
 from ..description import description, is_size
 from .base import Backward, Layer, Shape, image
 
@@ -65,7 +65,7 @@ class ZeroPad2D(Layer):
         rows, columns = self.borders
         return h + sum(rows), w + sum(columns), c
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         (top, bottom), (left, right) = self.borders
         h, w, n, c = x.shape
         rows, columns = slice(top, top + h), slice(left, left + w)
@@ -133,10 +133,10 @@ class UpSample2D(Layer):
         rows, columns = pair(self.size)
         return h * rows, w * columns, c
 
-    def record(self, tape: Any, x: Array, p: Any, g: Any) -> tuple[Array, Backward | None]:
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         return self._record_nearest(tape, x) if self.interpolation == "nearest" else self._record_bilinear(tape, x)
 
-    def _record_nearest(self, tape: Any, x: Array) -> tuple[Array, Backward | None]:
+    def _record_nearest(self, tape: Tape, x: Array) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         rows, columns = pair(self.size)
         y = tape.output((h * rows, w * columns, n, c), framed=True)
@@ -153,7 +153,7 @@ class UpSample2D(Layer):
 
         return y, backward
 
-    def _record_bilinear(self, tape: Any, x: Array) -> tuple[Array, Backward | None]:
+    def _record_bilinear(self, tape: Tape, x: Array) -> tuple[Array, Backward | None]:
         rows, columns = (weights(k, s, x.dtype) for k, s in zip(x.shape, pair(self.size), strict=False))
         y = tape.output((len(rows), len(columns), *x.shape[2:]))
         record_resized(tape, x, rows, columns, y)

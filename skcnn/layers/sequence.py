@@ -6,10 +6,10 @@ The network records its steps with this, and so does each layer that holds other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from .._arrays.elementwise import Array
-from .._tape.tape import memory
+from .._tape.parameters import Arrays
+from .._tape.tape import Tape, memory, read_only
 from ..description import numbered, refuse_class
 from .base import Layer, Shape, ShapeError
 
@@ -63,11 +63,11 @@ def shape_and_rows(x: Array) -> tuple[Shape, int]:
 
 
 def record_steps(
-    tape: Any,
+    tape: Tape,
     steps: Sequence[Step],
     x: Array,
-    p: Mapping[str, Any],
-    g: Mapping[str, Any] | None,
+    p: Mapping[str, Arrays],
+    g: Mapping[str, Arrays] | None,
     *,
     spend: bool = False,
 ) -> tuple[Array, Through]:
@@ -85,7 +85,13 @@ def record_steps(
         before, shape = y, layer.output_shape(shape)
         tape.margin = steps[i + 1][1].margin(tape, shape, rows) if i + 1 < len(steps) else None
         with tape.step(prefix + owner) as held:
-            y, through = layer.record(tape, before, p[owner], None if g is None else g[owner])
+            recorded = layer.record(tape, read_only(before), p[owner], Arrays() if g is None else g[owner])
+        if not isinstance(recorded, tuple) or len(recorded) != 2:
+            raise TypeError(f"{layer!r} must return its output and its backward pass from record, got {recorded!r}.")
+        y, through = recorded
+        if shape_and_rows(y) != (shape, rows):
+            found, _ = shape_and_rows(y)
+            raise ShapeError(f"{layer!r} returns an output of shape {found}, and its output_shape says {shape}.")
         if tape.backward and through is None:
             raise TypeError(
                 f"{layer!r} records no backward pass: its record must return one wherever tape.backward is true, also"
@@ -103,7 +109,8 @@ def record_steps(
         for i in range(len(steps) - 1, first - 1, -1):
             through, held = done[i]
             assert through is not None
-            assert dx is not None
+            if dx is None:
+                raise TypeError(f"{steps[i + 1][1]!r} must return dx from its backward pass, got None.")
             dy = dx
             with tape.step(prefix + steps[i][0]) as produced:
                 dx = through(dy, needs_dx=needs_dx or i > first)

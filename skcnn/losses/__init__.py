@@ -1,5 +1,6 @@
 """Losses: what training minimizes, from raw predictions and targets."""
 
+from .._arrays.elementwise import copy, row_sum
 from .base import Loss, MixedTargets, mean_loss, record_loss, resolve_loss
 from .classification import Focal, Hinge, LogLoss, SquaredHinge
 from .regression import AbsoluteError, Huber, Poisson, Quantile, SquaredError
@@ -16,7 +17,9 @@ __all__ = [
     "Quantile",
     "SquaredError",
     "SquaredHinge",
+    "copy",
     "mean_loss",
     "record_loss",
     "resolve_loss",
+    "row_sum",
 ]

@@ -23,7 +23,7 @@ class Loss(Description):
     task: ClassVar[str] = "classification"  # or "regression"
     has_probabilities: ClassVar[bool] = False  # whether raw predictions are probabilities behind a link
 
-    def record(self, tape: Any, raw: Array, target: Array) -> tuple[Array, Array]:
+    def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         """Record the loss of raw predictions (n, k).
 
         Returns
@@ -74,7 +74,7 @@ class MixedTargets(NamedTuple):
     share: Array  # (n,), from 0 to 1
 
 
-def record_loss(loss: Loss, tape: Any, raw: Array, target: Array | MixedTargets) -> tuple[Array, Array]:
+def record_loss(loss: Loss, tape: Tape, raw: Array, target: Array | MixedTargets) -> tuple[Array, Array]:
     """As `Loss.record`; for mixed targets, share * loss(first) + (1 - share) * loss(second).
 
     For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target; others, as those of
@@ -100,6 +100,6 @@ def mean_loss(loss: Loss, raw: Array, target: Array, weights: Array) -> float:
     return float(np.average(values, weights=weights))
 
 
-def scratch(tape: Any, shape: Sequence[int], dtype: Any = np.float64) -> Array:
+def scratch(tape: Tape, shape: Sequence[int], dtype: Any = np.float64) -> Array:
     """A buffer in the precision of losses."""
     return tape.scratch(shape, dtype)

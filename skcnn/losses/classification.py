@@ -8,6 +8,7 @@ import numpy as np
 
 from .._arrays import special
 from .._arrays.elementwise import Array, copy, maximum, row_max, row_sum
+from .._tape.tape import Tape
 from ..description import description, is_real
 from .base import Loss, scratch
 
@@ -19,16 +20,16 @@ class _Logistic(Loss):
 
     has_probabilities = True
 
-    def record(self, tape: Any, raw: Array, target: Array) -> tuple[Array, Array]:
+    def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         z = tape(copy, raw, scratch(tape, raw.shape))
         if target.ndim == 1:
             return self._classes(tape, z, target)
         return self._labels(tape, z, target)
 
-    def _classes(self, tape: Any, z: Array, target: Array) -> tuple[Array, Array]:
+    def _classes(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
-    def _labels(self, tape: Any, z: Array, target: Array) -> tuple[Array, Array]:
+    def _labels(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
     def probabilities(self, raw: Array, exclusive: bool) -> Array:
@@ -74,13 +75,13 @@ class LogLoss(_Logistic):
         valid = is_real(self.label_smoothing, 0, 1, open_high=True)
         self._require("label_smoothing", valid, "a number of 0 or more and less than 1")
 
-    def _smooth(self, tape: Any, truth: Array, classes: int) -> Array:
+    def _smooth(self, tape: Tape, truth: Array, classes: int) -> Array:
         if not self.label_smoothing:
             return truth
         smooth = tape(np.multiply, truth, 1 - float(self.label_smoothing), scratch(tape, truth.shape))
         return tape(np.add, smooth, float(self.label_smoothing) / classes, smooth)
 
-    def _classes(self, tape: Any, z: Array, target: Array) -> tuple[Array, Array]:
+    def _classes(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         n, k = z.shape
         truth = self._smooth(tape, record_truth(tape, target, k), k)
         column = scratch(tape, (n, 1))
@@ -97,7 +98,7 @@ class LogLoss(_Logistic):
         tape(np.subtract, column[:, 0], values, values)
         return values, gradient
 
-    def _labels(self, tape: Any, z: Array, target: Array) -> tuple[Array, Array]:
+    def _labels(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         values, gradient = scratch(tape, (len(z),)), scratch(tape, z.shape)
         truth = self._smooth(tape, target, 2)
         tape(np.logaddexp, 0, z, gradient)
@@ -151,7 +152,7 @@ class Focal(_Logistic):
             valid = self.alpha is None or is_real(self.alpha, 0, 1)
         self._require("alpha", valid, "None, a number from 0 to 1, or a list of a weight of 0 or more for each class")
 
-    def _classes(self, tape: Any, z: Array, target: Array) -> tuple[Array, Array]:
+    def _classes(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         n, k = z.shape
         truth = record_truth(tape, target, k)
         column, log_p = scratch(tape, (n, 1)), scratch(tape, (n, 1))
@@ -187,7 +188,7 @@ class Focal(_Logistic):
         tape(np.multiply, gradient, q, gradient)
         return values[:, 0], gradient
 
-    def _labels(self, tape: Any, z: Array, target: Array) -> tuple[Array, Array]:
+    def _labels(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         signs = record_signs(tape, target, z.shape[1])
         tape(np.multiply, z, signs, z)  # the logarithm of the odds of the truth
         values = scratch(tape, (len(z),))
@@ -235,7 +236,7 @@ class Focal(_Logistic):
 class _Margin(Loss):
     """The losses of margins, the raw prediction times 1 for the truth and -1 for all else; summed over classes."""
 
-    def record(self, tape: Any, raw: Array, target: Array) -> tuple[Array, Array]:
+    def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         signs = record_signs(tape, target, raw.shape[1])
         missing = tape(copy, raw, scratch(tape, raw.shape))
         tape(np.multiply, missing, signs, missing)
@@ -243,7 +244,7 @@ class _Margin(Loss):
         tape(maximum, missing, 0.0, missing)  # to a margin of 1
         return self._from_missing(tape, missing, signs)
 
-    def _from_missing(self, tape: Any, missing: Array, signs: Array) -> tuple[Array, Array]:
+    def _from_missing(self, tape: Tape, missing: Array, signs: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
 
@@ -268,7 +269,7 @@ class Hinge(_Margin):
 
     name = "hinge"
 
-    def _from_missing(self, tape: Any, missing: Array, signs: Array) -> tuple[Array, Array]:
+    def _from_missing(self, tape: Tape, missing: Array, signs: Array) -> tuple[Array, Array]:
         values = scratch(tape, (len(missing),))
         tape(row_sum, missing, values)
         below = tape(np.greater, missing, 0, scratch(tape, missing.shape, bool))
@@ -296,7 +297,7 @@ class SquaredHinge(_Margin):
 
     name = "squared_hinge"
 
-    def _from_missing(self, tape: Any, missing: Array, signs: Array) -> tuple[Array, Array]:
+    def _from_missing(self, tape: Tape, missing: Array, signs: Array) -> tuple[Array, Array]:
         values = scratch(tape, (len(missing),))
         gradient = tape(np.multiply, missing, signs, signs)
         tape(np.multiply, missing, missing, missing)
@@ -304,14 +305,14 @@ class SquaredHinge(_Margin):
         return values, tape(np.multiply, gradient, -2.0, gradient)
 
 
-def record_truth(tape: Any, target: Array, k: int) -> Array:
+def record_truth(tape: Tape, target: Array, k: int) -> Array:
     """The target as a matrix (n, k) of zeros and ones."""
     if target.ndim == 2:
         return target
     return tape(np.equal, target[:, None], np.arange(k), scratch(tape, (len(target), k), bool))
 
 
-def record_signs(tape: Any, target: Array, k: int) -> Array:
+def record_signs(tape: Tape, target: Array, k: int) -> Array:
     """The target as a matrix (n, k) of -1 and 1."""
     signs = tape(np.multiply, record_truth(tape, target, k), 2.0, scratch(tape, (len(target), k)))
     return tape(np.subtract, signs, 1.0, signs)

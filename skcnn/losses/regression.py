@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, row_sum
+from .._tape.tape import Tape
 from ..description import description, is_real
 from .base import Loss, scratch
 
@@ -18,7 +17,7 @@ class _Regression(Loss):
 
     task = "regression"
 
-    def record(self, tape: Any, raw: Array, target: Array) -> tuple[Array, Array]:
+    def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         z = tape(copy, raw, scratch(tape, raw.shape))
         each, slope = scratch(tape, raw.shape), scratch(tape, raw.shape)
         self.record_each(tape, z, target, each, slope)
@@ -27,7 +26,7 @@ class _Regression(Loss):
         tape(np.multiply, values, 1 / raw.shape[1], values)
         return values, tape(np.multiply, slope, 1 / raw.shape[1], slope)
 
-    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+    def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         """Each <- the loss of each number, slope <- its derivative by z, which may be overwritten."""
         raise NotImplementedError
 
@@ -51,7 +50,7 @@ class SquaredError(_Regression):
 
     name = "squared_error"
 
-    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+    def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         tape(np.subtract, z, target, slope)
         tape(np.multiply, slope, slope, each)
         tape(np.multiply, each, 0.5, each)
@@ -79,7 +78,7 @@ class AbsoluteError(_Regression):
 
     name = "absolute_error"
 
-    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+    def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         tape(np.subtract, z, target, slope)
         tape(np.abs, slope, each)
         tape(np.sign, slope, slope)
@@ -118,7 +117,7 @@ class Huber(_Regression):
     def check(self) -> None:
         self._require("delta", is_real(self.delta, 0, open_low=True), "a number above 0")
 
-    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+    def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         tape(np.subtract, z, target, each)
         tape(np.clip, each, -float(self.delta), float(self.delta), slope)
         half = tape(np.multiply, slope, 0.5, z)
@@ -162,7 +161,7 @@ class Quantile(_Regression):
         valid = is_real(self.quantile, 0, 1, open_low=True, open_high=True)
         self._require("quantile", valid, "a number above 0 and below 1")
 
-    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+    def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         above = tape(np.greater, z, target, scratch(tape, z.shape, bool))
         tape(np.subtract, above, float(self.quantile), slope)
         tape(np.subtract, z, target, each)
@@ -197,7 +196,7 @@ class Poisson(_Regression):
 
     name = "poisson"
 
-    def record_each(self, tape: Any, z: Array, target: Array, each: Array, slope: Array) -> None:
+    def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         tape(np.multiply, z, target, each)
         tape(np.exp, z, slope)
         tape(np.subtract, slope, each, each)

@@ -55,7 +55,7 @@ def outputs_of(estimator: Any, raw_scores: bool = False) -> dict[str, Output]:
 def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -> Tensor:
     """From the input to what a layer gives."""
     model, network = estimator._model, estimator._model.network
-    p = network.bind(model.weights, model.state, model.scaling)
+    p = network.bind(model.weights, model.state)
     x = images(graph, rows, network.input_shape)
     if model.scaling.mean.any():
         x = Tensor(graph("Sub", x, graph.by_channel(model.scaling.mean, x, "mean")), x.shape)

@@ -1,24 +1,41 @@
-"""Sums over everything but the channels: gradients of biases and the moments of batch normalization.
+"""A number for each channel: how it meets an image, and sums over everything but the channels.
 
-They are taken a block at a time, in the arrays' own precision, and the sums of the blocks are added up in float64. All
-blocks are one call of NumPy, for each call is a turn for which threads wait.
+Sums are the gradients of biases and the moments of batch normalization. They are taken a block at a time, in the
+arrays' own precision, and the sums of the blocks are added up in float64. All blocks are one call of NumPy, for each
+call is a turn for which threads wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from .._arrays.elementwise import Array, reshape
-from .._arrays.order import channels_outermost
+from .._arrays.elementwise import Array, copy, reshape
+from .._arrays.order import SMALL, channels_outermost
+from .tape import Tape
 
 PIXELS = 128  # of a block, so that few numbers are added up in the arrays' own precision
 CANCELLED = 0.1  # share of the mean square that is variance: with less, the mean has to be subtracted first
 
 
-def record_channel_sums(tape: Any, x: Array, out: Array) -> None:
+def by_channel(tape: Tape, vector: Array, x: Array) -> Array:
+    """Vector (c,) in a form that broadcasts against ``x`` in its dtype, and in long runs.
+
+    Where channels lie innermost that is (n, c): the inner loop of a ufunc is then n * c long instead of c.
+    """
+    if not tape.training:  # the parameters will not change
+        pixel = x[:1, :1] if x.ndim == 4 else x[:1]
+        full = np.empty_like(x if x.size <= SMALL else pixel)
+        full[...] = vector
+        return full
+    shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape
+    if shape == vector.shape and vector.dtype == x.dtype:
+        return vector
+    return tape(copy, vector, tape.scratch(shape))
+
+
+def record_channel_sums(tape: Tape, x: Array, out: Array) -> None:
     """x (h, w, n, c) or (n, c) -> out (c,), the sum over all other axes."""
     (x,) = _by_run(x)
     if channels_outermost(x):
@@ -27,16 +44,16 @@ def record_channel_sums(tape: Any, x: Array, out: Array) -> None:
         tape(_sum_runs, x, _ones(x), out)
 
 
-def record_channel_products(tape: Any, x: Array, y: Array, products: Array, sums: Array | None = None) -> None:
+def record_channel_products(tape: Tape, x: Array, y: Array, products: Array, sums: Array | None = None) -> None:
     """x, y (h, w, n, c) or (n, c) -> products (c,), the sum of x * y, and sums (c,), that of y, over all other axes."""
     x, y = _by_run(x, y)
     if channels_outermost(x):
-        tape(_products_of_rows, x, y, products, sums)
+        tape(_products_of_rows, x, y, sums, products)
     else:
-        tape(_products_of_runs, x, y, _ones(x), products, sums)
+        tape(_products_of_runs, x, y, _ones(x), sums, products)
 
 
-def record_channel_moments(tape: Any, x: Array, sums: Array, squares: Array) -> None:
+def record_channel_moments(tape: Tape, x: Array, sums: Array, squares: Array) -> None:
     """x (h, w, n, c) or (n, c) -> sums (c,) and the sums of squares (c,), in float64.
 
     The squares are as good as if x had been in float64, so that squares / count - mean ** 2 is the variance also
@@ -91,7 +108,7 @@ def _sum_rows(x: Array, out: Array) -> None:
     np.add.reduce(x, (0, 1, 2), None, out=out)
 
 
-def _products_of_rows(x: Array, y: Array, products: Array, sums: Array | None) -> None:
+def _products_of_rows(x: Array, y: Array, sums: Array | None, products: Array) -> None:
     """x, y (h, w, n, c), channels outermost -> products, sums (c,)."""
     products.fill(0)
     for a, b in _blocks(x, y):
@@ -109,7 +126,7 @@ def _sum_runs(x: Array, ones: Array, out: Array) -> None:
     np.add.reduce(total.reshape(n, c), 0, None, out=out)
 
 
-def _products_of_runs(x: Array, y: Array, ones: Array, products: Array, sums: Array | None) -> None:
+def _products_of_runs(x: Array, y: Array, ones: Array, sums: Array | None, products: Array) -> None:
     """x, y (h, w, n, c) -> products, sums (c,)."""
     n, c = x.shape[2:]
     total = np.zeros(n * c)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skcnn._arrays.order import NARROW
-from skcnn._tape.reduction import record_channel_moments, record_channel_products, record_channel_sums
+from skcnn._tape.channels import record_channel_moments, record_channel_products, record_channel_sums
 from skcnn._tape.tape import Batch, Tape
 
 SHAPES = [(7, 9, 5, 3), (7, 9, 5, NARROW), (1, 1, 1, 20), (40, 41, 3, 18), (33, 2), (300, 40)]
