@@ -39,7 +39,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first asked for: `skcnn.runtime` is to start without scikit-learn."""
+    """Import a public name when it is first used, because `skcnn.runtime` starts without scikit-learn."""
     if name in _MODULES:
         value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     elif not name.startswith("_") and find_spec(f"{__name__}.{name}"):

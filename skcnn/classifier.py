@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
 from ._arrays.elementwise import Array
-from ._engine.model import chosen, decide, is_binary, probabilities
+from ._engine.model import is_binary, predicted_classes, predicted_codes, probabilities
 from ._estimators.base import BaseCNN
 from ._estimators.validation import (
     CLASSIFIER_PARAMETERS,
@@ -447,7 +447,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         ndarray (n,) or (n, n_labels)
             Of the dtype of `classes_`; for labels, zeros and ones.
         """
-        return chosen(self._raw(X), self.classes_, self._labels)
+        return predicted_classes(self._raw(X), self.classes_, self._labels)
 
     def _check_kind(self, labels: bool, resume: bool) -> None:
         """Refuse to go on from classes to labels, or back."""
@@ -485,7 +485,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         truth = targets[:, 0] if self._is_binary() else targets
-        decided = decide(raw, self.classes_, self._labels)
+        decided = predicted_codes(raw, self.classes_, self._labels)
         return float(accuracy_score(truth.astype(int), decided, sample_weight=weights))
 
     def _target_weights(self, weights: Array, y: Array) -> Array:

@@ -33,7 +33,7 @@ CHARACTERS = 19  # of such a line
 
 
 class _Display:
-    """What the displays share: their axes and figure."""
+    """Base of the displays: axes and a figure."""
 
     figure_: Figure
     ax_: Axes
@@ -238,7 +238,11 @@ class FilterDisplay(_Display):
         filters = self.kernel.shape[3]
         shown = min(filters, max_filters)
         what = "in colours" if self.is_colour else "mean over channels" if self.kernel.shape[2] > 1 else ""
-        title = f"Filters of {self.layer or 'a convolution'}" + (f", {what}" if what else "") + _of(shown, filters)
+        title = (
+            f"Filters of {self.layer or 'a convolution'}"
+            + (f", {what}" if what else "")
+            + _shown_of_all(shown, filters)
+        )
         pictures = self.kernel if self.is_colour else self.kernel.mean(axis=2)
         limit = np.abs(pictures).max() or 1.0
         for k, axes in enumerate(self._grid(shown, columns, title)):
@@ -252,7 +256,7 @@ class FilterDisplay(_Display):
 
 
 class ActivationDisplay(_Display):
-    """What the channels of a layer make of one image.
+    """Channels of a layer for one image.
 
     Parameters
     ----------
@@ -322,7 +326,7 @@ class ActivationDisplay(_Display):
         self._counts(max_channels=max_channels, columns=columns)
         channels = self.maps.shape[2]
         shown = min(channels, max_channels)
-        title = f"The image, and what {self.layer or 'a layer'} makes of it" + _of(shown, channels)
+        title = f"The image, and what {self.layer or 'a layer'} makes of it" + _shown_of_all(shown, channels)
         first, *others = self._grid(shown + 1, columns, title)
         _show(first, self.image)
         for k, axes in enumerate(others):
@@ -531,7 +535,7 @@ class ClassActivationDisplay(_Display):
 
 
 class SaliencyDisplay(_Display):
-    """Which pixels a prediction depends on: the size of its gradient with respect to each.
+    """Saliency map: the size of a prediction's gradient with respect to each pixel.
 
     Parameters
     ----------
@@ -678,7 +682,7 @@ def _aspect(picture: Array) -> str:
     return "auto" if max(h, w) > 8 * min(h, w) else "equal"
 
 
-def _of(shown: int, whole: int) -> str:
+def _shown_of_all(shown: int, whole: int) -> str:
     """How many are shown, if not all."""
     return f", {shown} of {whole}" if shown < whole else ""
 

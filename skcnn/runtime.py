@@ -16,14 +16,14 @@ import numpy as np
 
 from ._arrays.elementwise import Array
 from ._engine.files import TASKS, Refused, check_classes, check_model, read_file, refusals
-from ._engine.model import chosen, is_binary, loss_of, predicted_targets, predictor_of, probabilities
+from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
 from .description import Description
 from .initializers import Initializer
 from .layers import Layer
 from .losses import Loss
 from .versions import warn_of_other_version
 
-KINDS = Initializer, Layer, Loss
+SERVED_KINDS = Initializer, Layer, Loss
 READ = {
     "CNNClassifier": ("_model", "loss", "n_jobs", "input_shape_", "n_features_in_", "classes_", "_labels"),
     "CNNRegressor": ("_model", "loss", "n_jobs", "input_shape_", "n_features_in_", "_columns"),
@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     """
     own = check_classes(classes)
     with refusals(path):
-        content = read_file(path, KINDS, own)
+        content = read_file(path, SERVED_KINDS, own)
         wanted = READ[content.name]
         if not set(wanted) <= set(content):
             raise Refused("it is not fitted.")
@@ -181,7 +181,7 @@ class ServedModel:
         raw = self._raw(X)
         if self.classes_ is None:
             return predicted_targets(self._loss, raw, self._columns)
-        return chosen(raw, self.classes_, self._labels)
+        return predicted_classes(raw, self.classes_, self._labels)
 
     def _known_classes(self, method: str) -> Array:
         if self.classes_ is None:

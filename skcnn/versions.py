@@ -1,4 +1,4 @@
-"""What a model of another version is met with."""
+"""Warnings about models of another version."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn._tape.groups import wider
+from skcnn._tape.groups import joined_group_count
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
@@ -70,7 +70,7 @@ def test_each_group_of_filters_reads_its_group_of_channels(shape, filters, group
     ],
 )
 def test_groups_are_joined_until_they_fill_a_cache_line(groups, c, f, dtype, fewer):
-    assert wider(groups, c, f, dtype) == fewer
+    assert joined_group_count(groups, c, f, dtype) == fewer
 
 
 def test_a_prediction_joins_them_once():

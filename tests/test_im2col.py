@@ -26,7 +26,7 @@ def test_blocks_equal_the_whole(layer, rows, monkeypatch):
     x = rng.normal(size=(rows, 12, 12, 3))
     answers = []
     for block in (1 << 19, 1 << 8):
-        monkeypatch.setattr("skcnn._tape.im2col.BLOCK", block)
+        monkeypatch.setattr("skcnn._tape.im2col.COLUMN_BLOCK", block)
         answers.append(Predictor(network, weights, state, no_scaling(3), poison=True).raw(x, 2))
     np.testing.assert_allclose(answers[1], answers[0], rtol=1e-12, atol=1e-12)
 

@@ -132,7 +132,7 @@ def test_groups(shape, groups, always):
 
 @pytest.mark.parametrize(("kernel", "m"), WINDOWS, ids=str)
 def test_blocks_of_tile_rows_add_up(kernel, m, always, monkeypatch):
-    monkeypatch.setattr("skcnn._tape.winograd.BLOCK", 1)  # a block for each row of tiles
+    monkeypatch.setattr("skcnn._tape.winograd.TILE_BLOCK", 1)  # a block for each row of tiles
     layer, rng = Conv2D(16, kernel, use_bias=False), np.random.default_rng(1)
     x, dy, p = rng.normal(size=(3, 17, 9, 16)), rng.normal(size=(3, 17, 9, 16)), draw_parameters(layer, (17, 9, 16))
     direct = run(layer.replaced(algorithm="direct"), x, p, dy)

@@ -15,7 +15,7 @@ ROUNDED = 1e-3  # of a standard deviation that a number may be rounded by
 
 @dataclass(frozen=True)
 class Scaling:
-    """What images are standardized with: (x - mean) / scale, per channel, in float64."""
+    """Standardization of images: (x - mean) / scale, per channel, in float64."""
 
     mean: Array
     scale: Array
@@ -58,7 +58,7 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
 
 
 def needed_dtype(kind: np.dtype[Any], scaling: Scaling) -> Any:
-    """What images of a dtype are computed in: double precision where single would lose what they say.
+    """Return the precision for images of a dtype: double where single would lose their information.
 
     Those are images in double precision, and integers that vary by little around a mean so large that single precision
     has not all integers there.

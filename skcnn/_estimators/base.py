@@ -1,4 +1,4 @@
-"""What the estimators share: they validate, encode targets, choose the output, call the training and keep arrays."""
+"""Base of the estimators: they validate, encode targets, choose the output, call the training and keep arrays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..augmentation import refuse_classes, resolve_augmentations
 from ..description import refuse_class, resolve
 from ..losses import Loss, mean_loss, resolve_loss
 from ..versions import warn_of_other_version
-from .nesting import KINDS, NestedParameters
+from .nesting import PARAMETER_KINDS, NestedParameters
 from .validation import (
     DocumentationLink,
     check_images,
@@ -54,7 +54,7 @@ PLAIN = (
 
 
 class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
-    """What the estimators share: everything but the meaning of y."""
+    """Base of the estimators: everything except the meaning of y."""
 
     _task: str  # that of its losses
 
@@ -87,7 +87,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return weights
 
     def _strata(self, targets: Array) -> Array | None:
-        """What a validation split is stratified by."""
+        """Return the classes that stratify a validation split, or None."""
         return None
 
     # -- fitting
@@ -176,7 +176,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         seed: int,
         scale: float | None,
     ) -> tuple[Data, Data | None, float]:
-        """What is learnt from, what it is validated on, and what its weights were divided by: their mean, if not given.
+        """Return the training rows, the validation rows, and the divisor of the weights: their mean, if not given.
 
         Rows without a weight are left out.
         """
@@ -197,7 +197,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return Data(images, rows, targets[rows], row_weights[rows] / scale), validation, scale
 
     def _fitted_so_far(self, model: Model, progress: Progress, history: History, best_score: float) -> Self:
-        """What this estimator would be if the fit ended now, for callbacks to see."""
+        """Return the estimator as if the fit ended now, for callbacks."""
         shell = object.__new__(type(self))
         shell.__dict__.update(vars(self))
         now = replace(model, weights=model.weights.copy(), state=model.state.copy())
@@ -206,7 +206,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return shell
 
     def _watch(self, given: dict[str, Any]) -> Watch | None:
-        """What tells the callbacks, if there are any."""
+        """Return the link to the callbacks, or None without callbacks."""
         context = self._init_callback_context(max_subtasks=self.max_iter)
         return Watch(self, context, given) if hasattr(self, "_skl_callbacks") else None
 
@@ -228,7 +228,9 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
     def _recipe(self) -> Recipe:
         """The parameters that training reads, resolved."""
-        described = {kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")}
+        described = {
+            kind: resolve(PARAMETER_KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")
+        }
         described["loss"] = self._given_loss()
         plain = {name: getattr(self, name) for name in PLAIN}
         # As Python's numbers: np.float32 would compute in its own precision.
@@ -242,7 +244,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return resolve_loss(self.loss, self._task)
 
     def _loss(self) -> Loss:
-        """That of the fit, whose link the weights were learnt for: the parameter may be another one by now."""
+        """Return the loss of the fit, for whose link the weights were learnt: the parameter may have changed since."""
         return loss_of(self._model, self.loss, self._task) if self.__sklearn_is_fitted__() else self._given_loss()
 
     def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
@@ -290,7 +292,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         self.best_validation_score_ = best_score if np.isfinite(best_score) else None
 
     def _validate_params(self) -> None:
-        for parameter in KINDS:
+        for parameter in PARAMETER_KINDS:
             refuse_class(getattr(self, parameter), parameter)
         refuse_classes(self.augmentation)
         super()._validate_params()
@@ -357,7 +359,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return summarize(self._model.network)
 
     def _sk_visual_block_(self) -> Any:
-        """What scikit-learn draws in the HTML form: the layers, once they are there."""
+        """Return the block that scikit-learn draws in the HTML form: the layers of a fitted network."""
         if not self.__sklearn_is_fitted__():
             return visual_block("single", self, names=type(self).__name__, name_details=str(self))
         from .diagram import network_block
@@ -392,7 +394,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
 
 def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> tuple[Model, Progress, History]:
-    """What a checkpoint has of a fit; a ValueError if that was one to other data."""
+    """Return the state of a fit from a checkpoint; a ValueError if the checkpoint belongs to other data."""
     if unfinished.checksums != checksums:
         raise ValueError(
             "The checkpoint is of a fit to other data: X, y, the weights or the validation set are not the"

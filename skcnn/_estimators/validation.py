@@ -1,4 +1,4 @@
-"""What comes in from users: images in all their forms, targets, weights.
+"""Validation of user input: images in all their forms, targets, weights.
 
 The only module that uses private names of scikit-learn.
 """
@@ -81,7 +81,7 @@ CLASSIFIER_PARAMETERS = PARAMETERS | {"class_weight": [dict, list, StrOptions({"
 
 
 class DocumentationLink:
-    """What an estimator tells scikit-learn's HTML form of its documentation: the address, or that there is none."""
+    """Link from scikit-learn's HTML form to the documentation."""
 
     @property
     def _doc_link_module(self) -> str:
@@ -93,7 +93,7 @@ class DocumentationLink:
 
 
 def visual_block(kind: str, parts: Any, **names: Any) -> Any:
-    """What ``_sk_visual_block_`` of an estimator returns, to be drawn in scikit-learn's HTML form.
+    """Return a block for ``_sk_visual_block_``, which scikit-learn draws in its HTML form.
 
     It is imported where it is needed: should it move, scikit-learn falls back on a plain box.
     """
@@ -282,7 +282,7 @@ def with_class_weights(weights: Array, class_weight: Any, y: Array, classes: Arr
 
 
 def _by_column(class_weight: Any, y: Array) -> list[Any]:
-    """What class_weight says of each column of y, as dicts or "balanced"; a ValueError for what has no meaning."""
+    """Return class_weight for each column of y, as dicts or "balanced"; a ValueError if it has no meaning."""
     one_for_all = class_weight == "balanced" or (y.ndim == 1 and isinstance(class_weight, dict))
     columns = 1 if y.ndim == 1 else y.shape[1]
     found = [class_weight] * columns if one_for_all else class_weight
