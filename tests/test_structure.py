@@ -38,7 +38,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 LATE = set()  # functions of an estimator, imported when they are called
 KINDS = {
     "layers": (skcnn.layers.Layer, [case.layer for case in cases.LAYERS]),
-    "losses": (skcnn.losses.Loss, cases.LOSSES),
+    "losses": (skcnn.losses.Loss, [case.loss for case in cases.LOSSES]),
     "optimizers": (skcnn.optimizers.Optimizer, cases.OPTIMIZERS),
     "schedules": (skcnn.schedules.Schedule, cases.SCHEDULES),
     "initializers": (skcnn.initializers.Initializer, cases.INITIALIZERS),
