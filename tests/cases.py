@@ -19,6 +19,7 @@ from skcnn.augmentation import (
     RandomShift,
     RandomZoom,
 )
+from skcnn.description import description
 from skcnn.initializers import Constant as ConstantKernel
 from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import (
@@ -77,9 +78,18 @@ from skcnn.schedules import (
     InverseScaling,
     OneCycle,
     Polynomial,
+    Schedule,
     Step,
     Warmup,
 )
+
+
+@description
+class Untrained(Schedule):
+    """For what has to be refused before the first step of a training."""
+
+    def factor(self, epoch, max_iter):
+        raise AssertionError("the training has begun")
 
 
 @dataclass(frozen=True)
