@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -32,27 +33,33 @@ LABELS = {"filters": "8 to 128 filters", "side": "images of 8 to 224 pixels", "d
 GEMM = 1024  # side of the square matrices whose product is the limit
 
 
-def matrix_product_limit(repetitions: int = 15) -> float:
+def matrix_product_limit(size: int = GEMM, repetitions: int = 15) -> float:
     """Floating-point operations per second of a matrix product in float32, on all threads."""
     import numpy as np
 
     rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((GEMM, GEMM), dtype=np.float32) for _ in range(2))
+    a, b = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(2))
     seconds = []
     for _ in range(repetitions):
         start = time.perf_counter()
         a @ b
         seconds.append(time.perf_counter() - start)
-    return 2 * GEMM**3 / median(seconds)
+    return 2 * size**3 / median(seconds)
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    arguments: argparse.Namespace,
+    families: Mapping[str, Sequence[str]] = FAMILIES,
+    images: Sequence[int] = IMAGES,
+    others: Sequence[str] = PYTORCH[:1],
+    product: int = GEMM,
+) -> dict[str, Any]:
     """Seconds per image of each network, and of each number of images."""
-    contenders = [SKCNN, *(PYTORCH[:1] if find_spec("torch") else [])]
+    contenders = [SKCNN, *(others if find_spec("torch") else [])]
     record: dict[str, Any] = {"cpu": cpu_model(), "threads": arguments.threads, "families": {}, "images": []}
     with Comparison(contenders, arguments.threads, arguments.rounds, arguments.turn) as comparison:
         record["versions"] = comparison.versions()
-        for family, names in FAMILIES.items():
+        for family, names in families.items():
             rows = record["families"][family] = []
             for name in names:
                 size = BATCHES.get(name, 64)
@@ -60,12 +67,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 times = {who: median(values) / 1000 / size for who, values in samples.items()}
                 rows.append({"net": name, "batch": size, "seconds": times, "flops": comparison.flops(name)})
                 print(name, {who: f"{1e6 * value:.1f} us" for who, value in times.items()}, flush=True)
-        for size in IMAGES:
+        for size in images:
             samples = comparison.measure(Case("epoch", IMAGES_NET, size))
             times = {who: median(values) / 1000 / size for who, values in samples.items()}
             record["images"].append({"images": size, "seconds": times})
             print(f"{size} images", {who: f"{1e6 * value:.1f} us" for who, value in times.items()}, flush=True)
-    record["limit"] = matrix_product_limit()
+    record["limit"] = matrix_product_limit(product)
     return record
 
 

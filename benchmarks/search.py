@@ -16,7 +16,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -35,15 +35,17 @@ from speed import cpu_model, warn_if_busy
 from skcnn import CNNClassifier
 
 Task = tuple[CNNClassifier, Any, Any]
-WAYS = {  # name -> (joblib's backend, workers, n_jobs of the estimator)
+Way = tuple[str | None, int, int | None]
+Grid = Mapping[str, Sequence[Any]]
+WAYS: dict[str, Way] = {  # name -> (joblib's backend, workers, n_jobs of the estimator)
     "one worker with one thread": (None, 1, 1),
     "one worker, `n_jobs=None`": (None, 1, None),
     "two processes (loky)": ("loky", 2, None),
     "two threads (threading), each fit with `n_jobs=1`": ("threading", 2, 1),
     "two processes of a Dask cluster": ("dask", 2, None),
 }
-GRID = {"learning_rate": [3e-4, 1e-3], "alpha": [0.0, 1e-4]}
-HALVING_GRID = {
+GRID: Grid = {"learning_rate": [3e-4, 1e-3], "alpha": [0.0, 1e-4]}
+HALVING_GRID: Grid = {
     "learning_rate": [1e-4, 1e-3, 1e-2],
     "conv_filters": [(8,), (16,), (16, 32)],
     "hidden_layer_sizes": [(), (32,), (128,)],
@@ -68,10 +70,10 @@ def tasks(images: int) -> dict[str, Task]:
     }
 
 
-def seconds_of(way: str, task: Task) -> float:
+def seconds_of(way: Way, task: Task, grid: Grid) -> float:
     """Seconds of a search over the grid with two folds."""
-    (backend, workers, threads), (model, images, y) = WAYS[way], task
-    searched = GridSearchCV(clone(model).set_params(n_jobs=threads), GRID, cv=2, refit=False, n_jobs=workers)
+    (backend, workers, threads), (model, images, y) = way, task
+    searched = GridSearchCV(clone(model).set_params(n_jobs=threads), grid, cv=2, refit=False, n_jobs=workers)
     start = time.perf_counter()
     with nullcontext() if backend is None else joblib.parallel_config(backend):
         searched.fit(images, y)
@@ -79,9 +81,9 @@ def seconds_of(way: str, task: Task) -> float:
 
 
 @contextmanager
-def cluster() -> Iterator[None]:
+def cluster(ways: Mapping[str, Way]) -> Iterator[None]:
     """Two processes for the searches inside, if Dask is there."""
-    if "dask" not in {backend for backend, _, _ in WAYS.values()}:
+    if "dask" not in {backend for backend, _, _ in ways.values()}:
         yield
         return
     from distributed import Client, LocalCluster
@@ -97,44 +99,44 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def in_turns(ways: Sequence[str], task: Task, rounds: int) -> dict[str, float]:
+def in_turns(ways: Mapping[str, Way], task: Task, grid: Grid, rounds: int) -> dict[str, float]:
     """Median seconds of each way."""
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     model, images, y = task
-    for way in ways:  # workers that are started stay
-        seconds_of(way, (model, images[:200], y[:200]))
+    for way in ways.values():  # workers that are started stay
+        seconds_of(way, (model, images[:200], y[:200]), grid)
     for number in range(rounds):
-        first = number % len(ways)  # nobody always comes after the same one
-        for way in [*ways[first:], *ways[:first]]:
-            seconds[way].append(seconds_of(way, task))
+        first, names = number % len(ways), list(ways)  # nobody always comes after the same one
+        for name in [*names[first:], *names[:first]]:
+            seconds[name].append(seconds_of(ways[name], task, grid))
     return {way: median(values) for way, values in seconds.items()}
 
 
-def workers_table(rounds: int, images: int) -> str:
+def workers_table(rounds: int, images: int, ways: Mapping[str, Way] = WAYS, grid: Grid = GRID) -> str:
     """One worker and two, in markdown."""
-    with cluster():
-        found = {name: in_turns(list(WAYS), task, rounds) for name, task in tasks(images).items()}
+    with cluster(ways):
+        found = {name: in_turns(ways, task, grid, rounds) for name, task in tasks(images).items()}
     lines = [
         "| eight fits | " + " | ".join(f"{name}: s | speed-up" for name in found) + " |",
         "|---|" + "---|---|" * len(found),
     ]
-    alone = {name: min(s for way, s in seconds.items() if WAYS[way][1] == 1) for name, seconds in found.items()}
-    for way in WAYS:
+    alone = {name: min(s for way, s in seconds.items() if ways[way][1] == 1) for name, seconds in found.items()}
+    for way in ways:
         cells = [f"{seconds[way]:.2f} | {alone[name] / seconds[way]:.2f}" for name, seconds in found.items()]
         lines.append(f"| {way} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def halving_table(rounds: int, images: int, epochs: int = EPOCHS, workers: int = 2) -> str:
+def halving_table(rounds: int, images: int, epochs: int = EPOCHS, workers: int = 2, grid: Grid = HALVING_GRID) -> str:
     """A full grid and successive halving with the same candidates, in markdown."""
     _, X, y = tasks(images)[SMALL]
     model = CNNClassifier(random_state=0, max_iter=epochs)
     smallest = epochs // 9
     searches = {
-        f"full grid, {epochs} epochs each": GridSearchCV(model, HALVING_GRID, cv=3, refit=False, n_jobs=workers),
+        f"full grid, {epochs} epochs each": GridSearchCV(model, grid, cv=3, refit=False, n_jobs=workers),
         f"halving, {smallest} to {epochs} epochs": HalvingGridSearchCV(
             model,
-            HALVING_GRID,
+            grid,
             resource="max_iter",
             min_resources=smallest,
             max_resources=epochs,

@@ -83,6 +83,8 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
     ------
     TypeError
         For anything else, and for a parameter that is neither a plain value nor an array nor a description.
+    ValueError
+        If layers are nested some 40 levels deep, or are some 20,000, which no file may describe.
 
     Examples
     --------

@@ -19,6 +19,7 @@ from skcnn.augmentation import (
     RandomShift,
     RandomZoom,
 )
+from skcnn.description import description
 from skcnn.initializers import Constant as ConstantKernel
 from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import (
@@ -77,9 +78,18 @@ from skcnn.schedules import (
     InverseScaling,
     OneCycle,
     Polynomial,
+    Schedule,
     Step,
     Warmup,
 )
+
+
+@description
+class Untrained(Schedule):
+    """For what has to be refused before the first step of a training."""
+
+    def factor(self, epoch, max_iter):
+        raise AssertionError("the training has begun")
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,39 @@ class LayerCase:
     @property
     def id(self):
         return f"{self.layer!r} on {'x'.join(map(str, self.shape))}"
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss, and its formula for each kind of target that it takes.
+
+    A formula gets the loss, a raw prediction and the truth, and gives a number. Among ``classes``, of which there are
+    four, a raw prediction is a row with a number for each; a row of ``labels`` (0 or 1) is the sum over its labels, and
+    one of ``numbers`` the mean over its outputs. ``pytorch`` gets torch, the loss, and raw predictions and targets of a
+    batch, and gives the loss of each row.
+    """
+
+    loss: Any
+    classes: Any = None
+    labels: Any = None
+    numbers: Any = None
+    pytorch: Any = None
+    slack: float = 1e-5  # share by which the risk at `base_score` may exceed the least one
+    largest: float = 1e4  # raw prediction at which the loss is still finite
+
+    @property
+    def kinds(self):
+        """The kinds of targets that the loss takes."""
+        return [kind for kind in ("classes", "labels", "numbers") if getattr(self, kind) is not None]
+
+    def values(self, raw, target):
+        """The loss of each row of a batch, by the formula."""
+        pairs = list(zip(raw, target, strict=True))
+        if target.ndim == 1:
+            return [self.classes(self.loss, z, y) for z, y in pairs]
+        if self.numbers is None:
+            return [sum(self.labels(self.loss, *number) for number in zip(z, y, strict=True)) for z, y in pairs]
+        return [sum(self.numbers(self.loss, *number) for number in zip(z, y, strict=True)) / len(z) for z, y in pairs]
 
 
 def _sigmoid(value):
@@ -339,20 +382,27 @@ LAYERS += [
 ]
 
 LOSSES = [
-    LogLoss(),
-    LogLoss(label_smoothing=0.1),
-    Focal(),
-    Focal(gamma=0.5, alpha=0.25),
-    Focal(alpha=[0.5, 1.0, 2.0, 0.1]),
-    Hinge(),
-    SquaredHinge(),
-    SquaredError(),
-    AbsoluteError(),
-    Huber(),
-    Huber(delta=0.3),
-    Quantile(),
-    Quantile(0.9),
-    Poisson(),
+    LossCase(LogLoss(), oracles.log_loss, oracles.log_loss_of_label, pytorch=oracles.torch_log_loss),
+    LossCase(LogLoss(0.1), oracles.log_loss, oracles.log_loss_of_label, pytorch=oracles.torch_log_loss),
+    LossCase(Focal(), oracles.focal, oracles.focal_of_label, pytorch=oracles.torch_focal),
+    LossCase(Focal(gamma=0.5, alpha=0.25), labels=oracles.focal_of_label, pytorch=oracles.torch_focal),
+    LossCase(Focal(alpha=[0.5, 1.0, 2.0, 0.1]), oracles.focal, pytorch=oracles.torch_focal),
+    LossCase(Hinge(), oracles.one_against_rest(oracles.hinge), oracles.hinge, pytorch=oracles.torch_hinge),
+    LossCase(
+        SquaredHinge(),
+        oracles.one_against_rest(oracles.squared_hinge),
+        oracles.squared_hinge,
+        pytorch=oracles.torch_squared_hinge,
+    ),
+    LossCase(SquaredError(), numbers=lambda loss, z, y: (z - y) ** 2 / 2, pytorch=oracles.torch_squared_error),
+    LossCase(AbsoluteError(), numbers=lambda loss, z, y: abs(z - y), pytorch=oracles.torch_absolute_error),
+    # The base score is one step of an iteration, and not its end.
+    LossCase(Huber(), numbers=oracles.huber, pytorch=oracles.torch_huber, slack=0.02),
+    LossCase(Huber(delta=0.3), numbers=oracles.huber, pytorch=oracles.torch_huber, slack=0.02),
+    LossCase(Quantile(), numbers=oracles.quantile, pytorch=oracles.torch_quantile),
+    LossCase(Quantile(0.9), numbers=oracles.quantile, pytorch=oracles.torch_quantile),
+    # exp(1e4), a mean of the distribution, is not a number of double precision.
+    LossCase(Poisson(), numbers=lambda loss, z, y: math.exp(z) - y * z, pytorch=oracles.torch_poisson, largest=700.0),
 ]
 
 OPTIMIZERS = [

@@ -11,3 +11,10 @@ def digits():
     images, y = images[:120].reshape(-1, 8, 8), y[:120]
     images.flags.writeable = y.flags.writeable = False
     return images, y
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Batches are cut into shards of eight rows, however little work is in them."""
+    monkeypatch.setattr("skcnn._engine.passes.SHARD", (8, 1))
+    monkeypatch.setattr("skcnn._engine.passes.LEAST", (8, 1))

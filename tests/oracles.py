@@ -1,4 +1,4 @@
-"""The layers once more, as slow loops over (n, h, w, c) arrays: what the engine is compared with."""
+"""The layers and losses once more, as slow loops and in PyTorch's words: the engine is compared with them."""
 
 import math
 
@@ -243,3 +243,107 @@ def concatenate(*branches):
         return np.concatenate(parts, axis=-1)
 
     return oracle
+
+
+# -- losses: formulas of one raw prediction and the truth
+
+
+def log_softmax(z, y):
+    return z[y] - math.log(sum(math.exp(v) for v in z))
+
+
+def log_loss(loss, z, y):
+    k, s = len(z), loss.label_smoothing
+    return -sum(((1 - s) * (j == y) + s / k) * log_softmax(z, j) for j in range(k))
+
+
+def log_loss_of_label(loss, z, y):
+    p, y = 1 / (1 + math.exp(-z)), (1 - loss.label_smoothing) * y + loss.label_smoothing / 2
+    return -y * math.log(p) - (1 - y) * math.log(1 - p)
+
+
+def focal(loss, z, y):
+    p = math.exp(log_softmax(z, y))
+    return -(loss.alpha[y] if loss.alpha else 1) * (1 - p) ** loss.gamma * math.log(p)
+
+
+def focal_of_label(loss, z, y):
+    weight = 1 if loss.alpha is None else loss.alpha if y else 1 - loss.alpha
+    p = 1 / (1 + math.exp(-z if y else z))
+    return -weight * (1 - p) ** loss.gamma * math.log(p)
+
+
+def hinge(loss, z, y):
+    return max(0, 1 - (2 * y - 1) * z)
+
+
+def squared_hinge(loss, z, y):
+    return hinge(loss, z, y) ** 2
+
+
+def one_against_rest(of_label):
+    """The formula for a class among several: the sum over the classes, of which each is a label."""
+    return lambda loss, z, y: sum(of_label(loss, v, int(j == y)) for j, v in enumerate(z))
+
+
+def huber(loss, z, y):
+    r = abs(z - y)
+    return r**2 / 2 if r <= loss.delta else loss.delta * (r - loss.delta / 2)
+
+
+def quantile(loss, z, y):
+    return loss.quantile * (y - z) if y >= z else (1 - loss.quantile) * (z - y)
+
+
+# -- losses in PyTorch: of batches of raw predictions and targets, the loss of each row
+
+
+def torch_log_loss(torch, loss, z, target):
+    F, smoothing = torch.nn.functional, loss.label_smoothing
+    if target.ndim == 1:
+        return F.cross_entropy(z, target, reduction="none", label_smoothing=smoothing)
+    smooth = target * (1 - smoothing) + smoothing / 2
+    return F.binary_cross_entropy_with_logits(z, smooth, reduction="none").sum(1)
+
+
+def torch_focal(torch, loss, z, target):
+    if target.ndim == 1:
+        log_p = z.log_softmax(1).gather(1, target[:, None])[:, 0]
+        weight = 1.0 if loss.alpha is None else torch.tensor(loss.alpha, dtype=torch.float64)[target]
+        return -weight * (1 - log_p.exp()) ** loss.gamma * log_p
+    log_p = torch.nn.functional.logsigmoid(z * (2 * target - 1))
+    weight = 1.0 if loss.alpha is None else loss.alpha * target + (1 - loss.alpha) * (1 - target)
+    return (-weight * (1 - log_p.exp()) ** loss.gamma * log_p).sum(1)
+
+
+def _torch_margins(torch, z, target):
+    signs = 2 * (torch.nn.functional.one_hot(target, z.shape[1]) if target.ndim == 1 else target) - 1
+    return (1 - signs * z).clamp(min=0)
+
+
+def torch_hinge(torch, loss, z, target):
+    return _torch_margins(torch, z, target).sum(1)
+
+
+def torch_squared_hinge(torch, loss, z, target):
+    return (_torch_margins(torch, z, target) ** 2).sum(1)
+
+
+def torch_squared_error(torch, loss, z, target):
+    return torch.nn.functional.mse_loss(z, target, reduction="none").mean(1) / 2
+
+
+def torch_absolute_error(torch, loss, z, target):
+    return torch.nn.functional.l1_loss(z, target, reduction="none").mean(1)
+
+
+def torch_huber(torch, loss, z, target):
+    return torch.nn.functional.huber_loss(z, target, reduction="none", delta=loss.delta).mean(1)
+
+
+def torch_quantile(torch, loss, z, target):
+    return torch.maximum(loss.quantile * (target - z), (loss.quantile - 1) * (target - z)).mean(1)
+
+
+def torch_poisson(torch, loss, z, target):
+    return torch.nn.functional.poisson_nll_loss(z, target, log_input=True, reduction="none").mean(1)

@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 import skcnn.augmentation
 from skcnn import CNNClassifier
-from skcnn._arrays.warp import affine, as_dtype, translate
+from skcnn._arrays.warp import PIXELS, affine, as_dtype, translate
 from skcnn._engine.data import Data
 from skcnn._engine.passes import _Shard
 from skcnn.augmentation import (
@@ -199,11 +199,12 @@ def test_whole_shifts_of_the_plane_are_those_by_pixels():
     assert_array_equal(moved, translate(images, np.full(6, 2), np.full(6, -3), 5.0))
 
 
-def test_a_batch_is_bent_in_parts_as_in_one(monkeypatch):
-    images, augmentation = photos(n=11), RandomAffine(30, shear=20)
-    whole = augmentation.augment(images, rng())
-    monkeypatch.setattr("skcnn._arrays.warp.PIXELS", 4 * 9 * 7)
-    assert_array_equal(augmentation.augment(images, rng()), whole)
+def test_a_batch_is_bent_in_parts_as_its_images_are():
+    images, angles = photos(n=11, h=99, w=120), np.linspace(-1, 1, 11)
+    assert images[..., 0].size > 1.5 * PIXELS > 3 * images[0, ..., 0].size, "several parts of several images"
+    maps = affine_maps(angles, angles / 3, 1 + angles / 4, np.stack([angles, -angles], axis=1))
+    alone = [affine(images[i : i + 1], maps[i : i + 1], 5.0) for i in range(11)]
+    assert_array_equal(affine(images, maps, 5.0), np.concatenate(alone))
 
 
 def test_zoom_enlarges():
@@ -619,9 +620,8 @@ def test_labels_are_not_mixed_but_their_losses(digits):
     assert model.set_params(max_iter=2).fit(X, y).loss_curve_[1] == pytest.approx(expected, rel=1e-9)
 
 
-def test_shards_of_a_batch_mix_among_themselves(monkeypatch):
-    monkeypatch.setattr("skcnn._engine.passes.SHARD", (10, 1))
-    monkeypatch.setattr("skcnn._engine.passes.LEAST", (10, 1))
+@pytest.mark.usefixtures("small_shards")
+def test_shards_of_a_batch_mix_among_themselves():
     X, y = photos(n=50, h=6, w=6), np.arange(50) % 3
     one, two = (small(augmentation=["random_flip", CutMix()], n_jobs=jobs).fit(X, y) for jobs in (1, 4))
     assert_array_equal(weights_of(one), weights_of(two))

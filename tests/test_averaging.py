@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-import skcnn._engine.update
 from skcnn import CNNClassifier, CNNRegressor
+from skcnn._engine.update import CHUNK
 from skcnn.description import description
 from skcnn.optimizers import SGD
 from skcnn.schedules import Adaptive, Schedule
@@ -38,11 +38,21 @@ def mean(weights):
     return powers @ weights / powers.sum()
 
 
-@pytest.mark.parametrize("params", [{}, {"batch_norm": True}, {"optimizer": "sgd"}, {"dropout": 0.2}], ids=str)
-@pytest.mark.parametrize("chunk", [64_000, 100])
-def test_the_model_is_the_mean_of_the_weights_after_each_step(digits, params, chunk, monkeypatch):
-    monkeypatch.setattr(skcnn._engine.update, "CHUNK", chunk)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"batch_norm": True},
+        {"optimizer": "sgd"},
+        {"dropout": 0.2},
+        {"hidden_layer_sizes": (1100,), "batch_norm": True},  # more weights than are updated at a time
+        {"hidden_layer_sizes": (1100,), "optimizer": "sgd"},
+    ],
+    ids=str,
+)
+def test_the_model_is_the_mean_of_the_weights_after_each_step(digits, params):
     passed = path(*digits, 6, **params)
+    assert passed.shape[1] > CHUNK or "hidden_layer_sizes" not in params
     for epochs in (1, 2, 6):
         averaged = small(average=DECAY, max_iter=epochs, **params).fit(*digits)
         assert_allclose(vector(averaged), mean(passed[:epochs]), rtol=1e-9, atol=1e-12)

@@ -47,21 +47,19 @@ def test_without_the_photographs_the_script_says_how_to_get_them(monkeypatch, tm
     assert "cifar10.npz" in capsys.readouterr().err
 
 
-def test_searches_are_measured_in_tables(monkeypatch):
-    for name in [name for name in search.WAYS if not name.startswith("one worker")]:
-        monkeypatch.delitem(search.WAYS, name)
-    monkeypatch.setattr(search, "GRID", {"alpha": [0.0]})
-    head, rule, *rows = search.workers_table(1, images=60).splitlines()
+def test_searches_are_measured_in_tables():
+    ways = {name: way for name, way in search.WAYS.items() if name.startswith("one worker")}
+    head, rule, *rows = search.workers_table(1, images=60, ways=ways, grid={"alpha": [0.0]}).splitlines()
     assert {line.count("|") for line in (head, rule, *rows)} == {head.count("|")}
-    assert [row.split("|")[1].strip() for row in rows] == list(search.WAYS)
+    assert [row.split("|")[1].strip() for row in rows] == list(ways)
     speed_ups = [float(row.split("|")[3]) for row in rows]
     assert max(speed_ups) == 1  # they are counted from the faster of the two
     assert min(speed_ups) > 0
 
 
-def test_halving_is_measured_against_the_grid(monkeypatch):
-    monkeypatch.setattr(search, "HALVING_GRID", {"learning_rate": [0.0, 1e-3, 1e-2]})
-    full, halving = search.halving_table(1, images=60, epochs=9, workers=1).splitlines()[2:]
+def test_halving_is_measured_against_the_grid():
+    grid = {"learning_rate": [0.0, 1e-3, 1e-2]}
+    full, halving = search.halving_table(1, images=60, epochs=9, workers=1, grid=grid).splitlines()[2:]
     assert "| 27 in each of 3 folds |" in full
     assert "| 6 in each of 3 folds |" in halving  # three candidates with one epoch, one with three
 
@@ -100,25 +98,22 @@ def test_the_choice_is_compared_with_all_other_ways(monkeypatch, capsys):
     assert all(1 <= float(ratios[0]) <= float(ratios[2]) for _, *ratios in rows)
 
 
-def test_rounding_errors_are_measured_with_the_tiles_that_are_chosen(monkeypatch, capsys):
-    monkeypatch.setattr(rounding, "CASES", ((3, 24), ((1, 5), 16)))
-    monkeypatch.setattr(rounding, "PREDICTED", ((3, 24),))
-    monkeypatch.setattr(rounding, "ROWS", 8)
-    monkeypatch.setattr(rounding, "CHANNELS", 16)
-    rounding.main()
+def test_rounding_errors_are_measured_with_the_tiles_that_are_chosen(capsys):
+    rounding.main(cases=((3, 24), ((1, 5), 16)), predicted=((3, 24),), images=8, channels=16)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [row[:3] for row in rows] == [["8", "3 x 3", "8 x 8"], ["8", "1 x 5", "1 x 6"], ["1", "3 x 3", "8 x 1"]]
+    assert [row[:2] for row in rows] == [["8", "3 x 3"], ["8", "1 x 5"], ["1", "3 x 3"]]
+    tiles = [tuple(map(int, row[2].split(" x "))) for row in rows]
+    assert min(tiles[0]) > 1
+    assert tiles[1][0] == tiles[2][1] == 1 < min(tiles[1][1], tiles[2][0])  # along one axis only
     for row in rows:
         assert 1e-8 < float(row[6]) < float(row[3]) < 1e-4  # the direct convolution has the smaller error
 
 
 def test_the_cost_of_an_image_is_measured_and_drawn(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    monkeypatch.setattr(scale, "FAMILIES", {"filters": ["filters 8"], "side": ["side 8"], "depth": ["depth 1"]})
-    monkeypatch.setattr(scale, "IMAGES", (100,))
-    monkeypatch.setattr(scale, "PYTORCH", ())  # a second to import it
-    monkeypatch.setattr(scale, "GEMM", 64)
-    record = scale.measure(argparse.Namespace(threads=1, rounds=1, turn=0.001))
+    families = {"filters": ["filters 8"], "side": ["side 8"], "depth": ["depth 1"]}
+    arguments = argparse.Namespace(threads=1, rounds=1, turn=0.001)
+    record = scale.measure(arguments, families, images=(100,), others=(), product=64)  # a second to import PyTorch
     for (row,) in record["families"].values():
         assert 0 < row["flops"] / row["seconds"]["skcnn"] < 1e13  # no processor computes so many a second
     assert [images["images"] for images in record["images"]] == [100]

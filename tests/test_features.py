@@ -7,7 +7,7 @@ import numpy as np
 import oracles
 import pandas as pd
 import pytest
-from cases import LAYERS
+from cases import LAYERS, Untrained
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -125,11 +125,10 @@ def test_what_is_no_network_is_refused_before_it_is_fitted(fitted, estimator, mo
     ],
     ids=["list", "nested", "knobs", "no name"],
 )  # fmt: skip
-def test_a_layer_that_will_not_be_there_is_refused_before_the_training(fitted, network, layer, names, monkeypatch):
+def test_a_layer_that_will_not_be_there_is_refused_before_the_training(fitted, network, layer, names):
     _, X, y = fitted
-    monkeypatch.setattr("skcnn._estimators.base.train", None)
     with pytest.raises(ValueError, match=rf"layer={re.escape(repr(layer))} is not in .* are: .*{names}"):
-        CNNFeatures(network, layer).fit(X, y)
+        CNNFeatures(network.set_params(schedule=Untrained()), layer).fit(X, y)
 
 
 def test_layers_that_the_images_or_a_subclass_decide_on(fitted):

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import re
+import sys
 import zlib
 
 import numpy as np
@@ -303,7 +304,13 @@ BROKEN = {
     "a negative seed": (lambda c: in_record(c, "_progress", "seed", -1), "training is nothing"),
     "a trend of words": (lambda c: in_trend(c, "factor", "up"), "has no factor"),
     "slots of other layers": (lambda c: in_record(c, "_progress", "slots", {"array": 0}), "not of its layers"),
-    "deep": (lambda c: in_state(c, "layers", json.loads("[" * 900 + "]" * 900)), "fits together"),
+    "deep": (lambda c: in_state(c, "layers", json.loads("[" * 900 + "]" * 900)), "more than 128 levels deep"),
+    "deep and not in the state": (lambda c: changed(c, more=json.loads("[" * 900 + "]" * 900)), "levels deep"),
+    "many": (lambda c: in_state(c, "layers", [described("ReLU")] * 70_000), r"describes 70,\d+ layers .* 65,536"),
+    "words as wide as one in many arrays": (
+        lambda c: in_state(c, "layers", [strings("a" * 10_000, *[""] * 10_000)] * 3),
+        "too large to be true",
+    ),
 }
 
 
@@ -313,6 +320,46 @@ def test_other_bytes_are_refused(breaks, message, file, tmp_path):
     path.write_bytes(breaks(file[1]))
     with pytest.raises(ValueError, match=message):
         skcnn.load(path)
+
+
+@pytest.mark.parametrize("deep", [200, 5000])
+def test_depth_is_bound_whatever_python_allows(deep, file, tmp_path):
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        text = with_header(
+            {**header_of(file[1])[0], "more": json.loads("[" * deep + "]" * deep)}, header_of(file[1])[1]
+        )
+        (tmp_path / "deep.skcnn").write_bytes(text)
+        for load in (skcnn.load, skcnn.runtime.load):
+            with pytest.raises(ValueError, match=r"deep\.skcnn.*more than 128 levels deep"):
+                load(tmp_path / "deep.skcnn")
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def nested(levels):
+    """A layer within a layer, and so on."""
+    layer = ReLU()
+    for _ in range(levels):
+        layer = Residual([layer])
+    return [layer, Flatten()]
+
+
+def test_layers_may_be_nested_deeply_and_no_deeper_than_they_can_be_read(images, tmp_path):
+    path = tmp_path / "deep.skcnn"
+    model = CNNClassifier(layers=nested(35), max_iter=1).fit(*images)
+    skcnn.save(model, path)
+    np.testing.assert_array_equal(skcnn.load(path).predict_proba(images[0]), model.predict_proba(images[0]))
+    with pytest.raises(ValueError, match=r"CNNClassifier cannot be saved: .* more than 128 levels deep\. joblib\.dump"):
+        skcnn.save(CNNClassifier(layers=nested(50)), path)
+    assert skcnn.load(path).layers == nested(35), "the file that was there is meant to stay"
+
+
+def test_more_layers_than_a_file_may_describe_are_not_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"CNNClassifier cannot be saved: it describes 70,\d+ layers"):
+        skcnn.save(CNNClassifier(layers=[ReLU()] * 70_000), tmp_path / "many.skcnn")
+    assert not list(tmp_path.iterdir())
 
 
 def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):

@@ -19,7 +19,6 @@ import skcnn
 from skcnn import SKOPS_TRUSTED, CNNClassifier, CNNFeatures, CNNRegressor, VersionWarning, runtime, versions
 from skcnn._engine import files
 from skcnn.layers import Conv2D, Dense, Flatten, ReLU
-from skcnn.losses import Focal
 from skcnn.optimizers import SGD
 
 SMALL = {"conv_filters": (2,), "hidden_layer_sizes": (4,), "max_iter": 1, "random_state": 0, "n_jobs": 1}
@@ -36,11 +35,16 @@ def rows():
         "augmentation": cases.AUGMENTATIONS,
     }
     named = [(kind, number, row) for kind, table in kinds.items() for number, row in enumerate(table)]
-    return {f"{kind} {number} {getattr(row, 'layer', row)!r:.40}": (kind, row) for kind, number, row in named}
+    return {f"{kind} {number} {described(row)!r:.40}": (kind, row) for kind, number, row in named}
+
+
+def described(row):
+    """The object of a row, which layers and losses have in a case."""
+    return row.layer if isinstance(row, cases.LayerCase) else row.loss if isinstance(row, cases.LossCase) else row
 
 
 ROWS = rows()
-OF_LABELS = [name for name, (_, row) in ROWS.items() if isinstance(row, Focal) and isinstance(row.alpha, float)]
+OF_LABELS = [name for name, (kind, row) in ROWS.items() if kind == "loss" and row.kinds == ["labels"]]
 every_row = pytest.mark.parametrize("name", ROWS)
 
 
@@ -53,9 +57,11 @@ def unfitted(name):
         before = [] if len(row.shape) == 3 else [Flatten()]
         after = [] if len(row.layer.output_shape(row.shape)) == 1 else [Flatten()]
         params = {"layers": [*before, row.layer, *after]}
+    elif kind == "loss":
+        params = {"loss": row.loss}
     elif kind == "initializer":
         params = {"layers": [Conv2D(2, kernel_initializer=row), ReLU(), Flatten(), Dense(4, kernel_initializer=row)]}
-    cls = CNNRegressor if kind == "loss" and row.task == "regression" else CNNClassifier
+    cls = CNNRegressor if kind == "loss" and row.numbers else CNNClassifier
     return cls(**SMALL | params), np.random.default_rng(0).normal(size=(12, *shape))
 
 
@@ -225,7 +231,7 @@ def test_skops_trusts_classes_of_this_package_only():
 
 
 def test_skops_is_told_of_every_class_of_the_tables():
-    used = {type(getattr(row, "layer", row)) for _, row in ROWS.values()}
+    used = {type(described(row)) for _, row in ROWS.values()}
     assert {f"{cls.__module__}.{cls.__qualname__}" for cls in used} <= set(SKOPS_TRUSTED)
 
 

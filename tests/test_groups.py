@@ -1,11 +1,13 @@
 """Grouped convolutions: what they equal, and which groups are computed as one."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from skcnn._tape.groups import joined_group_count
+from skcnn._arrays.order import NARROW
+from skcnn._tape.groups import LINE, WIDEST, joined_group_count
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
@@ -49,28 +51,29 @@ def test_each_group_of_filters_reads_its_group_of_channels(shape, filters, group
         np.testing.assert_allclose(mine, separate, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize(
-    ("groups", "c", "f", "dtype", "fewer"),
-    [
-        (1, 64, 64, F4, 1),
-        (4, 64, 64, F4, 4),
-        (8, 64, 64, F4, 4),
-        (32, 64, 64, F4, 4),
-        (8, 64, 64, F8, 8),
-        (32, 64, 64, F8, 8),
-        (6, 48, 48, F4, 3),
-        (9, 72, 72, F4, 3),
-        (16, 64, 32, F4, 2),  # 16 filters each
-        (8, 32, 8, F4, 1),  # as many as there are
-        (7, 56, 56, F4, 1),
-        (13, 104, 104, F4, 13),  # one of 104 channels would have more zeros than weights are worth
-        (64, 64, 64, F4, 64),  # depthwise
-        (32, 32, 96, F8, 32),
-        (4, 12, 12, F4, 4),
-    ],
-)
-def test_groups_are_joined_until_they_fill_a_cache_line(groups, c, f, dtype, fewer):
-    assert joined_group_count(groups, c, f, dtype) == fewer
+@pytest.mark.parametrize("dtype", [F4, F8])
+def test_neighbouring_groups_are_joined_until_they_fill_a_cache_line_and_no_further(dtype):
+    full, joined = LINE // np.dtype(dtype).itemsize, 0
+    for groups, depth, filters in product(range(1, 33), (1, 2, 4, 6, 8, 16), (1, 2, 3, 8, 16)):
+        c, f = groups * depth, groups * filters
+        fewer = joined_group_count(groups, c, f, dtype)
+        if depth == 1 or c < NARROW or min(depth, filters) >= full:  # depthwise, outermost in memory, wide enough
+            assert fewer == groups
+        elif fewer < groups:
+            assert groups % fewer == 0
+            assert fewer == 1 or min(c, f) // fewer >= full
+            assert max(c, f) // fewer <= WIDEST * full
+            smaller = [more for more in range(fewer + 1, groups + 1) if groups % more == 0]
+            assert all(min(c, f) // more < full for more in smaller), "fewer would have done"
+            joined += 1
+    assert joined > 100
+
+
+def test_groups_that_cannot_be_joined_to_what_is_worth_its_zeros_stay():
+    assert joined_group_count(8, 64, 64, F4) < 8
+    assert (
+        joined_group_count(13, 104, 104, F4) == 13
+    )  # one group would be mostly zeros
 
 
 def test_a_prediction_joins_them_once():

@@ -5,30 +5,31 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn._engine.network import Network
-from skcnn._engine.predictor import Predictor
-from skcnn._engine.scaling import no_scaling
+from skcnn._tape.im2col import COLUMN_BLOCK
 from skcnn._tape.products import RELEASED
 from skcnn._tape.tape import Batch, Tape
-from skcnn.layers import Conv2D, Flatten, ReLU
+from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
 
-@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("channels", [5, 20])
 @pytest.mark.parametrize(
     "layer", [Conv2D(24, 1, padding=1), Conv2D(24, (1, 2), strides=(1, 2)), Conv2D(17, 2, padding=1)], ids=repr
 )
-def test_blocks_equal_the_whole(layer, rows, monkeypatch):
-    rng = np.random.default_rng(0)
-    network = Network([Conv2D(20), ReLU(), layer, ReLU(), Conv2D(17, 1, padding=2), Flatten()], (12, 12, 3), 2)
-    weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
-    weights += rng.normal(scale=0.1, size=weights.shape)
-    x = rng.normal(size=(rows, 12, 12, 3))
-    answers = []
-    for block in (1 << 19, 1 << 8):
-        monkeypatch.setattr("skcnn._tape.im2col.COLUMN_BLOCK", block)
-        answers.append(Predictor(network, weights, state, no_scaling(3), poison=True).raw(x, 2))
-    np.testing.assert_allclose(answers[1], answers[0], rtol=1e-12, atol=1e-12)
+def test_a_batch_of_several_blocks_equals_parts_of_one_each(layer, channels):
+    rng, shape = np.random.default_rng(0), (12, 12, channels)
+    numbers = np.prod(layer.output_shape(shape)[:2]) * np.prod(layer.kernel_size) * channels  # in columns of an image
+    part = COLUMN_BLOCK // numbers
+    n = 2 * part + 1
+    x, dy = (rng.normal(size=(n, *shape)) for shape in (shape, layer.output_shape(shape)))
+    p = draw_parameters(layer, shape)
+    y, dx, g = run(layer, x, p, dy)
+    ys, dxs, gs = zip(*(run(layer, x[i : i + part], p, dy[i : i + part]) for i in range(0, n, part)), strict=True)
+    np.testing.assert_allclose(y, np.concatenate(ys), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dx, np.concatenate(dxs), rtol=1e-12, atol=1e-12)
+    for name, gradient in g.items():
+        np.testing.assert_allclose(gradient, sum(each[name] for each in gs), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(run(layer, x, p), y, rtol=1e-12, atol=1e-12)  # as when predicting
 
 
 def test_a_small_gradient_is_summed_over_several_products():

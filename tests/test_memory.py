@@ -64,8 +64,8 @@ def test_predictions_go_in_chunks():
     assert peak(lambda: model.predict_proba(X)) < whole / 8
 
 
-def test_shards_that_a_thread_computes_one_after_the_other_have_the_same_memory(monkeypatch):
-    monkeypatch.setattr("skcnn._engine.passes.SHARD", (8, 1))
+@pytest.mark.usefixtures("small_shards")
+def test_shards_that_a_thread_computes_one_after_the_other_have_the_same_memory():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(64, 24, 24)).astype(np.float32), np.arange(64) % 3
     held = []

@@ -115,18 +115,13 @@ def test_every_layer_has_a_converter():
     assert of_package - {Layer, Activation} == set(CONVERTERS)
 
 
-def meanings(loss):
-    """What y may be: weights of classes are for as many, and a single one for two or for labels."""
-    weights = getattr(loss, "alpha", None)
-    targets = {"classes": CLASSES, "two": CLASSES > 0, "labels": LABELS}
-    if isinstance(weights, list):
-        targets = {"classes": np.arange(N) % len(weights)}
-    elif weights is not None:
-        del targets["classes"]
-    return [pytest.param(loss, y, id=f"{loss!r} of {kind}") for kind, y in targets.items()]
-
-
-OF_CLASSES = [row for loss in cases.LOSSES if loss.task == "classification" for row in meanings(loss)]
+TARGETS = {"classes": np.arange(N) % 4, "two": CLASSES > 0, "labels": LABELS}
+OF_CLASSES = [
+    pytest.param(case.loss, y, id=f"{case.loss!r} of {kind}")
+    for case in cases.LOSSES
+    for kind, y in TARGETS.items()
+    if (case.classes if kind == "classes" else case.labels)  # two classes are one label
+]
 
 
 @pytest.mark.parametrize(("loss", "y"), OF_CLASSES)
@@ -139,7 +134,7 @@ def test_every_loss_of_classes(loss, y):
         assert_allclose(found["scores"], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in cases.LOSSES if loss.task == "regression"], ids=repr)
+@pytest.mark.parametrize("loss", [case.loss for case in cases.LOSSES if case.numbers], ids=repr)
 @pytest.mark.parametrize("outputs", [None, 3])
 def test_every_loss_of_targets(loss, outputs):
     y = np.abs(RNG.normal(5, 2, N if outputs is None else (N, outputs)))
@@ -586,7 +581,7 @@ def test_the_packages_are_imported_when_they_are_needed():
 def test_losses_that_have_a_link_have_a_converter_for_it():
     from skcnn.onnx.layers import LINKS
 
-    for loss in cases.LOSSES:
+    for loss in (case.loss for case in cases.LOSSES):
         method = type(loss).predict if loss.task == "regression" else type(loss).probabilities
         assert method in LINKS or not loss.has_probabilities
     assert Loss.probabilities not in LINKS

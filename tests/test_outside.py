@@ -269,10 +269,9 @@ def test_a_saved_model_predicts_the_same_and_goes_on(digits, how, tmp_path):
     assert_array_equal(loaded.partial_fit(X, y).predict_proba(X), outside().fit(X, y).predict_proba(X))
 
 
+@pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("n_jobs", [2, 3])
-def test_every_number_of_threads_gives_the_same_bits(digits, monkeypatch, n_jobs):
-    monkeypatch.setattr("skcnn._engine.passes.SHARD", (10, 1))
-    monkeypatch.setattr("skcnn._engine.passes.LEAST", (10, 1))
+def test_every_number_of_threads_gives_the_same_bits(digits, n_jobs):
     one, several = (outside(n_jobs=jobs).fit(*digits) for jobs in (1, n_jobs))
     assert_array_equal(several._model.weights, one._model.weights)
     assert_array_equal(several.predict_proba(digits[0]), one.predict_proba(digits[0]))

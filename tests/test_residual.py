@@ -8,7 +8,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-import skcnn._engine.passes
 import skcnn._tape.tape
 import skcnn.layers.pooling
 from skcnn import CNNClassifier, profile
@@ -16,6 +15,7 @@ from skcnn._arrays.elementwise import copy
 from skcnn._engine.network import Network
 from skcnn._engine.scaling import no_scaling
 from skcnn._tape.tape import Batch, Tape
+from skcnn.description import description
 from skcnn.layers import (
     AvgPool2D,
     BatchNorm,
@@ -180,9 +180,9 @@ def test_clones_pickles_and_files_of_the_fitted_model(fitted, digits):
         np.testing.assert_array_equal(other.predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.usefixtures("small_shards")  # which meet inside of a branch
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_same_bits_for_every_number_of_threads(digits, dtype, monkeypatch):
-    monkeypatch.setattr(skcnn._engine.passes, "SHARD", (16, 1e5))  # three shards, which meet inside of a branch
+def test_the_same_bits_for_every_number_of_threads(digits, dtype):
     X, y = digits
     one, two = (model(dtype=dtype, n_jobs=n, batch_size=60).fit(X, y) for n in (1, 2))
     for name, value in one.parameters_.items():
@@ -313,12 +313,17 @@ def test_the_projection_takes_the_smallest_stride(size, out, stride):
     assert shortcut.strides == (1 if stride == 1 else (stride, 1))
 
 
-def test_what_is_nested_deeply_is_bound_in_good_time(monkeypatch):
+def test_what_is_nested_deeply_is_bound_in_good_time():
     asked = []
-    monkeypatch.setattr(ReLU, "output_shape", lambda self, shape: asked.append(shape) or shape)
+
+    @description
+    class Asked(ReLU):
+        def output_shape(self, shape):
+            asked.append(shape)
+            return shape
 
     def inferred(depth):
-        layer = ReLU()
+        layer = Asked()
         for _ in range(depth):
             layer = Residual([layer])
         asked.clear()

@@ -1,21 +1,22 @@
 """Standardization against NumPy."""
 
+import math
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
-import skcnn._engine.scaling
 from skcnn import CNNClassifier
-from skcnn._engine.scaling import Scaling, measure_scaling, needed_dtype
+from skcnn._engine.scaling import CHUNK, Scaling, measure_scaling, needed_dtype
 
 
-@pytest.mark.parametrize("chunk", [1, 100, 1 << 18])
+@pytest.mark.parametrize(("shape", "chunks"), [((5, 4, 3), 1), ((150, 150, 3), 3), ((300, 300, 3), 8)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_moments_equal_numpys_in_chunks_of_any_size(chunk, dtype, monkeypatch):
-    monkeypatch.setattr(skcnn._engine.scaling, "CHUNK", chunk)
+def test_moments_equal_numpys_in_chunks_of_any_size(shape, chunks, dtype):
     rng = np.random.default_rng(0)
-    images, rows = rng.integers(0, 256, size=(30, 5, 4, 3)).astype(dtype), np.arange(3, 30, 2)
+    images, rows = rng.integers(0, 256, size=(18, *shape)).astype(dtype), np.arange(3, 18, 2)
+    assert -(-len(rows) // max(1, CHUNK // math.prod(shape))) == chunks
     scaling = measure_scaling(images, rows, np.ones(len(rows)))
     used = images[rows].astype(np.float64)
     np.testing.assert_allclose(scaling.mean, used.mean((0, 1, 2)), rtol=1e-12)

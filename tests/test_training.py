@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn import CNNClassifier
 from skcnn._engine.network import Network
-from skcnn._engine.passes import Passes
+from skcnn._engine.passes import LEAST, SHARD, Passes
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from skcnn.losses import LogLoss
@@ -160,16 +160,21 @@ def test_threads_were_really_at_work(many_shards, monkeypatch):
     assert started
 
 
-@pytest.mark.parametrize(
-    ("rows", "shards"),
-    [(1, 1), (7, 1), (8, 2), (64, 2), (95, 2), (96, 4), (128, 4), (200, 4), (224, 8), (320, 8), (352, 12)],
-)
-def test_shards_are_as_many_as_two_and_four_threads_can_share(rows, shards):
+def test_shards_are_as_many_as_two_and_four_threads_can_share():
     """Where the network is worth it."""
     small, large = (Network([*layers, Flatten()], (28, 28, 1), 3) for layers in ([], [Conv2D(32), Conv2D(32)]))
-    for network, expected in ((small, 1), (large, shards)):
-        passes = SimpleNamespace(_model=SimpleNamespace(network=network))
-        assert Passes._shards(passes, rows) == expected
+    counts = []
+    for rows in range(1, 600):
+        one, shards = (
+            Passes._shards(SimpleNamespace(_model=SimpleNamespace(network=network)), rows) for network in (small, large)
+        )
+        assert one == 1
+        assert shards in (1, 2) or shards % 4 == 0
+        assert shards == 1 or rows / shards >= LEAST[0]
+        assert rows / shards < 2 * SHARD[0]
+        counts.append(shards)
+    assert counts == sorted(counts)
+    assert {1, 2, 4, 8} <= set(counts)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

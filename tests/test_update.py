@@ -1,29 +1,31 @@
-"""The end of a training step, for any chunks of the weights."""
+"""The end of a training step: gradients summed over the shards, the penalty and the optimizer, a chunk at a time."""
 
 import numpy as np
 import pytest
 
-import skcnn._engine.update
-from skcnn import CNNClassifier
-from skcnn.layers import BatchNorm, Dense, Dropout, Flatten, ReLU
+from skcnn._engine.update import CHUNK, Update
+from skcnn._tape.tape import Batch, Tape
+from skcnn.optimizers import SGD
+
+SIZE = 2 * CHUNK + 1234
 
 
-@pytest.fixture(scope="module")
-def data():
+@pytest.mark.parametrize("decayed", [0, 1000, CHUNK, CHUNK + 500, SIZE])
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_every_weight_takes_the_step_of_its_gradient(shards, decayed):
+    """Wherever it lies among the chunks, and whichever shard's tape updates it."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(150, 9, 9)), rng.integers(0, 3, 150)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.1])
-@pytest.mark.parametrize("rows", [20, 64], ids=["one shard", "many shards"])
-def test_a_gradient_is_the_same_wherever_it_is_computed(data, rows, alpha, monkeypatch):
-    monkeypatch.setattr("skcnn._engine.passes.SHARD", (20, 1))
-    monkeypatch.setattr("skcnn._engine.passes.LEAST", (20, 1))
-    hidden = [Dense(40), BatchNorm(), Dense(30), ReLU(), Dropout(0.3), Dense(20, use_bias=False), ReLU()]
-    model = CNNClassifier(
-        layers=[Flatten(), *hidden], batch_size=rows, max_iter=3, alpha=alpha, dtype="float64", random_state=0
-    )
-    plain = model.fit(*data).parameters_
-    monkeypatch.setattr(skcnn._engine.update, "CHUNK", 70)
-    for name, value in model.fit(*data).parameters_.items():
-        np.testing.assert_allclose(value, plain[name], rtol=1e-9, atol=1e-12, err_msg=name)
+    weights, gradients = rng.normal(size=SIZE), np.empty((shards, SIZE))
+    velocity, rate, alpha = np.zeros((1, SIZE)), np.array(0.1), 0.3
+    tapes = [Tape(np.float64, Batch(shards, shards), number, training=True, poison=True) for number in range(shards)]
+    optimizer = SGD(momentum=0.5, nesterov=False)
+    Update(optimizer, alpha, decayed, weights, gradients, velocity, {"step_size": rate}).record(tapes)
+    w, v = weights.copy(), np.zeros(SIZE)
+    for _ in range(2):
+        gradients[...] = rng.normal(size=gradients.shape)
+        v = 0.5 * v + gradients.sum(axis=0) + np.where(np.arange(SIZE) < decayed, alpha * w, 0)
+        w = w - 0.1 * v
+        for segment in range(len(tapes[0].segments)):
+            for tape in tapes:
+                tape.replay(segment)
+        np.testing.assert_allclose(weights, w, rtol=1e-12, atol=1e-14)

@@ -1,5 +1,6 @@
 """Winograd's convolution against the direct one, forward and backward."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,12 +132,13 @@ def test_groups(shape, groups, always):
 
 
 @pytest.mark.parametrize(("kernel", "m"), WINDOWS, ids=str)
-def test_blocks_of_tile_rows_add_up(kernel, m, always, monkeypatch):
-    monkeypatch.setattr("skcnn._tape.winograd.TILE_BLOCK", 1)  # a block for each row of tiles
-    layer, rng = Conv2D(16, kernel, use_bias=False), np.random.default_rng(1)
-    x, dy, p = rng.normal(size=(3, 17, 9, 16)), rng.normal(size=(3, 17, 9, 16)), draw_parameters(layer, (17, 9, 16))
+def test_blocks_of_tile_rows_add_up(kernel, m, always):
+    layer, rng, n = Conv2D(16, kernel, use_bias=False), np.random.default_rng(1), 100
+    x, dy, p = rng.normal(size=(n, 17, 9, 16)), rng.normal(size=(n, 17, 9, 16)), draw_parameters(layer, (17, 9, 16))
     direct = run(layer.replaced(algorithm="direct"), x, p, dy)
     always(*m)
+    tiling = convolution.choose_tiling(np.float64, layer.geometry((17, 9, 16)))
+    assert sum(len(tiling.blocks(band, n, 16)) for band in tiling.rows) > len(tiling.rows), "several in a band"
     y, dx, g = run(layer, x, p, dy)
     for mine, expected in ((y, direct[0]), (dx, direct[1]), (g["kernel"], direct[2]["kernel"])):
         np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-10)
@@ -190,72 +192,92 @@ def chosen(layer, shape, rows=64, dtype=np.float32, **options):
     return convolution.choose_tiling(dtype, layer.geometry(shape), *sizes, **options)
 
 
-def test_it_is_chosen_where_it_wins():
-    assert chosen(Conv2D(32), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
-    assert chosen(Conv2D(32), (2, 2, 32)) == Tiling(cut(2, 3, 2), cut(2, 3, 2))
-    assert chosen(Conv2D(32), (48, 24, 32)) == Tiling(cut(48, 3, 8), cut(24, 3, 8))
-    assert chosen(Conv2D(32), (14, 28, 32)) == Tiling(cut(14, 3, 7), cut(28, 3, 7))
-    assert chosen(Conv2D(32), (20, 26, 32), rows=4) == Tiling(cut(20, 3, 7), cut(26, 3, 7))
-    assert chosen(Conv2D(256), (4, 4, 256)) == Tiling(cut(4, 3, 4), cut(4, 3, 4))
-    assert chosen(Conv2D(32, 5), (16, 18, 32)) == Tiling(cut(16, 5, 6, 4), cut(18, 5, 6))
-    assert chosen(Conv2D(32, 7), (16, 16, 32)) == Tiling(cut(16, 7, 4), cut(16, 7, 4))
-    assert chosen(Conv2D(32, dilation=2), (16, 16, 32)) == Tiling(cut(8, 3, 8), cut(8, 3, 8))
-    assert chosen(Conv2D(32, groups=2), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
-    assert chosen(Conv2D(32, 5, strides=2), (32, 32, 32)) == Tiling(cut(16, 3, 8), cut(16, 3, 8))
-    assert chosen(Conv2D(32, 7, strides=2), (112, 112, 3)) == Tiling(cut(56, 4, 7), cut(56, 4, 7))
-    assert chosen(Conv2D(32, 4, strides=2), (16, 16, 32)) == Tiling(cut(8, 2, 8), cut(8, 2, 8))
-    assert chosen(Conv2D(32, 3, strides=(1, 2)), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(8, 2, 8))
-    assert chosen(Conv2D(32, (1, 5)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 5, 6, 4))
-    assert chosen(Conv2D(32, (1, 3)), (1, 64, 32)) == Tiling(cut(1, 1, 1), cut(64, 3, 8))
-    assert chosen(Conv2D(32, (3, 1)), (16, 16, 32)) == Tiling(cut(16, 3, 8), cut(16, 1, 1))
-    assert chosen(Conv2D(32, 2), (16, 16, 32)) == Tiling(cut(16, 2, 8), cut(16, 2, 8))
-    for size, *m in ((14, 7), (7, 7), (6, 6), (28, 7), (24, 8), (32, 8), (64, 8), (224, 8)):
-        assert chosen(Conv2D(32), (size, size, 32), rows=32) == Tiling(cut(size, 3, *m), cut(size, 3, *m))
+@pytest.mark.parametrize(
+    ("layer", "shape", "options", "expected"),
+    [
+        (Conv2D(32), (16, 16, 32), {}, Tiling(cut(16, 3, 8), cut(16, 3, 8))),
+        (Conv2D(32), (14, 28, 32), {}, Tiling(cut(14, 3, 7), cut(28, 3, 7))),
+        (Conv2D(32, 5), (16, 18, 32), {}, Tiling(cut(16, 5, 6, 4), cut(18, 5, 6))),
+        (Conv2D(32, 7, strides=2), (112, 112, 3), {}, Tiling(cut(56, 4, 7), cut(56, 4, 7))),
+        (Conv2D(32), (32, 32, 32), {"rows": 3, "backward": False}, Tiling(cut(32, 3, 8), cut(32, 3, 1))),
+    ],
+    ids=str,
+)
+def test_the_tiles_of_common_convolutions(layer, shape, options, expected):
+    assert chosen(layer, shape, **options) == expected
+
+
+def axis_cuts(size, k):
+    """All ways to cut an axis, from the table of tiles: in tiles of m, or the rest of it in smaller ones."""
+    for m in TILES[k]:
+        yield cut(size, k, m)
+        yield from (cut(size, k, m, rest) for rest in TILES[k] if rest < m < size and size % m)
+
+
+@pytest.mark.parametrize("backward", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("k", [2, 3, 5, 7, (1, 5), (3, 1)], ids=str)
+def test_no_other_way_takes_less_effort(k, groups, backward):
+    """The choice is the direct convolution only where each tiling takes more effort than its multiplications."""
+    rng, found = np.random.default_rng(9), []
+    for _ in range(40):
+        h, w, n = (int(size) for size in rng.integers(1, [20, 20, 9]))
+        c, f = (16 * groups * int(size) for size in rng.integers(1, 8, size=2))
+        layer = Conv2D(f, k, groups=groups)
+        kh, kw = layer.geometry((h, w, c)).kernel
+        tiling = chosen(layer, (h, w, c), n, backward=backward)
+        ways = [Tiling(*axes) for axes in product(axis_cuts(h, kh), axis_cuts(w, kw))]
+        ways += [] if backward else [Tiling(rows, cut(w, kw, 1)) for rows in axis_cuts(h, kh)]
+        least = min(way.effort(n, c, f, groups, backward=backward) for way in ways)
+        direct = n * h * w * kh * kw * c * f / groups
+        if tiling is None:
+            assert least >= direct
+        else:
+            assert tiling.effort(n, c, f, groups, backward=backward) == least
+            assert [sum(tiles.size for tiles in axis) for axis in (tiling.rows, tiling.columns)] == [h, w]
+        found.append(tiling is not None)
+    assert {True, False} == set(found), "both are meant to occur"
+
+
+@pytest.mark.parametrize("backward", [True, False])
+@pytest.mark.parametrize(
+    "layer", [Conv2D(32), Conv2D(48, 5), Conv2D(32, 7), Conv2D(32, dilation=2), Conv2D(64, 5, strides=2)], ids=repr
+)
+def test_what_is_chosen_for_some_images_is_chosen_for_more(layer, backward):
+    """Preparing the kernels and making the calls cost once, however many images there are."""
+    wins = [chosen(layer, (20, 17, 32), rows, backward=backward) is not None for rows in (1, 2, 4, 8, 16, 64, 256)]
+    assert wins == sorted(wins)
+    assert wins[-1]
 
 
 def test_only_rows_are_cut_for_few_images():
-    few = {"rows": 3, "backward": False}
-    assert chosen(Conv2D(32), (32, 32, 32), **few) == Tiling(cut(32, 3, 8), cut(32, 3, 1))
-    assert chosen(Conv2D(64), (8, 8, 40), **few) == Tiling(cut(8, 3, 8), cut(8, 3, 1))
-    assert chosen(Conv2D(32, 5), (18, 14, 32), **few) == Tiling(cut(18, 5, 6), cut(14, 5, 1))
-    assert chosen(Conv2D(32, padding="valid"), (13, 12, 32), **few) == Tiling(cut(11, 3, 7, 4), cut(10, 3, 1))
-    assert chosen(Conv2D(32, groups=2), (32, 32, 32), **few) == Tiling(cut(32, 3, 8), cut(32, 3, 1))
-    for options in ({"rows": 8, "backward": False}, {"rows": 3}):  # more images, or a gradient
-        assert chosen(Conv2D(32), (32, 32, 32), **options) == Tiling(cut(32, 3, 8), cut(32, 3, 8))
-    for layer, shape in (
-        (Conv2D(32), (4, 4, 32)),
-        (Conv2D(32), (32, 32, 8)),
-        (Conv2D(32, strides=2), (32, 32, 32)),
-        (Conv2D(32, (1, 5)), (32, 32, 32)),
-        (Conv2D(32, 1), (32, 32, 32)),
-    ):
-        assert chosen(layer, shape, **few) is None
-    assert chosen(Conv2D(32), (32, 32, 32), dtype=np.float64, **few) is None
+    layers = Conv2D(32), Conv2D(32, 5), Conv2D(32, padding="valid"), Conv2D(32, groups=2)
+    for layer in layers:
+        few, many = (chosen(layer, (32, 32, 32), rows, backward=False) for rows in (3, 64))
+        assert few.rows[0].m > 1 == few.columns[0].m
+        assert min(many.rows[0].m, many.columns[0].m) > 1
+        assert min(chosen(layer, (32, 32, 32), 64).columns[0].m, many.columns[0].m) > 1
 
 
+@pytest.mark.parametrize("backward", [True, False])
+@pytest.mark.parametrize("rows", [1, 3, 64])
 @pytest.mark.parametrize(
-    ("layer", "shape", "options"),
+    ("layer", "channels", "dtype"),
     [
-        (Conv2D(32), (16, 16, 32), {"dtype": np.float64}),
-        (Conv2D(32), (4, 4, 32), {"rows": 1}),
-        (Conv2D(32), (4, 4, 32), {"rows": 3, "backward": False}),
-        (Conv2D(32), (16, 16, 3), {}),
-        (Conv2D(8), (16, 16, 32), {}),
-        (Conv2D(32), (1, 1, 32), {}),
-        (Conv2D(32, kernel_size=9), (16, 16, 32), {}),
-        (Conv2D(32, kernel_size=1), (16, 16, 32), {}),
-        (Conv2D(32, kernel_size=(1, 3)), (16, 16, 32), {"rows": 1}),
-        (Conv2D(32, strides=2), (16, 16, 32), {}),
-        (Conv2D(32, 7, dilation=2, strides=2), (32, 32, 32), {}),
-        (Conv2D(32, 7, strides=2), (32, 32, 1), {}),
-        (Conv2D(32, 7, strides=2, groups=2), (32, 32, 32), {}),
-        (Conv2D(32, 5, strides=3), (32, 32, 32), {}),
-        (Conv2D(32, groups=4), (16, 16, 32), {}),
+        (Conv2D(64), 64, np.float64),
+        (Conv2D(64), 15, np.float32),  # whose channels lie outermost in memory
+        (Conv2D(15), 64, np.float32),
+        (Conv2D(64, groups=8), 64, np.float32),
+        (Conv2D(64, kernel_size=9), 64, np.float32),  # for which there are no tiles
+        (Conv2D(64, kernel_size=1), 64, np.float32),
+        (Conv2D(64, 7, dilation=2, strides=2), 64, np.float32),
+        (Conv2D(64, 7, strides=2, groups=2), 64, np.float32),
     ],
     ids=repr,
 )
-def test_it_is_not_chosen_elsewhere(layer, shape, options):
-    assert chosen(layer, shape, **options) is None
+def test_it_is_never_chosen_elsewhere(layer, channels, dtype, rows, backward):
+    for side in (1, 4, 16, 32):
+        assert chosen(layer, (side, side, channels), rows, dtype, backward=backward) is None
 
 
 def test_direct_keeps_it_out_of_single_precision():

@@ -38,9 +38,12 @@ RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Scaling)}
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
 LARGEST = 1 << 28  # numbers of an image, or of what a layer makes of it: 2 GB in double precision
-LETTERS = 1 << 28  # of all strings of an array, at the width of the longest: 1 GB
+LETTERS = 1 << 28  # of all arrays of strings, each at the width of its longest: 1 GB
+DEEPEST = 128  # levels of lists and dictionaries, three for a layer within a layer: some recursion follows each
+DESCRIBED = 1 << 16  # descriptions, three for each layer: seconds
 WINDOWS = 1 << 20  # pixels in the windows of all pooling layers, each of which is a step: seconds
 BEYOND = 16  # times as long as the image the window of a pooling layer may be
+TOO_DEEP = f"it nests lists, dictionaries or layers more than {DEEPEST} levels deep"
 
 
 class Refused(Exception):
@@ -95,6 +98,8 @@ def write_file(
         "arrays": described,
         "crc32": zlib.crc32(body),
     }
+    if excess := _excess(header):
+        raise ValueError(f"{name} cannot be saved: {excess}. joblib.dump writes it.")
     text = _padded(json.dumps(header, allow_nan=False).encode(), b" ", len(MAGIC) + 8)
     write_whole(Path(path), MAGIC + len(text).to_bytes(8, "little") + text + body)
 
@@ -138,9 +143,6 @@ class Content:
             case {"strings": list(strings), "object": bool(is_object), "shape": list(shape)}:
                 if not all(isinstance(item, str) for item in strings):
                     raise Refused("it has an array of strings with something else in it.")
-                # Each takes as much as the longest: of a long one and many short ones, far more than in the file.
-                if not is_object and len(strings) * max(map(len, strings), default=0) > LETTERS:
-                    raise Refused("it has an array of strings that is too large to be true.")
                 return np.array(strings, dtype=object if is_object else str).reshape(shape)
             case {"tuple": list(items)}:
                 return tuple(self._decode(items))
@@ -220,10 +222,14 @@ def _parse(content: bytes) -> tuple[dict[str, Any], list[Array]]:
         raise Refused("it is cut off.")
     try:
         header = json.loads(content[start:end])
+    except RecursionError:
+        raise Refused(f"{TOO_DEEP}.") from None
     except ValueError as error:
         raise Refused(f"its header is damaged ({error}).") from None
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise Refused("its header is damaged.")
+    if excess := _excess(header):
+        raise Refused(f"{excess}.")
     if header["format"] > FORMAT:
         raise Refused(f"it was written by skcnn {header.get('skcnn')}, in a newer format: upgrade skcnn.")
     if zlib.crc32(content[end:]) != header["crc32"]:
@@ -241,6 +247,34 @@ def _parse(content: bytes) -> tuple[dict[str, Any], list[Array]]:
         arrays.append(np.frombuffer(content[end:stop], dtype).reshape(shape).copy())
         end = stop + -(stop - end) % ALIGNMENT
     return header, arrays
+
+
+def _excess(header: dict[str, Any]) -> str | None:
+    """Return what a header has too much of, before any of it is built, or None.
+
+    The limits are the format's own, and so the same for a file that is written and for one that is read: how deeply
+    Python recurses depends on its version and on the caller.
+    """
+    level: list[Any] = [header]
+    depth = described = letters = 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            return TOO_DEEP
+        for value in level:
+            match value:
+                case {"description": _}:
+                    described += 1
+                case {"strings": list(strings), "object": False}:
+                    # Each takes as much as the longest: of a long one and many short ones, far more than in the file.
+                    letters += len(strings) * max((len(item) for item in strings if isinstance(item, str)), default=0)
+        inside = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [item for items in inside for item in items if isinstance(item, (dict, list))]
+    if described > DESCRIBED:
+        return f"it describes {described:,} layers and other objects, and the most are {DESCRIBED:,}"
+    if letters > LETTERS:
+        return "its arrays of strings are too large to be true"
+    return None
 
 
 # -- values
