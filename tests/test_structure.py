@@ -22,7 +22,7 @@ from skcnn.description import Description
 
 PACKAGE = Path(skcnn.__file__).parent
 RANKS = [
-    ["_version"],
+    ["_version", "exceptions"],
     ["versions", "_arrays", "description"],
     ["_tape"],
     ["layers", "losses", "optimizers", "schedules", "initializers", "augmentation"],
