@@ -1,6 +1,6 @@
 """Warnings about probable mistakes, each of a class of its own, so that it can be filtered alone.
 
-`Common mistakes and the warnings for them` in the user guide shows each with its cure.
+The page "Common mistakes" of the user guide shows each with its cure.
 
 Examples
 --------
@@ -25,20 +25,33 @@ INSIDE = "skcnn", "sklearn", "joblib"
 class ImageLayoutWarning(UserWarning):
     """The axes or the columns of X were read in a way that was probably not meant.
 
-    Examples are channels first, and rows that are no square image. An explicit `input_shape` is never questioned.
+    It is issued by ``fit`` for images that look like channels first, for rows of 32 features or more that are no square
+    images, and for square rows that look like RGBA. Pass `input_shape` to say what X is: it is never questioned.
     """
 
 
 class ImageScaleWarning(UserWarning):
-    """The pixels of X are on another scale than the pixels of the training images, or a few of them are far outside."""
+    """The pixels of X are on another scale than the pixels of the training images.
+
+    It is issued for three images or more whose pixels are 12 times larger or smaller, or 12 standard deviations away,
+    in the median of the channels. That may be 0..1 after a fit to 0..255. ``fit`` issues it where a few pixels are so
+    far outside that they decide the standardization of all. Without `standardize` there is nothing to compare with.
+    """
 
 
 class OutputLayerWarning(UserWarning):
-    """The list in `layers` ends with an output layer of its own, behind which the estimator puts another one."""
+    """The list in `layers` ends with an output layer of its own, behind which the estimator puts another one.
+
+    It is issued by ``fit`` for a dense layer, a softmax or a sigmoid with as many units as there are classes or
+    outputs, and for a softmax behind any dense layer.
+    """
 
 
 class TargetFormatWarning(UserWarning):
-    """The targets have a form that usually means something else, such as one-hot rows instead of classes."""
+    """The rows of y are one-hot, and would be learnt as labels that do not exclude each other.
+
+    It is issued by `CNNClassifier` where each of ten or more rows has exactly one 1.
+    """
 
 
 class VersionWarning(UserWarning):
