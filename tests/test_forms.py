@@ -134,7 +134,7 @@ def test_a_column_of_colour_images_works_wherever_an_estimator_goes(data):
 
 
 NOT_IMAGES = {
-    "paths": (lambda X: ["a/b.png"] * len(X), TypeError, "X holds text or paths, as 'a/b.png' in row 0"),
+    "paths": (lambda X: ["a/b.png"] * len(X), TypeError, r"X\w* holds text or paths, as 'a/b.png' in row 0"),
     "paths of pathlib": (lambda X: [pathlib.PurePosixPath("a/b.png")] * len(X), TypeError, "'a/b.png' in row 0"),
     "column of paths": (lambda X: pd.Series(["a/b.png"] * len(X)), TypeError, "'a/b.png' in row 0"),
     "table of paths": (lambda X: pd.DataFrame({"path": ["a/b.png"] * len(X)}), TypeError, "'a/b.png' in row 0"),
@@ -160,15 +160,15 @@ NOT_IMAGES = {
     "palette": (
         lambda X: [image.convert("P") for image in pictures(X)],
         ValueError,
-        r'palette in row 0.*\[image\.convert\("RGB"\) for image in X\]',
+        r'palette in row 0.*\[image\.convert\("RGB"\) for image in X\w*\]',
     ),
     "one palette": (lambda X: [*X[:3], Image.new("P", (8, 9))], ValueError, "palette in row 3"),
     "pairs": (lambda X: [(image, 1) for image in X], TypeError, "a tuple in row 0.*give X and y apart"),
     "dicts": (lambda X: [{"bytes": b"1"}] * len(X), TypeError, r"a dict in row 0.*\(h, w\) or \(h, w, c\)"),
     "bytes": (lambda X: [b"123"] * len(X), TypeError, r"bytes in row 0.*PIL\.Image\.open"),
-    "iterator": (iter, TypeError, r"iterator.*read only once. Give list\(X\)"),
-    "generator": (lambda X: (image for image in X), TypeError, r"generator.*Give list\(X\)"),
-    "one picture": (lambda X: pictures(X)[0], TypeError, r"single image of Pillow, 8 pixels wide.*Give \[X\]"),
+    "iterator": (iter, TypeError, r"iterator.*read only once. Give list\(X\w*\)"),
+    "generator": (lambda X: (image for image in X), TypeError, r"generator.*Give list\(X\w*\)"),
+    "one picture": (lambda X: pictures(X)[0], TypeError, r"single image of Pillow, 8 pixels wide.*Give \[X\w*\]"),
 }
 
 
@@ -183,9 +183,7 @@ def test_what_is_no_image_is_told_what_came_and_what_to_write(build, error, mess
         CNNFeatures(small(max_iter=1)).fit(X, y).transform,
         through_runtime(fitted, tmp_path).predict,
     ):
-        with pytest.raises(error, match=message.replace("X holds", "X(_val)? holds").replace("[X]", r"[X(_val)?]")
-                           .replace(r"\[X\]", r"\[X(_val)?\]").replace(r"list\(X\)", r"list\(X(_val)?\)")
-                           .replace(r"in X\]", r"in X(_val)?\]")):  # fmt: skip
+        with pytest.raises(error, match=message):
             call(build(X))
 
 
@@ -291,7 +289,10 @@ def test_images_along_the_last_axis_are_told_to_move(data):
 MISSING = {
     "None": (lambda y: objects([None if row in (3, 7) else value for row, value in enumerate(y)]), "None in rows 3, 7"),
     "list": (lambda y: [None if row == 3 else int(value) for row, value in enumerate(y)], "None in row 3"),
-    "words": (lambda y: pd.Series([None if row == 3 else str(value) for row, value in enumerate(y)]), "nan in row 3"),
+    "words": (
+        lambda y: pd.Series([None if row == 3 else str(value) for row, value in enumerate(y)]),
+        "(None|nan) in row 3",
+    ),
     "NA": (lambda y: objects([pd.NA if row == 3 else value for row, value in enumerate(y)]), "<NA> in row 3"),
     "categories": (
         lambda y: pd.Series([None if row == 3 else f"{value}" for row, value in enumerate(y)], dtype="category"),

@@ -185,6 +185,12 @@ def test_channels_first_are_said_in_a_pipeline_a_search_and_partial_fit():
         assert "X.transpose(0, 2, 3, 1)" in said(ImageLayoutWarning, call)
 
 
+def test_channels_first_beside_an_explicit_input_shape_are_refused_with_the_advice():
+    X, y = images_of(3, 8, 8)
+    with pytest.raises(ValueError, match=r"input_shape=\(8, 8, 3\) does not fit X.*give X\.transpose\(0, 2, 3, 1\)"):
+        small(input_shape=(8, 8, 3)).fit(X, y)
+
+
 # -- rows
 
 

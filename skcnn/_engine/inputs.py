@@ -59,7 +59,7 @@ def stacked(X: Any, name: str = "X") -> Any:
     except ValueError:  # arrays of different shapes
         return _stack(list(X), name)
     if array.dtype.kind not in "OSU":
-        if len(array) and _is_picture(X[0]):
+        if array.size and _is_picture(next(iter(X))):
             _check_pictures(X, name)
         return X if array.ndim <= 2 and isinstance(X, (list, tuple)) else array
     if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
@@ -75,7 +75,7 @@ def _may_be_one_by_one(X: Any) -> bool:
     if isinstance(kind, str) and kind:
         return kind in "OSU" and getattr(X, "ndim", 0) <= 2
     if hasattr(X, "columns"):
-        return any(_is_nested(dtype) for dtype in X.dtypes)
+        return any(_is_nested(dtype) for dtype in getattr(X, "dtypes", ()))
     if isinstance(X, Sequence) or hasattr(X, "to_numpy"):
         return True
     return hasattr(X, "__len__") and hasattr(type(X), "__getitem__") and not hasattr(X, "keys")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays.elementwise import Array
-from .._engine.inputs import as_code
+from .._engine.inputs import as_code, cure, stacked
 from .._engine.network import Network
 from ..description import is_count
 from ..exceptions import ImageLayoutWarning, OutputLayerWarning, TargetFormatWarning, warn_user
@@ -34,7 +34,7 @@ def choose_input_shape(X: Any, rows: Array, shape: tuple[int, ...] | None, wante
     """
     features = rows.shape[1]
     if wanted is not None:
-        return _explicit(features, shape, wanted)
+        return _explicit(X, features, shape, wanted)
     if shape is not None:
         _warn_of_channels_first(X, rows.reshape(len(rows), *shape))
         return shape  # type: ignore[return-value]
@@ -52,14 +52,15 @@ def choose_input_shape(X: Any, rows: Array, shape: tuple[int, ...] | None, wante
     return 1, features, 1
 
 
-def _explicit(features: int, shape: tuple[int, ...] | None, wanted: Any) -> tuple[int, int, int]:
+def _explicit(X: Any, features: int, shape: tuple[int, ...] | None, wanted: Any) -> tuple[int, int, int]:
     """(h, w, c) of an ``input_shape``; a ValueError if the images are of another."""
     sizes = tuple(wanted)
     if len(sizes) not in (2, 3) or not all(is_count(s) for s in sizes):
         raise ValueError(f"input_shape must be (h, w) or (h, w, c) with ints of 1 or more, got {wanted!r}.")
     full = (*sizes, 1) if len(sizes) == 2 else sizes
     if shape is not None and shape != full:
-        raise ValueError(f"input_shape={wanted!r} does not fit X, whose images have shape {shape}.")
+        hint = cure(X, np.shape(stacked(X)), full, "X")
+        raise ValueError(f"input_shape={wanted!r} does not fit X, whose images have shape {shape}.{hint}")
     if math.prod(full) != features:
         raise ValueError(
             f"input_shape={wanted!r} does not fit X: {' * '.join(map(str, full))} = {math.prod(full)}, but each row"

@@ -219,11 +219,12 @@ def _refuse_missing(y: Any, name: str) -> None:
         values = np.asarray(y)
     except ValueError:  # ragged
         return
-    if y is None or values.dtype != object or values.ndim > 2:
+    if y is None or values.dtype != object or values.ndim not in (1, 2):
         return
-    rows = [row for row, value in enumerate(values) if any(map(is_missing, np.atleast_1d(value)))]
-    if rows:
-        value = next(filter(is_missing, np.atleast_1d(values[rows[0]])))
+    missing = [place for place, value in enumerate(values.ravel()) if is_missing(value)]
+    if missing:
+        rows = sorted({place // (values.size // len(values)) for place in missing})
+        value = values.ravel()[missing[0]]
         raise ValueError(
             f"{name} has missing values: {value} in {rows_of(rows)}. Leave these rows out of {name.replace('y', 'X')}"
             f" and {name}."
