@@ -8,17 +8,27 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .classifier import CNNClassifier
+    from .exceptions import (
+        ImageLayoutWarning,
+        ImageScaleWarning,
+        OutputLayerWarning,
+        TargetFormatWarning,
+        VersionWarning,
+    )
     from .features import CNNFeatures
     from .persistence import SKOPS_TRUSTED, load, save
     from .profiling import profile
     from .regressor import CNNRegressor
-    from .versions import VersionWarning
 
 __all__ = [
     "SKOPS_TRUSTED",
     "CNNClassifier",
     "CNNFeatures",
     "CNNRegressor",
+    "ImageLayoutWarning",
+    "ImageScaleWarning",
+    "OutputLayerWarning",
+    "TargetFormatWarning",
     "VersionWarning",
     "__version__",
     "load",
@@ -30,8 +40,12 @@ _MODULES = {
     "CNNClassifier": "classifier",
     "CNNFeatures": "features",
     "CNNRegressor": "regressor",
+    "ImageLayoutWarning": "exceptions",
+    "ImageScaleWarning": "exceptions",
+    "OutputLayerWarning": "exceptions",
     "SKOPS_TRUSTED": "persistence",
-    "VersionWarning": "versions",
+    "TargetFormatWarning": "exceptions",
+    "VersionWarning": "exceptions",
     "load": "persistence",
     "profile": "profiling",
     "save": "persistence",

@@ -347,9 +347,11 @@ class MisclassifiedDisplay(_Display):
     truth, predicted : ndarray (n,)
         Their classes, and what they were taken for.
     probability : ndarray (n,)
-        Of what they were taken for.
+        Predicted probability of the predicted class; its raw prediction where the loss gives no probabilities.
     of : int, default=None
         Number of images that were predicted, for the title.
+    measure : str, default="p"
+        Name of `probability` in the titles of the images.
 
     Attributes
     ----------
@@ -360,13 +362,21 @@ class MisclassifiedDisplay(_Display):
     """
 
     def __init__(
-        self, images: Array, truth: Array, predicted: Array, probability: Array, *, of: int | None = None
+        self,
+        images: Array,
+        truth: Array,
+        predicted: Array,
+        probability: Array,
+        *,
+        of: int | None = None,
+        measure: str = "p",
     ) -> None:
         self.images = images
         self.truth = truth
         self.predicted = predicted
         self.probability = probability
         self.of = of
+        self.measure = measure
 
     @classmethod
     def from_estimator(cls, estimator: CNNClassifier, X: Any, y: Any, *, max_images: int = 24) -> Self:
@@ -395,14 +405,18 @@ class MisclassifiedDisplay(_Display):
         check_fitted_network(estimator, CNNClassifier)
         y = column_or_1d(y)
         check_consistent_length(X, y)
-        p = estimator.predict_proba(X)
+        has_probabilities = estimator._loss().has_probabilities
+        raw = estimator.predict_proba(X) if has_probabilities else estimator.decision_function(X)
+        p = np.stack([-raw, raw], axis=1) if raw.ndim == 1 else raw
         predicted = estimator.classes_[p.argmax(axis=1)]
         wrong = np.flatnonzero(predicted != y)
         if not wrong.size:
             raise ValueError(f"All {len(y)} images are classified correctly: there is nothing to show.")
         wrong = wrong[np.argsort(-p[wrong].max(axis=1), kind="stable")]
         images = check_images(estimator, X, reset=False)[wrong]
-        return cls(images, y[wrong], predicted[wrong], p[wrong].max(axis=1), of=len(y)).plot(max_images=max_images)
+        measure = "p" if has_probabilities else "raw"
+        display = cls(images, y[wrong], predicted[wrong], p[wrong].max(axis=1), of=len(y), measure=measure)
+        return display.plot(max_images=max_images)
 
     def plot(self, *, max_images: int = 24, columns: int = 8) -> Self:
         """Draw.
@@ -425,7 +439,7 @@ class MisclassifiedDisplay(_Display):
             f", the {shown} most certain" * (shown < len(self.images))
         )
         told = [
-            _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}") + f"\np = {self.probability[k]:.2f}"
+            _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}") + f"\n{self.measure} = {self.probability[k]:.2f}"
             for k in range(shown)
         ]
         for axes, image, text in zip(self._grid(shown, columns, title, _lines(told)), self.images, told, strict=False):

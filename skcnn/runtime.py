@@ -16,7 +16,9 @@ import numpy as np
 
 from ._arrays.elementwise import Array
 from ._engine.files import TASKS, Refused, check_classes, check_model, read_file, refusals
+from ._engine.inputs import cure, forms, stacked
 from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
+from ._engine.scaling import Scaling, warn_of_scale
 from .description import Description
 from .initializers import Initializer
 from .layers import Layer
@@ -108,6 +110,7 @@ class ServedModel:
         self._columns: int | None = state.get("_columns")
         self._loss = loss_of(state["_model"], state["loss"], TASKS[name])
         self._predictor = predictor_of(state["_model"])
+        self._scaling: Scaling = state["_model"].scaling
 
     def __repr__(self) -> str:
         outputs = "" if self.classes_ is None else f", {len(self.classes_)} {'labels' if self._labels else 'classes'}"
@@ -193,16 +196,17 @@ class ServedModel:
         return self._predictor.raw(self._images(X), self._n_jobs).astype(np.float64)
 
     def _images(self, X: Any) -> Array:
-        """Images (n, h, w, c): the forms that the estimator takes, but for tables and sparse matrices."""
-        X = np.asarray(X)
-        if X.dtype.kind not in "buif":
-            raise TypeError(f"X must hold numbers, got {X.dtype}.")
-        h, w, c = self.input_shape_
-        forms = [(h, w, c), (h * w * c,), *([(h, w)] if c == 1 else [])]
-        if not X.ndim or len(X) < 1 or X.shape[1:] not in forms:
-            wanted = " or ".join(f"(n, {', '.join(map(str, form))})" for form in forms)
-            one = " This is one image: for a batch of it, give X[np.newaxis]." if X.shape in forms else ""
-            raise ValueError(f"X has shape {X.shape}. Expected images of shape {wanted}, at least one.{one}")
-        if X.dtype.kind == "f" and not np.isfinite(X).all():
+        """Images (n, h, w, c): the forms that the estimator takes, except sparse matrices."""
+        array = np.asarray(stacked(X))
+        if array.dtype.kind not in "buif":
+            raise TypeError(f"X must hold numbers, got {array.dtype}.")
+        accepted = forms(self.input_shape_)
+        if not array.ndim or len(array) < 1 or array.shape[1:] not in accepted:
+            wanted = " or ".join(f"(n, {', '.join(map(str, form))})" for form in accepted)
+            hint = cure(X, array.shape, self.input_shape_, "X")
+            raise ValueError(f"X has shape {array.shape}. Expected images of shape {wanted}, at least one.{hint}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
-        return X.reshape(len(X), h, w, c)
+        images = array.reshape(len(array), *self.input_shape_)
+        warn_of_scale(images, self._scaling)
+        return images

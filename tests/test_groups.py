@@ -71,9 +71,7 @@ def test_neighbouring_groups_are_joined_until_they_fill_a_cache_line_and_no_furt
 
 def test_groups_that_cannot_be_joined_to_what_is_worth_its_zeros_stay():
     assert joined_group_count(8, 64, 64, F4) < 8
-    assert (
-        joined_group_count(13, 104, 104, F4) == 13
-    )  # one group would be mostly zeros
+    assert joined_group_count(13, 104, 104, F4) == 13  # one group would be mostly zeros
 
 
 def test_a_prediction_joins_them_once():

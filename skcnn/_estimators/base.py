@@ -20,7 +20,7 @@ from .._engine.network import Network
 from .._engine.parallel import thread_count
 from .._engine.predictor import Predictor
 from .._engine.progress import History, Monitor, Progress, Recipe, Unfinished
-from .._engine.scaling import measure_scaling, needed_dtype, no_scaling
+from .._engine.scaling import measure_scaling, needed_dtype, no_scaling, warn_of_scale
 from .._engine.training import train
 from .._version import __version__
 from ..architecture import build_layers
@@ -28,7 +28,9 @@ from ..augmentation import refuse_classes, resolve_augmentations
 from ..description import refuse_class, resolve
 from ..losses import Loss, mean_loss, resolve_loss
 from ..versions import warn_of_other_version
+from .mistakes import warn_of_own_output
 from .nesting import PARAMETER_KINDS, NestedParameters
+from .readonly import ReadOnly
 from .validation import (
     DocumentationLink,
     check_images,
@@ -127,6 +129,8 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[data.rows], seed)
             progress, history = Progress.begin(model, recipe, seed), History()
         model.loss, progress.weight_scale = self.loss, scale
+        if validation is not None and validation.images is not images:  # or they were set aside
+            warn_of_scale(validation.images, model.scaling, "X_val")
 
         def validate() -> tuple[float, float]:
             assert validation is not None
@@ -251,6 +255,8 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         """An untrained model for the data: standardization measured, weights drawn."""
         images = data.images
         network = Network(self._hidden_layers(images.shape[1:]), images.shape[1:], self._outputs(data.targets))
+        if self.layers is not None:
+            warn_of_own_output(network, {network.outputs, len(getattr(self, "classes_", ()))})
         scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
         dtype = np.dtype(needed_dtype(images.dtype, scaling) if self.dtype == "auto" else self.dtype)
         rng = stream(seed, INIT)
@@ -326,13 +332,13 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     def parameters_(self) -> dict[str, Array]:
         """Name -> read-only array, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ..., ``output.bias``."""
         check_is_fitted(self)
-        return self._model.network.weights.views(self._model.weights)
+        return ReadOnly(self._model.network.weights.views(self._model.weights))
 
     @property
     def state_(self) -> dict[str, Array]:
         """Name -> read-only array of running statistics, as ``batchnorm1.running_mean``."""
         check_is_fitted(self)
-        return self._model.network.state.views(self._model.state)
+        return ReadOnly(self._model.network.state.views(self._model.state))
 
     @property
     def n_parameters_(self) -> int:
