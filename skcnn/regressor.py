@@ -41,8 +41,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
         image with one channel, and everything else a signal, 1 x features with one channel.
     activation : str or Activation, default="relu"
-        "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
-        "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
+        "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish",
+        "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip" (or "hard_tanh"), "softmax", or an object of
+        `skcnn.layers`.
     batch_norm : bool, default=False
         Whether the blocks normalize before the activation.
     dropout : float or sequence of float, default=0.0

@@ -1,6 +1,6 @@
 """The layers: immutable descriptions that record their arithmetic on a tape."""
 
-from .activation import ELU, SELU, HardSigmoid, LeakyReLU, PReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from .activation import ELU, SELU, Clip, HardSigmoid, LeakyReLU, PReLU, ReLU, ReLU6, Sigmoid, Softmax, Softplus, Tanh
 from .base import Activation, Layer, ShapeError
 from .conv import Conv2D
 from .dense import Dense
@@ -11,8 +11,9 @@ from .layer_norm import GroupNorm, LayerNorm
 from .normalization import BatchNorm
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from .reshape import Flatten
-from .residual import Concatenate, Residual
+from .residual import Concatenate, Gate, Residual
 from .resize import UpSample2D, ZeroPad2D
+from .scale import Scale
 
 __all__ = [
     "ELU",
@@ -21,12 +22,14 @@ __all__ = [
     "Activation",
     "AvgPool2D",
     "BatchNorm",
+    "Clip",
     "Concatenate",
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "Gate",
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
     "GroupNorm",
@@ -39,7 +42,9 @@ __all__ = [
     "Mish",
     "PReLU",
     "ReLU",
+    "ReLU6",
     "Residual",
+    "Scale",
     "SeparableConv2D",
     "ShapeError",
     "SiLU",
