@@ -203,7 +203,8 @@ def test_initializers_of_the_layer_in_front():
         if cls.__module__.startswith("skcnn."):  # other tests have activations of their own
             found.setdefault(cls.kernel_initializer, set()).add(name)
     assert found == {
-        "he": set("relu relu6 leaky_relu prelu elu gelu silu swish hard_swish mish softplus".split()),
+        "he": {"relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "hard_swish", "mish", "softplus"}
+        | {"relu6"},
         "lecun": {"selu"},
         "glorot": {"tanh", "sigmoid", "hard_sigmoid", "clip", "hard_tanh", "softmax"},
     }

@@ -78,7 +78,7 @@ class Branches(Layer):
         return y, backward
 
     def _slopes(self, tape: Any, dy: Array, found: list[Array]) -> Iterator[Array]:
-        """The gradient of the output of each branch, recorded one after the other, in arrays that may be overwritten."""
+        """Record the gradient of the output of each branch, one after the other, in arrays that may be overwritten."""
         if self.join == "multiply":  # both at once: the backward pass of a branch hands back what it gave
             first = tape(np.multiply, dy, found[1], tape.output(dy.shape))
             second = tape(np.multiply, dy, found[0], dy)
