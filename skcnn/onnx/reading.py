@@ -1,4 +1,4 @@
-"""An ONNX file as it is read: nodes in order, constants as arrays, one input, and nothing from outside of its folder."""
+"""An ONNX file as it is read: nodes in order, constants as arrays, one input, nothing from outside of its folder."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ PIXELS = (*FLOATS, "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64")
 class Refused(Exception):
     """What this package cannot compute, or what is wrong with a file."""
 
+    number = -1  # of the node
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -38,7 +40,11 @@ class Node:
     attributes: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return f"node {self.number}, {self.operator} {self.name!r}" if self.name else f"node {self.number}, {self.operator}"
+        return (
+            f"node {self.number}, {self.operator} {self.name!r}"
+            if self.name
+            else f"node {self.number}, {self.operator}"
+        )
 
     def __call__(self, attribute: str, default: Any = None) -> Any:
         """The value of an attribute."""
@@ -76,7 +82,9 @@ def refusals(what: str) -> Iterator[None]:
 
 def refuse(node: Node, why: str, shapes: str = "", remedy: str = "") -> NoReturn:
     """Say which node cannot be computed, and why."""
-    raise Refused(f"{node}{shapes}: {why}.{' ' + remedy + '.' if remedy else ''}")
+    error = Refused(f"{node}{shapes}: {why}.{' ' + remedy + '.' if remedy else ''}")
+    error.number = node.number
+    raise error
 
 
 def name_of(source: Any) -> str:
