@@ -266,12 +266,16 @@ def _with_layout(
     walk.run(HANDLERS)
     name, link = _ending(walk, is_regressor)
     value = walk.values[name]
-    if not value.is_flat or value.axes[0] != "N":
-        raise Refused(
-            f"its output is an image {value}, and networks of this package end with a row for each image. Put a global"
-            " pooling or Flatten behind it, or choose another output=..."
-        )
-    return _Network(image.shape, Builder(walk).chain(name), value, link)
+    try:
+        if not value.is_flat or value.axes[0] != "N":
+            raise Refused(
+                f"its output is an image {value}, and networks of this package end with a row for each image. Put a"
+                " global pooling or Flatten behind it, or choose another output=..."
+            )
+        return _Network(image.shape, Builder(walk).chain(name), value, link)
+    except Refused as error:
+        error.number = len(source.nodes)  # all of them make sense in this layout
+        raise
 
 
 def _shape(dims: tuple[int | None, ...], layout: str, wanted: Shape | None) -> Shape:

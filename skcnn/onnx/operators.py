@@ -24,6 +24,8 @@ from .reading import Node
 from .walking import IMAGE, POOLED, Handler, Part, Value, Walk
 from .windowed import give_dense, image_shape, number, short
 
+HALF_PIXEL = "half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"  # the same for whole factors
+
 
 def _global_pool(walk: Walk, node: Node) -> None:
     """GlobalAveragePool and GlobalMaxPool."""
@@ -271,48 +273,57 @@ def _pad(walk: Walk, node: Node) -> None:
 def _resize(walk: Walk, node: Node) -> None:
     """Resize and Upsample, by whole factors."""
     name, value = walk.image(node)
-    scales, sizes = node("scales"), None
     old = node.operator == "Upsample" or walk.source.opset < 11
-    if scales is None:
-        scales = walk.constant(node, 1 if old else 2)
-        sizes = None if old else walk.constant(node, 3)
-    dims = value.dims
-    if node("axes") is not None:
-        walk.refuse(node, "it names axes", "Give a factor for each axis")
-    if sizes is not None and sizes.size:
-        found = [1.0] + [s / d if d else 0.0 for s, d in zip(np.asarray(sizes)[1:], dims[1:], strict=True)]
-    else:
-        found = [float(scale) for scale in np.ravel(scales if scales is not None else [])]
-    factors = dict(zip(value.axes, found, strict=True)) if len(found) == len(dims) else {}
+    factors = _factors(walk, node, value, old)
     whole = all(factor == int(factor) >= 1 for factor in factors.values())
-    if value.is_flat or not factors or not whole or any(factors[axis] != 1 for axis in ("N", "C")):
+    if value.is_flat or not whole or factors.pop("N", 1) != 1 or factors.pop("C", 1) != 1:
         walk.refuse(node, "height and width must become larger by whole factors")
-    pair = int(factors["H"]), int(factors["W"])
+    if node("keep_aspect_ratio_policy", "stretch") != "stretch" or node("antialias", 0):
+        walk.refuse(node, "keep_aspect_ratio_policy and antialias have no meaning here")
+    pair = int(factors.get("H", 1)), int(factors.get("W", 1))
     mode = node("mode", "nearest")
     ways = node("coordinate_transformation_mode", "half_pixel"), node("nearest_mode", "round_prefer_floor")
     ways = ("asymmetric", "floor") if old else ways
+    if ways[0] == "pytorch_half_pixel" and 1 in value.shape[:2]:
+        walk.refuse(node, "pytorch_half_pixel has a meaning of its own for one row or column")
     if mode == "nearest" and all(
         _repeats(size, factor, *ways) for size, factor in zip(value.shape, pair, strict=False)
     ):
         layer = UpSample2D(short(pair))
-    elif mode in ("linear", "bilinear") and ways[0] in ("half_pixel", "pytorch_half_pixel") and not old:
-        if ways[0] == "pytorch_half_pixel" and 1 in value.shape[:2]:
-            walk.refuse(node, "pytorch_half_pixel has a meaning of its own for one row or column")
+    elif mode == "linear" and ways[0] in HALF_PIXEL and not old:
         layer = UpSample2D(short(pair), interpolation="bilinear")
     else:
         walk.refuse(node, f"mode={mode!r} with {ways} cannot be computed", "Repeat pixels, or interpolate half_pixel")
     walk.give(node, Value(value.axes, layer.output_shape(value.shape)), [name], [Part(layer)])
 
 
+def _factors(walk: Walk, node: Node, value: Value, old: bool) -> dict[str, float]:
+    """The factor of each axis that is named, or of all of them."""
+    scales = walk.constant(node, 1 if old else 2, np.array(node("scales", [])))
+    sizes = walk.constant(node, 3, np.empty(0))
+    if scales is None or sizes is None:
+        walk.refuse(node, "its factors must be known", "Export the model for a fixed height and width")
+    axes = [value.axis(axis) for axis in node("axes", range(len(value.axes)))]
+    given = scales.ravel() if scales.size else sizes.ravel()
+    if len(given) != len(axes) or len(set(axes)) != len(axes):
+        walk.refuse(node, "its factors do not fit its axes")
+    found = {}
+    for axis, factor in zip(axes, given.tolist(), strict=True):
+        before = value.dims[axis]
+        # The number of images stays, whatever the file says that it is.
+        found[value.axes[axis]] = 1.0 if before is None and not scales.size else factor / (1 if scales.size else before)
+    return found
+
+
 def _repeats(size: int, factor: int, transformation: str, rounding: str) -> bool:
     """Whether nearest pixels, counted in this way, are each pixel ``factor`` times."""
     a = np.arange(size * factor)
-    if transformation in ("half_pixel", "pytorch_half_pixel") and size * factor > 1:
+    if transformation in HALF_PIXEL:
         places = (a + 0.5) / factor - 0.5
     elif transformation == "asymmetric":
         places = a / factor
     else:
-        return factor == 1
+        return False
     roundings: dict[str, Callable[[Array], Array]] = {
         "floor": np.floor,
         "ceil": np.ceil,

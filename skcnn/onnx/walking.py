@@ -160,9 +160,9 @@ class Walk:
             self.constants[node.outputs[0]] = found
             return
         if node.operator not in handlers:
-            self.refuse(
-                node, "there is no layer for it", "Layers and operators that are known are in the documentation"
-            )
+            quantized = "Linear" in node.operator or "Integer" in node.operator
+            remedy = "Export the model as it was before it was quantized" if quantized else ""
+            self.refuse(node, "there is no layer for it", remedy)
         handlers[node.operator](self, node)
 
     # -- what handlers ask
@@ -195,8 +195,7 @@ class Walk:
     def shapes(self, node: Node) -> str:
         """The inputs of a node, for errors."""
         found = []
-        for name in node.inputs:
-            resolved = self.resolved(name)
+        for resolved in (self.resolved(name) for name in node.inputs if name):
             if resolved in self.values:
                 found.append(str(self.values[resolved]))
             elif resolved in self.constants:

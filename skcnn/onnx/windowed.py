@@ -159,8 +159,10 @@ def _pool(walk: Walk, node: Node) -> None:
         count = (math.ceil(steps) if node("ceil_mode", 0) else math.floor(steps)) + 1
         if steps < 0:
             walk.refuse(node, "its window is larger than its input")
-        if count > math.floor(steps) + 1 and ((count - 1) * s >= n + before or counts_border):
-            walk.refuse(node, "libraries differ in its last window, which begins or ends beyond the border")
+        if (count - 1) * s >= n + before:  # a window that would begin behind the image is left out
+            count -= 1
+        if count > math.floor(steps) + 1 and counts_border:
+            walk.refuse(node, "libraries differ in its last window, which ends beyond the border")
         out.append(count)
     covers = all(
         count == 1 and k - before >= n for (before, _), n, k, count in zip(sides, size, kernel, out, strict=True)
