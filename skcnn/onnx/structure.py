@@ -53,9 +53,29 @@ class Builder:
             else:
                 self._use(name)
                 fork = self._fork(step.sources)
-                groups.append([_joined(step.kind, [self.chain(source, fork) for source in step.sources])])
+                groups.append([self._join(step.kind, step.sources, fork)])
                 name = fork
         return tidied([part for group in reversed(groups) for part in group])
+
+    def _join(self, kind: str, sources: Sequence[str], fork: str) -> Part:
+        """What becomes of several values that follow from a fork."""
+        if kind != "concatenate":
+            return _joined(kind, [self.chain(source, fork) for source in sources])
+        # Neighbours that follow from a later value are put side by side first: they share the way to that value.
+        groups: list[list[str]] = []
+        for source in sources:
+            if groups and self._fork([*groups[-1], source]) != fork:
+                groups[-1].append(source)
+            else:
+                groups.append([source])
+        branches = []
+        for group in groups:
+            if len(group) == 1:
+                branches.append(self.chain(group[0], fork))
+            else:
+                later = self._fork(group)
+                branches.append([*self.chain(later, fork), self._join(kind, group, later)])
+        return _joined(kind, branches)
 
     def _use(self, name: str) -> None:
         if name in self._used:
