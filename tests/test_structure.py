@@ -29,7 +29,7 @@ RANKS = [
     ["architecture", "testing", "_engine"],
     ["_estimators", "runtime"],
     ["classifier", "regressor"],
-    ["features", "saliency", "profiling"],
+    ["features", "saliency", "profiling", "weights"],
     ["display", "persistence", "onnx"],
     ["callbacks"],
     ["__init__"],

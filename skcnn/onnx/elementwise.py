@@ -31,6 +31,7 @@ from .reading import Node
 from .walking import Handler, Part, Value, Walk, same
 from .windowed import number
 
+FLOATING = 1, 10, 11, 16  # the types float, float16, double and bfloat16
 BOUNDLESS = float(np.finfo(np.float32).max)
 
 
@@ -50,7 +51,7 @@ def _nothing(walk: Walk, node: Node) -> None:
 
 def _cast(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
-    if node("to") not in (1, 10, 11, 16):  # float, float16, double, bfloat16
+    if node("to") not in FLOATING:
         walk.refuse(node, "it rounds to integers")
     walk.give(node, value, [name])
 
@@ -219,9 +220,9 @@ def _arithmetic(walk: Walk, node: Node) -> None:
         case "Sub", False:
             parts = [_scale(-one, vector)]
         case ("Mul", _) | ("Div", True):
-            factor = vector if node.operator == "Mul" else 1 / vector
-            if not np.isfinite(factor).all():
+            if node.operator == "Div" and not vector.all():
                 walk.refuse(node, "it divides by zero")
+            factor = vector if node.operator == "Mul" else 1 / vector
             parts = [_scale(factor)] if (factor != 1).any() else []
         case "Pow", True if (vector == 1).all():
             parts = []

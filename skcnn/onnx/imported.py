@@ -18,7 +18,7 @@ from ..classifier import CNNClassifier
 from ..layers import Dense, Scale
 from ..layers.base import Shape
 from ..regressor import CNNRegressor
-from .elementwise import ELEMENTWISE
+from .elementwise import ELEMENTWISE, FLOATING
 from .folding import fold, ints
 from .operators import LINEAR
 from .reading import Node, Refused, Source, name_of, read, refusals, refuse
@@ -28,6 +28,7 @@ from .windowed import WINDOWED
 
 HANDLERS = WINDOWED | LINEAR | ELEMENTWISE
 SCORES = "probabilities", "scores"  # outputs of classifiers, as converters call them
+LARGEST = 1 << 26  # numbers of an output layer that is the identity
 VARIABLE = "variable"  # the output of a regressor
 
 
@@ -112,7 +113,10 @@ def from_onnx(
         estimator, options = _estimator(found, network, end, is_regressor, classes)
         arrays = {name: array.astype(np.float64 if found.double else np.float32) for name, array in network.arrays()}
     options |= network.scaling(mean, scale)
-    estimator.set_weights(arrays, input_shape=network.shape, **options)
+    try:
+        estimator.set_weights(arrays, input_shape=network.shape, **options)
+    except RecursionError:
+        raise ValueError(f"{name_of(source)} cannot be imported: its branches are nested too deeply.") from None
     with refusals(name_of(source)):
         try:
             check_model(type(estimator).__name__, vars(estimator))
@@ -142,6 +146,8 @@ class _Network:
         head = self._head()
         if not head:
             (size,) = self.end.shape
+            if size * size > LARGEST:
+                raise Refused(f"it ends with {size} numbers, and no dense layer makes them. Choose another output=...")
             kernel = np.eye(size)
             yield "output.kernel", kernel if self.end.order is None else kernel[:, self.end.order]
             yield "output.bias", np.zeros(size)
@@ -218,6 +224,8 @@ def _start(source: Source) -> tuple[str, tuple[int | None, ...], list[str]]:
         readers = [node for node in source.nodes if name in node.inputs]
         node = readers[0] if len(readers) == 1 and name not in source.outputs else None
         if node is None or node.operator not in ("Identity", "Cast", "Reshape"):
+            break
+        if node.operator == "Cast" and node("to") not in FLOATING:
             break
         if node.operator == "Reshape":
             target = _target(source, node)
@@ -334,7 +342,7 @@ def _estimator(
         return CNNRegressor(layers=layers, loss="poisson" if network.link == "Exp" else "squared_error"), {}
     loss = "hinge" if source.producer == "skcnn" and output == "scores" else "log_loss"
     labels = network.link == "Sigmoid" and network.end.shape[0] > 1
-    if classes is None and "label" in source.outputs and output in SCORES:
+    if classes is None and source.producer == "skcnn" and output in SCORES:
         maker = source.makers["label"]
         while maker.operator == "Identity":
             maker = source.makers[maker.inputs[0]]

@@ -99,7 +99,8 @@ def _vectors(walk: Walk, node: Node, count: int, size: int) -> list[Array]:
 
 def _batch_norm(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
-    if node("training_mode", 0) or not node("spatial", 1) or len(value.axes) < 2 or value.axes[1] not in ("C", "F"):
+    trains = node("training_mode", 0) or (walk.source.opset < 14 and any(node.outputs[1:]))
+    if trains or not node("spatial", 1) or len(value.axes) < 2 or value.axes[1] not in ("C", "F"):
         walk.refuse(node, "it must normalize channels, with fixed statistics", "Export the model for predictions")
     keys = "scale", "offset", "running_mean", "running_variance"
     vectors = [value.features(vector) for vector in _vectors(walk, node, 4, value.shape[-1])]
@@ -167,6 +168,9 @@ def _reshape(walk: Walk, node: Node) -> None:
     target = walk.constant(node, 1)
     if target is None or target.ndim != 1:
         walk.refuse(node, "its shape must be known", "Export the model for a fixed height and width")
+    if ints_or_none(target) == [-1] and value.is_flat and value.order is None:
+        walk.give(node, Value(("A",), value.shape), [name])
+        return
     dims = list(target)
     if not node("allowzero", 0):
         dims = [value.dims[i] if size == 0 and i < len(value.dims) else size for i, size in enumerate(dims)]
@@ -205,6 +209,26 @@ def _is_grouping(walk: Walk, node: Node, value: Value, rest: list[int]) -> bool:
     return fits and value.shape[-1] % rest[0] == 0 and [r.operator for r in readers] == ["InstanceNormalization"]
 
 
+def ints_or_none(array: Array) -> list[int] | None:
+    """The integers of a constant, if they are."""
+    return None if np.isnan(array).any() else ints(array)
+
+
+def _gather(walk: Walk, node: Node) -> None:
+    """Numbers of all images in one row, picked so that each image is what it was: what exporters make of strides."""
+    name, value = walk.image(node)
+    indices = walk.constant(node, 1)
+    if value.axes != ("A",) or indices is None or indices.ndim < 2 or indices[:1].size != value.shape[0]:
+        walk.refuse(node, "it picks numbers")
+    if not np.array_equal(indices.ravel(), np.arange(indices.size)):
+        walk.refuse(node, "it picks numbers")
+    place = next((i for i, n in enumerate(indices.shape[1:]) if n != 1), 0)
+    axes = ("N", *("F" if i == place else "1" for i in range(indices.ndim - 1)))
+    if math.prod(indices.shape[1:]) != indices.shape[1 + place]:
+        walk.refuse(node, "it makes images of rows")
+    walk.give(node, Value(axes, value.shape), [name])
+
+
 def _has(axes: tuple[str, ...], value: Value) -> bool:
     return len(axes) == len(value.shape) + 1
 
@@ -213,6 +237,8 @@ def _squeeze(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
     axes = axes_of(node, walk.arrays(node))
     if axes is None:
+        if walk.source.dims[0] == 1:
+            walk.refuse(node, "it may squeeze the images away", "Name the axes, or export for any number of images")
         numbers = {i for i, size in enumerate(value.dims) if size == 1}
     else:
         numbers = {value.axis(axis) for axis in axes}
@@ -347,6 +373,7 @@ LINEAR: dict[str, Handler] = {
     "InstanceNormalization": _group_norm,
     "GroupNormalization": _group_norm,
     "Flatten": _flatten,
+    "Gather": _gather,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,

@@ -14,7 +14,7 @@ from ..layers import Flatten, Layer
 from ..layers.base import Shape
 from .folding import fold, shape_array
 from .pointwise import Function
-from .reading import Node, Refused, Source, refuse
+from .reading import LARGEST, Node, Refused, Source, refuse
 
 IMAGE = ("N", "C", "H", "W")
 LAYOUTS = {"NCHW": IMAGE, "NHWC": ("N", "H", "W", "C")}
@@ -27,8 +27,8 @@ class Value:
     """A tensor of the graph, and the value of this package that it holds.
 
     ``axes`` names the axes of the tensor: N images, C channels, H and W of an image; F features of a flat value, and 1
-    of an axis without meaning; G groups of channels and R the rest. ``order`` says for each number of a flat tensor
-    which feature of this package it is; None where they are the same.
+    of an axis without meaning; G groups of channels and R the rest; A all numbers of all images. ``order`` says for
+    each number of a flat tensor which feature of this package it is; None where they are the same.
     """
 
     axes: tuple[str, ...]
@@ -39,7 +39,7 @@ class Value:
     @property
     def sizes(self) -> dict[str, int | None]:
         """Axis -> its length."""
-        found: dict[str, int | None] = {"N": None, "1": 1}
+        found: dict[str, int | None] = {"N": None, "A": None, "1": 1}
         if len(self.shape) == 3:
             found |= dict(zip("HWC", self.shape, strict=True))
         else:
@@ -222,6 +222,8 @@ class Walk:
         """Note what a node makes. Layers after which a value is the same, without any, make none."""
         output = node.outputs[0]
         source = self.values[sources[0]]
+        if math.prod(value.shape) > LARGEST:
+            self.refuse(node, f"its result {value} is too large to be true")
         if kind == "layers" and not parts and not pattern and same(value, source):
             self._alias[output] = sources[0]
             return

@@ -200,17 +200,14 @@ def _pool(walk: Walk, node: Node) -> None:
 
 def _is_positive(walk: Walk, name: str) -> bool:
     """Whether all numbers of a value are known to be 0 or more."""
-    step = walk.steps.get(name)
-    if step is None or step.kind not in ("layers", "concatenate"):
-        return False
-    if step.kind == "concatenate":
-        return all(_is_positive(walk, source) for source in step.sources)
-    if not step.parts:
-        return _is_positive(walk, step.sources[0])
-    layer = step.parts[-1].layer
-    if isinstance(layer, (MaxPool2D, AvgPool2D, ZeroPad2D)) and len(step.parts) == 1:
-        return _is_positive(walk, step.sources[0])
-    return isinstance(layer, (ReLU, ReLU6, Sigmoid)) or (isinstance(layer, Clip) and layer.bounds()[0] >= 0)
+    while (step := walk.steps.get(name)) is not None and step.kind == "layers":
+        layer = step.parts[-1].layer if step.parts else None
+        if isinstance(layer, (ReLU, ReLU6, Sigmoid)) or (isinstance(layer, Clip) and layer.bounds()[0] >= 0):
+            return True
+        if layer is not None and not isinstance(layer, (MaxPool2D, AvgPool2D, ZeroPad2D)):
+            return False
+        name = step.sources[0]
+    return False
 
 
 def give_dense(walk: Walk, node: Node, name: str, value: Value, kernel: Array, bias: Array | None) -> None:
