@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 import warnings
+from pathlib import Path
 
 import cases
 import numpy as np
@@ -47,6 +48,7 @@ from skcnn.layers import (
     ZeroPad2D,
 )
 from skcnn.onnx import from_onnx, to_onnx
+from skcnn.onnx.imported import HANDLERS
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -816,6 +818,13 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"needs onnx, .*pip install 'skcnn\[onnx\]'"):
         from_onnx(b"", **PLAIN)
+
+
+def test_the_page_names_every_operator():
+    page = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    table = page[page.index("| operators | layers |") : page.index("An activation that an exporter")]
+    cells = [row.split(" | ")[0] for row in table.splitlines()[2:]]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(HANDLERS)
 
 
 # -- the cases of the onnx package, and PyTorch's networks

@@ -111,7 +111,8 @@ def from_onnx(
         is_regressor = task == "regression" or (task is None and end == VARIABLE and classes is None)
         network = _network(found, end, shape, is_regressor)
         estimator, options = _estimator(found, network, end, is_regressor, classes)
-        arrays = {name: array.astype(np.float64 if found.double else np.float32) for name, array in network.arrays()}
+        kind = np.float64 if found.double else np.float32
+        arrays = {name: array.astype(kind, copy=False) for name, array in network.arrays()}
     options |= network.scaling(mean, scale)
     try:
         estimator.set_weights(arrays, input_shape=network.shape, **options)

@@ -66,7 +66,8 @@ def _gemm(walk: Walk, node: Node) -> None:
     kernel, bias = walk.constant(node, 1), walk.constant(node, 2)
     if value.axes != ("N", "F") or node("transA", 0) or kernel is None or kernel.ndim != 2:
         walk.refuse(node, "it must multiply rows of features by a constant", "Put Flatten before it")
-    kernel = (kernel.T if node("transB", 0) else kernel) * node("alpha", 1.0)
+    kernel, alpha = kernel.T if node("transB", 0) else kernel, node("alpha", 1.0)
+    kernel = kernel if alpha == 1 else kernel * alpha
     if bias is not None:
         if bias.size not in (1, kernel.shape[1]) or bias.shape[:-1] not in ((), (1,)):
             walk.refuse(node, f"its bias must have a number for each of {kernel.shape[1]} units")
