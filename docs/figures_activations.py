@@ -17,12 +17,14 @@ from skcnn.layers import (
     GELU,
     SELU,
     Activation,
+    Clip,
     HardSigmoid,
     HardSwish,
     LeakyReLU,
     Mish,
     PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
@@ -46,9 +48,9 @@ IMAGES = Path(__file__).parent / "images"
 INK, MUTED, GRID = "#1f2328", "#6b7280", "#e5e7eb"
 BLUE, ORANGE, GREEN, PURPLE = "#1f6feb", "#d97706", "#1a7f4b", "#8250df"
 ACTIVATIONS: list[Activation] = [
-    ReLU(), LeakyReLU(0.1), PReLU(), ELU(), SELU(),
+    ReLU(), ReLU6(), LeakyReLU(0.1), PReLU(), ELU(), SELU(),
     SiLU(), GELU(), HardSwish(), Mish(), Softplus(),
-    Sigmoid(), HardSigmoid(), Tanh(), Softmax(),
+    Sigmoid(), HardSigmoid(), Tanh(), Clip(), Softmax(),
 ]  # fmt: skip
 
 
@@ -102,9 +104,9 @@ def title(panel: Any, text: str) -> None:
 
 def draw_activations(path: Path) -> None:
     """Every activation and its derivative."""
-    x = np.linspace(-5, 5, 1001)
-    with figure(path, 3, 5, (10, 6)) as axes:
+    with figure(path, 3, 6, (12, 6)) as axes:
         for panel, layer in zip(axes.flat, ACTIVATIONS, strict=False):
+            x = np.linspace(-5, 8 if layer == ReLU6() else 5, 1001)
             value, slope = activation_curve(layer, x)
             panel.axhline(0, color=MUTED, linewidth=0.6)
             panel.axvline(0, color=MUTED, linewidth=0.6)
@@ -112,9 +114,10 @@ def draw_activations(path: Path) -> None:
             panel.plot(x, value, color=BLUE, linewidth=1.9)
             title(panel, "Softmax of (x, 0)" if layer == Softmax() else repr(layer))
             bounded = value.max() - value.min() < 2.5
-            panel.set_ylim((-1.2, 1.2) if bounded else (-2.2, 4.2))
-            panel.set_xticks([-4, -2, 0, 2, 4])
-        legend = axes[2, 4]
+            panel.set_ylim((-1.2, 1.2) if bounded else (-2.2, 6.5) if layer == ReLU6() else (-2.2, 4.2))
+            panel.set_xticks([-4, -2, 0, 2, 4] + [6] * (layer == ReLU6()))
+        axes[2, 4].axis("off")
+        legend = axes[2, 5]
         legend.axis("off")
         legend.plot([], [], color=BLUE, linewidth=1.9, label="y = f(x)")
         legend.plot([], [], color=ORANGE, linewidth=1.4, linestyle=(0, (4, 1.5)), label="dy/dx")

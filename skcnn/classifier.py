@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from ._arrays.elementwise import Array
 from ._engine.model import is_binary, predicted_classes, predicted_codes, probabilities
 from ._estimators.base import BaseCNN
+from ._estimators.given import as_classes, checked_classes, named_arrays, outputs_of
 from ._estimators.mistakes import is_one_hot, warn_of_one_hot
 from ._estimators.validation import (
     CLASSIFIER_PARAMETERS,
@@ -70,8 +71,9 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         1 x features with one channel, with an `ImageLayoutWarning` from 32 features on. An explicit shape is never
         questioned, also where X has images.
     activation : str or Activation, default="relu"
-        "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
-        "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
+        "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish",
+        "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip" (or "hard_tanh"), "softmax", or an object of
+        `skcnn.layers`.
     batch_norm : bool, default=False
         Whether the blocks normalize before the activation.
     dropout : float or sequence of float, default=0.0
@@ -392,6 +394,86 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
                 warn_of_one_hot(y)
             self._labels = labels
             return self._train(images, y, weights, None, resume=resume)
+
+    def set_weights(
+        self,
+        weights: Any,
+        *,
+        input_shape: Any = None,
+        classes: Any = None,
+        labels: bool | None = None,
+        mean: Any = None,
+        scale: Any = None,
+    ) -> Self:
+        """Set arrays of the network by their names, from any source.
+
+        A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all of them, the
+        output layer included, and is fitted then: it predicts, and can be trained further with `warm_start` or
+        ``partial_fit``.
+
+        Parameters
+        ----------
+        weights : dict of str -> array-like
+            Arrays by the names of `parameters_` and `state_`, such as ``conv1.kernel`` (kh, kw, c, filters).
+        input_shape : (int, int) or (int, int, int), default=None
+            (h, w) or (h, w, c) of the images. By default, the shape of the fitted estimator, or its parameter
+            `input_shape`. A fitted network takes another size of images if its arrays do not depend on it.
+        classes : array-like (n_classes,), default=None
+            Classes in the order of the outputs. By default, the classes of the fitted estimator, or 0, 1, 2 and so on.
+            They are sorted, with their outputs. Two classes have one output, which is the difference of two if two
+            are given.
+        labels : bool, default=None
+            Whether each output is a label of its own, so that several may apply. By default, as in the fit, or False.
+        mean, scale : float or array-like (c,), default=None
+            The network gets (x - mean) / scale for the numbers x of an image. By default, the standardization of the
+            fitted estimator. They must be given if it is not fitted: preprocessing is never guessed.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If weights is not a dict of names and numbers.
+        ValueError
+            If a name is unknown or missing, a shape is another one, a number is not finite, or classes do not fit the
+            outputs. The estimator then is unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skcnn import CNNClassifier
+        >>> from skcnn.layers import Flatten
+        >>> weights = {"output.kernel": np.eye(4)[:, :3], "output.bias": np.zeros(3)}
+        >>> classifier = CNNClassifier(layers=[Flatten()])
+        >>> classifier.set_weights(weights, input_shape=(2, 2), classes=["a", "b", "c"], mean=0, scale=1)
+        CNNClassifier(layers=[Flatten()])
+        >>> classifier.predict([[[1, 5], [2, 3]]])
+        array(['b'], dtype='<U1')
+        """
+        with self._unchanged_on_error():
+            self._validate_params()
+            arrays, fitted = named_arrays(weights), self.__sklearn_is_fitted__()
+            kind = bool(self._labels if labels is None and fitted else labels)
+            outputs = outputs_of(arrays)
+            if kind and classes is not None:
+                raise ValueError(
+                    "classes has no meaning for labels, which are the numbers of the outputs: leave it out."
+                )
+            if fitted and (classes is not None or kind != self._labels):
+                arrays = {f"output.{key}": self.parameters_[f"output.{key}"] for key in ("kernel", "bias")} | arrays
+                outputs = outputs_of(arrays)
+            if classes is not None:
+                found = checked_classes(classes)
+            elif fitted and kind == self._labels and outputs in (None, len(self.classes_), self._model.network.outputs):
+                found = self.classes_
+            else:
+                found = np.arange(2 if outputs == 1 and not kind else outputs or 0)
+            if outputs is not None:
+                arrays, found = as_classes(arrays, found, kind)
+            self._labels, self.classes_ = kind, found
+            return self._take_weights(arrays, input_shape, mean, scale)
 
     def decision_function(self, X: Any) -> Array:
         """Raw predictions.

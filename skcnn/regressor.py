@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from ._arrays.elementwise import Array
 from ._engine.model import predicted_targets
 from ._estimators.base import BaseCNN
+from ._estimators.given import named_arrays, outputs_of
 from ._estimators.validation import (
     REGRESSOR_PARAMETERS,
     check_images_and_targets,
@@ -43,8 +44,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         1 x features with one channel, with an `ImageLayoutWarning` from 32 features on. An explicit shape is never
         questioned, also where X has images.
     activation : str or Activation, default="relu"
-        "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
-        "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
+        "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish",
+        "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip" (or "hard_tanh"), "softmax", or an object of
+        `skcnn.layers`.
     batch_norm : bool, default=False
         Whether the blocks normalize before the activation.
     dropout : float or sequence of float, default=0.0
@@ -334,6 +336,54 @@ class CNNRegressor(RegressorMixin, BaseCNN):
             resume = self.__sklearn_is_fitted__()
             images, y, weights = self._checked(X, y, sample_weight, resume, "y must be of the same form as before")
             return self._train(images, y, weights, None, resume=resume)
+
+    def set_weights(self, weights: Any, *, input_shape: Any = None, mean: Any = None, scale: Any = None) -> Self:
+        """Set arrays of the network by their names, from any source.
+
+        A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all of them, the
+        output layer included, and is fitted then: it predicts, and can be trained further with `warm_start` or
+        ``partial_fit``. One output predicts a vector, several predict a matrix.
+
+        Parameters
+        ----------
+        weights : dict of str -> array-like
+            Arrays by the names of `parameters_` and `state_`, such as ``conv1.kernel`` (kh, kw, c, filters).
+        input_shape : (int, int) or (int, int, int), default=None
+            (h, w) or (h, w, c) of the images. By default, the shape of the fitted estimator, or its parameter
+            `input_shape`. A fitted network takes another size of images if its arrays do not depend on it.
+        mean, scale : float or array-like (c,), default=None
+            The network gets (x - mean) / scale for the numbers x of an image. By default, the standardization of the
+            fitted estimator. They must be given if it is not fitted: preprocessing is never guessed.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If weights is not a dict of names and numbers.
+        ValueError
+            If a name is unknown or missing, a shape is another one, or a number is not finite. The estimator then is
+            unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skcnn import CNNRegressor
+        >>> from skcnn.layers import GlobalAvgPool2D
+        >>> weights = {"output.kernel": [[2.0]], "output.bias": [1.0]}
+        >>> regressor = CNNRegressor(layers=[GlobalAvgPool2D()])
+        >>> regressor.set_weights(weights, input_shape=(8, 8), mean=0, scale=1).predict(np.full((1, 8, 8), 3.0))
+        array([7.])
+        """
+        with self._unchanged_on_error():
+            self._validate_params()
+            arrays = named_arrays(weights)
+            outputs = outputs_of(arrays)
+            if outputs is not None and not (self.__sklearn_is_fitted__() and outputs == self._model.network.outputs):
+                self._columns = None if outputs == 1 else outputs
+            return self._take_weights(arrays, input_shape, mean, scale)
 
     def predict(self, X: Any) -> Array:
         """Predicted targets.

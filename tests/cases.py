@@ -28,12 +28,14 @@ from skcnn.layers import (
     SELU,
     AvgPool2D,
     BatchNorm,
+    Clip,
     Concatenate,
     Conv2D,
     Dense,
     DepthwiseConv2D,
     Dropout,
     Flatten,
+    Gate,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
     GroupNorm,
@@ -45,7 +47,9 @@ from skcnn.layers import (
     Mish,
     PReLU,
     ReLU,
+    ReLU6,
     Residual,
+    Scale,
     SeparableConv2D,
     Sigmoid,
     SiLU,
@@ -240,6 +244,9 @@ LAYERS = [
     _case(GroupNorm(2, epsilon=1e-2), (3, 2, 18), oracles.group_norm),
     _case(GroupNorm(1), (3, 4, 2), oracles.group_norm),
     _case(GroupNorm(4), (12,), oracles.group_norm),
+    _case(Scale(), (4, 3, 5), oracles.scale),
+    _case(Scale(0.1, use_bias=False), (3, 2, 18), oracles.scale),
+    _case(Scale(-2.0), (7,), oracles.scale),
 ]
 
 LAYERS += [
@@ -255,6 +262,11 @@ LAYERS += [
     _case(HardSwish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * min(max(v / 6 + 0.5, 0.0), 1.0))),
     _case(Softplus(), (3, 2, 18), oracles.elementwise(lambda layer, v: math.log(1 + math.exp(v)))),
     _case(Mish(), (3, 4, 2), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
+    _case(Clip(), (9,), oracles.elementwise(lambda layer, v: min(max(v, -1.0), 1.0))),
+    _case(Clip(-0.3, None), (3, 4, 2), oracles.elementwise(lambda layer, v: max(v, -0.3))),
+    _case(Clip(None, 0.7), (3, 2, 18), oracles.elementwise(lambda layer, v: min(v, 0.7))),
+    _case(ReLU6(), (3, 4, 2), oracles.elementwise(lambda layer, v: min(max(v, 0.0), 6.0))),
+    _case(ReLU6(), (3, 2, 18), oracles.elementwise(lambda layer, v: min(max(v, 0.0), 6.0))),
     _case(Mish(), (9,), oracles.elementwise(lambda layer, v: v * math.tanh(math.log(1 + math.exp(v))))),
     _case(PReLU(), (3, 4, 2), oracles.prelu),
     _case(PReLU(), (3, 2, 18), oracles.prelu),
@@ -266,6 +278,7 @@ LAYERS += [
 
 _relu = oracles.elementwise(lambda layer, v: max(v, 0.0))
 _tanh = oracles.elementwise(lambda layer, v: math.tanh(v))
+_logistic = oracles.elementwise(lambda layer, v: _sigmoid(v))
 
 
 def _part(name, layer, oracle):
@@ -376,6 +389,46 @@ LAYERS += [
         oracles.concatenate(
             [_part("globalavgpool1", None, oracles.global_avg_pool)],
             [_part("globalmaxpool1", None, oracles.global_max_pool)],
+        ),
+    ),
+    _case(
+        Gate([GlobalAvgPool2D(), Dense(2), ReLU(), Dense(5), Sigmoid()]),
+        (4, 3, 5),
+        oracles.gate(
+            [
+                _part("globalavgpool1", None, oracles.global_avg_pool),
+                _part("dense1", Dense(2), oracles.dense),
+                _part("relu1", ReLU(), _relu),
+                _part("dense2", Dense(5), oracles.dense),
+                _part("sigmoid1", Sigmoid(), _logistic),
+            ]
+        ),
+    ),
+    _case(
+        Gate([GlobalMaxPool2D(), Dense(18)], around=[Conv2D(18), Tanh()]),
+        (3, 4, 17),
+        oracles.gate(
+            [_part("globalmaxpool1", None, oracles.global_max_pool), _part("dense1", Dense(18), oracles.dense)],
+            [_conv("around.conv1", 18), _part("around.tanh1", Tanh(), _tanh)],
+        ),
+    ),
+    _case(
+        Gate([Conv2D(3, kernel_size=5), Sigmoid()]),
+        (4, 5, 3),
+        oracles.gate([_conv("conv1", 3, kernel_size=5), _part("sigmoid1", Sigmoid(), _logistic)]),
+    ),
+    _case(
+        Gate([Gate([Dense(6), Tanh()]), Dense(6)]),
+        (6,),
+        oracles.gate(
+            [
+                _part(
+                    "gate1",
+                    None,
+                    oracles.gate([_part("dense1", Dense(6), oracles.dense), _part("tanh1", Tanh(), _tanh)]),
+                ),
+                _part("dense1", Dense(6), oracles.dense),
+            ]
         ),
     ),
     _case(Concatenate([[Dense(4)], []]), (6,), oracles.concatenate([_part("dense1", Dense(4), oracles.dense)], [])),

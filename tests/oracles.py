@@ -184,6 +184,13 @@ def group_norm(layer, x, p):
     return y * p["scale"] + p["offset"]
 
 
+def scale(layer, x, p):
+    y = np.array(x)
+    for c in range(x.shape[-1]):
+        y[..., c] = x[..., c] * p["scale"][c] + (p["bias"][c] if "bias" in p else 0)
+    return y
+
+
 def elementwise(f):
     """An oracle that applies a function of one number to each."""
 
@@ -233,6 +240,18 @@ def sequence(layers, x, p, prefix=""):
 def residual(inside, around=()):
     """An oracle that adds what two sequences make of the same input."""
     return lambda layer, x, p: sequence(inside, x, p) + sequence(around, x, p)
+
+
+def gate(inside, around=()):
+    """An oracle that multiplies what two sequences make of the same input, pixel by pixel."""
+
+    def oracle(layer, x, p):
+        factors, gated = sequence(inside, x, p), sequence(around, x, p)
+        if factors.ndim == gated.ndim:
+            return gated * factors
+        return np.stack([np.stack([image * f for image in row], 0) for row, f in zip(gated, factors, strict=True)])
+
+    return oracle
 
 
 def concatenate(*branches):

@@ -15,6 +15,7 @@ from skcnn.layers import (
     GELU,
     SELU,
     Activation,
+    Clip,
     Conv2D,
     Dense,
     Flatten,
@@ -24,6 +25,7 @@ from skcnn.layers import (
     Mish,
     PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
@@ -50,6 +52,10 @@ def leaky(s):
     return lambda x: np.where(x > 0, x, s * x), lambda x: np.where(x > 0, 1, s)
 
 
+def held(low, high):
+    return lambda x: np.minimum(np.maximum(x, low), high), lambda x: (low < x) & (x < high)
+
+
 def exponential(alpha, scale=1.0):
     low = lambda x: np.exp(np.minimum(x, 0))  # noqa: E731
     return (
@@ -63,6 +69,10 @@ FORMULAS = {
     ReLU(): (lambda x: np.maximum(x, 0), lambda x: x > 0),
     LeakyReLU(0.2): leaky(0.2),
     PReLU(): leaky(0.25),
+    Clip(): held(-1, 1),
+    Clip(-0.5, None): held(-0.5, np.inf),
+    Clip(None, 2.5): held(-np.inf, 2.5),
+    ReLU6(): held(0, 6),
     ELU(): exponential(1.0),
     ELU(2.5): exponential(2.5),
     SELU(): exponential(1.6732632423543772848, 1.0507009873554804934),
@@ -193,9 +203,10 @@ def test_initializers_of_the_layer_in_front():
         if cls.__module__.startswith("skcnn."):  # other tests have activations of their own
             found.setdefault(cls.kernel_initializer, set()).add(name)
     assert found == {
-        "he": {"relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "hard_swish", "mish", "softplus"},
+        "he": {"relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "hard_swish", "mish", "softplus"}
+        | {"relu6"},
         "lecun": {"selu"},
-        "glorot": {"tanh", "sigmoid", "hard_sigmoid", "softmax"},
+        "glorot": {"tanh", "sigmoid", "hard_sigmoid", "clip", "hard_tanh", "softmax"},
     }
 
 
@@ -209,6 +220,9 @@ def test_swish_is_silu():
         (ELU(-1), r"ELU\(-1\): alpha must be a number of 0 or more, got -1"),
         (PReLU("a"), r"slope must be a finite number, got 'a'"),
         (PReLU(float("nan")), r"slope must be a finite number, got nan"),
+        (Clip("a"), r"Clip\('a'\): low must be a finite number or None, got 'a'"),
+        (Clip(0.0, float("inf")), r"high must be a finite number or None, got inf"),
+        (Clip(2.0), r"Clip\(2.0\): high must be above low=2.0, got 1.0"),
         (GELU("tanh"), r"approximate must be True or False, got 'tanh'"),
     ],
 )
@@ -226,7 +240,8 @@ def test_equals_pytorch(layer):
         SELU: nn.SELU, SiLU: nn.SiLU, Mish: nn.Mish, Softmax: lambda: nn.Softmax(dim=1),
         Softplus: lambda: nn.Softplus(threshold=1000), LeakyReLU: lambda: nn.LeakyReLU(0.2),
         ELU: lambda: nn.ELU(layer.alpha), GELU: lambda: nn.GELU("tanh" if layer.approximate else "none"),
-        PReLU: lambda: nn.PReLU(5, 0.25),
+        PReLU: lambda: nn.PReLU(5, 0.25), ReLU6: nn.ReLU6,
+        Clip: lambda: nn.Hardtanh(*layer.bounds()),
     }  # fmt: skip
     rng = np.random.default_rng(3)
     x, dy = rng.normal(0, 3, (4, 6, 7, 5)), rng.normal(size=(4, 6, 7, 5))

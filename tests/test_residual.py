@@ -24,12 +24,14 @@ from skcnn.layers import (
     Dense,
     Dropout,
     Flatten,
+    Gate,
     GlobalAvgPool2D,
     MaxPool2D,
     ReLU,
     Residual,
     ShapeError,
     SiLU,
+    Tanh,
 )
 from skcnn.losses import LogLoss
 
@@ -41,6 +43,7 @@ LAYERS = [
     Concatenate([[Conv2D(4, kernel_size=1)], [MaxPool2D(3, strides=1, padding="same"), Conv2D(5)], []]),
     Residual([Conv2D(7)], shortcut=[AvgPool2D(1), Conv2D(7, kernel_size=1)]),
     Residual([Conv2D(3)], shortcut=Conv2D(3, kernel_size=5)),
+    Gate([GlobalAvgPool2D(), Dense(5), Tanh()], around=[Conv2D(5)]),
     Flatten(),
 ]
 NAMES = [
@@ -52,6 +55,7 @@ NAMES = [
     *("residual2.conv1.kernel", "residual2.conv1.bias"),
     *("residual2.shortcut.conv1.kernel", "residual2.shortcut.conv1.bias"),
     *("residual3.conv1.kernel", "residual3.conv1.bias", "residual3.shortcut.kernel", "residual3.shortcut.bias"),
+    *("gate1.dense1.kernel", "gate1.dense1.bias", "gate1.around.conv1.kernel", "gate1.around.conv1.bias"),
     *("output.kernel", "output.bias"),
 ]
 
@@ -104,7 +108,10 @@ def test_nested_fields_are_read_and_set():
         layers__residual2__shortcut__conv1__kernel_size=3,
         layers__residual3__shortcut__kernel_size=1,
         layers__residual1__conv1=Conv2D(16, strides=2),
+        layers__gate1__around__conv1__filters=4,
+        layers__gate1__dense1__units=4,
     )
+    assert estimator.layers[6] == Gate([GlobalAvgPool2D(), Dense(4), Tanh()], around=[Conv2D(4)])
     assert estimator.layers[1] == Residual(
         [Conv2D(16, strides=2), *BLOCK[1:3], Residual([Conv2D(16), Dropout(0.3)])],
     )
@@ -160,7 +167,9 @@ def test_a_list_that_is_changed_later_does_not_change_the_fitted_model(digits):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)
 
 
-@pytest.mark.parametrize("layer", [Residual(3), Residual([], shortcut=3), Concatenate(3), Concatenate([3])], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [Residual(3), Residual([], shortcut=3), Concatenate(3), Concatenate([3]), Gate(3), Gate([], 3)], ids=repr
+)
 def test_what_is_no_list_can_be_looked_at_and_set_right(layer):
     estimator = CNNClassifier(layers=[layer])
     field = next(iter(layer.get_params()))
@@ -292,6 +301,9 @@ def test_no_gradient_is_computed_that_nobody_needs(monkeypatch):
         (Concatenate([Conv2D(3)]), ValueError, r"branches\[0\] must be a list of layers, got Conv2D\(3\)"),
         (Concatenate([[], [Conv2D(0)]]), ValueError, r"its branches\[1\]\[0\] = Conv2D\(0\): filters must be"),
         (Concatenate([[], [MaxPool2D()]]), ShapeError, r"\(8, 8, 1\), \(4, 4, 1\), which differ in more than"),
+        (Gate([Conv2D(2)]), ShapeError, r"layers turn it into \(8, 8, 2\), which does not fit \(8, 8, 1\); .* \(1,\)"),
+        (Gate([Dense(2)]), ShapeError, r"its layers\[0\] = Dense\(2\) cannot take"),
+        (Gate([], around=[Conv2D(0)]), ValueError, r"its around\[0\] = Conv2D\(0\): filters must be"),
         (Concatenate([[], [Dense(2)]]), ShapeError, r"its branches\[1\]\[0\] = Dense\(2\) cannot take .*\(8, 8, 1\)"),
     ],
     ids=repr,

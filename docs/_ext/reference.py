@@ -25,6 +25,7 @@ MODULES = (
     "skcnn.display",
     "skcnn.onnx",
     "skcnn.runtime",
+    "skcnn.weights",
     "skcnn.testing",
 )
 

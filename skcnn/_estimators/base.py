@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from ..augmentation import refuse_classes, resolve_augmentations
 from ..description import refuse_class, resolve
 from ..losses import Loss, mean_loss, resolve_loss
 from ..versions import warn_of_other_version
+from .given import full_shape, given_scaling, outputs_of, with_arrays
 from .mistakes import warn_of_own_output
 from .nesting import PARAMETER_KINDS, NestedParameters
 from .readonly import ReadOnly
@@ -319,6 +321,48 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     def _refuse_early_stopping(self) -> None:
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
+
+    # -- weights from elsewhere
+
+    def _take_weights(self, arrays: dict[str, Array], input_shape: Any, mean: Any, scale: Any) -> Self:
+        """A fitted estimator with arrays that were given, and those of the fitted network where there is one."""
+        fitted = self.__sklearn_is_fitted__()
+        if not fitted and input_shape is None and self.input_shape is None:
+            raise ValueError("input_shape=(h, w, c) must be given for a network that is not fitted.")
+        before = self._model if fitted else None
+        if input_shape is None and before is not None:
+            shape = before.network.input_shape
+        else:
+            shape = full_shape(self.input_shape if input_shape is None else input_shape)
+        layers = self._hidden_layers(shape) if before is None else before.network.hidden
+        outputs = outputs_of(arrays)
+        if outputs is None:
+            if before is None:
+                raise ValueError("weights lacks 'output.kernel' and 'output.bias', the output layer.")
+            outputs = before.network.outputs
+        network = Network(layers, shape, outputs)
+        if before is None:
+            doubled = any(array.dtype == np.float64 for array in arrays.values())
+            dtype = (np.float64 if doubled else np.float32) if self.dtype == "auto" else self.dtype
+            kept: dict[str, Array] = {}
+            scaling, loss = given_scaling(mean, scale, shape[2], None), self.loss
+        else:
+            dtype, kept, loss = before.weights.dtype, self.parameters_ | self.state_, before.loss
+            same = shape[2] == before.network.input_shape[2]
+            scaling = given_scaling(mean, scale, shape[2], before.scaling if same else None)
+        model = with_arrays(network, arrays, kept, scaling, dtype, loss)
+        if before is None:
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            progress, history, best = Progress.begin(model, self._recipe(), seed), History(), None
+        else:
+            history = History(**{key: list(values) for key, values in self.history_.items()})
+            progress, best = self._progress, self.best_validation_score_
+        if before is None or shape != before.network.input_shape:
+            self.n_features_in_ = math.prod(shape)
+            self.__dict__.pop("feature_names_in_", None)
+        self._keep(model, progress.forgotten(), history, -np.inf if best is None else best)
+        self._goes_on = False
+        return self
 
     # -- looking at a fitted model
 

@@ -7,7 +7,7 @@ from .._arrays.elementwise import copy, fill, maximum, minimum
 from .._tape.channels import by_channel, record_channel_products, record_channel_sums
 from .._tape.parameters import Parameter
 from .._tape.tape import Tape
-from .activation import ELU, SELU, HardSigmoid, LeakyReLU, PReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from .activation import ELU, SELU, Clip, HardSigmoid, LeakyReLU, PReLU, ReLU, ReLU6, Sigmoid, Softmax, Softplus, Tanh
 from .base import Activation, Layer, ShapeError
 from .conv import Conv2D
 from .dense import Dense
@@ -18,8 +18,9 @@ from .layer_norm import GroupNorm, LayerNorm
 from .normalization import BatchNorm
 from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from .reshape import Flatten
-from .residual import Concatenate, Residual
+from .residual import Concatenate, Gate, Residual
 from .resize import UpSample2D, ZeroPad2D
+from .scale import Scale
 
 __all__ = [
     "ELU",
@@ -28,12 +29,14 @@ __all__ = [
     "Activation",
     "AvgPool2D",
     "BatchNorm",
+    "Clip",
     "Concatenate",
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "Gate",
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
     "GroupNorm",
@@ -47,7 +50,9 @@ __all__ = [
     "PReLU",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Residual",
+    "Scale",
     "SeparableConv2D",
     "ShapeError",
     "SiLU",

@@ -367,6 +367,89 @@ def record_hard_sigmoid_slope(tape: Tape, x: Array, slope: Array) -> None:
     tape(np.multiply, inside, 1 / 6, slope)
 
 
+class _Held(_Pointwise):
+    """An activation that is the identity between two bounds."""
+
+    def bounds(self) -> tuple[float, float]:
+        """The lower and the upper bound."""
+        raise NotImplementedError
+
+    def record_value(self, tape: Tape, x: Array, y: Array) -> None:
+        tape(np.clip, x, *self.bounds(), y)
+
+    def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
+        low, high = self.bounds()
+        above = tape(np.greater, x, low, tape.scratch(x.shape, bool))
+        below = tape(np.less, x, high, tape.scratch(x.shape, bool))
+        tape(np.multiply, above, below, slope)
+
+
+@description
+class Clip(_Held):
+    """Numbers held between two bounds.  x (n, ...) -> y (n, ...).
+
+    Parameters
+    ----------
+    low : float or None, default=-1.0
+        Lower bound. None means no lower bound.
+    high : float or None, default=1.0
+        Upper bound, above `low`. None means no upper bound.
+
+    Notes
+    -----
+    y = min(max(x, low), high), with slope 1 between the bounds and 0 elsewhere, the bounds included. With the default
+    bounds it is the hard hyperbolic tangent: R. Collobert, *Large scale machine learning*, PhD thesis, Université
+    Paris VI, 2004.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Clip
+    >>> Clip(0.0, 6.0).output_shape((28, 28, 8))
+    (28, 28, 8)
+    """
+
+    low: float | None = -1.0
+    high: float | None = 1.0
+
+    name = "clip"
+    aliases = ("hard_tanh",)
+    stem = "clip"
+
+    def check(self) -> None:
+        for field in ("low", "high"):
+            value = getattr(self, field)
+            self._require(field, value is None or is_real(value, -np.inf), "a finite number or None")
+        low, high = self.bounds()
+        self._require("high", low < high, f"above low={self.low!r}")
+
+    def bounds(self) -> tuple[float, float]:
+        return -np.inf if self.low is None else float(self.low), np.inf if self.high is None else float(self.high)
+
+
+@description
+class ReLU6(_Held):
+    """Rectified linear unit with an upper bound of 6.  x (n, ...) -> y (n, ...).
+
+    Notes
+    -----
+    y = min(max(x, 0), 6), with slope 0 at 0 and at 6. A. Krizhevsky, "Convolutional deep belief networks on CIFAR-10",
+    2010. MobileNets use it, because numbers up to 6 need few bits.
+
+    Examples
+    --------
+    >>> from skcnn.layers import ReLU6
+    >>> ReLU6().output_shape((28, 28, 8))
+    (28, 28, 8)
+    """
+
+    name = "relu6"
+    stem = "relu"
+    kernel_initializer = "he"
+
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 6.0
+
+
 @description
 class Softmax(Activation):
     """Numbers of 0 or more whose sum over the channels is 1.  x (n, ..., c) -> y (n, ..., c).

@@ -1,4 +1,4 @@
-"""Layers that hold others: branches that read the same input, and are added or put side by side."""
+"""Layers that hold others: branches that read the same input, and are added, multiplied or put side by side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays.elementwise import Array, copy
+from .._arrays.elementwise import Array, copy, reshape, sum_first
 from .._arrays.geometry import Borders
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape, memory
@@ -26,13 +26,13 @@ def part_of(p: Arrays, owner: str) -> Arrays:
 
 @description
 class Branches(Layer):
-    """Steps that read the same input, and what becomes of their outputs: what `Residual` and `Concatenate` lower to.
+    """Steps that read the same input, and what becomes of their outputs: what layers that hold others lower to.
 
     Branches are rewritten by fusion and folding like the steps of a network.
     """
 
     branches: tuple[tuple[Step, ...], ...]
-    added: bool  # or put side by side, along the channels
+    join: str  # of the outputs: "add", "multiply", or "concatenate" along the channels
 
     stem = "branches"
 
@@ -42,7 +42,7 @@ class Branches(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = [infer_shapes([layer for _, layer in steps], shape)[-1] for steps in self.branches]
-        return shapes[0] if self.added else (*shapes[0][:-1], sum(s[-1] for s in shapes))
+        return (*shapes[0][:-1], sum(s[-1] for s in shapes)) if self.join == "concatenate" else shapes[0]
 
     def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
         # Only what suits all of them: a layer that did not ask for a border may not know what to do with one.
@@ -65,12 +65,9 @@ class Branches(Layer):
             tape.end([part for part in found if memory(part) is not memory(x)], but=y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            slopes = [dy] * len(found) if self.added else _slices(dy, found)
             total: Array | None = None
-            for i, (through, slope, part) in enumerate(zip(backwards, slopes, found, strict=True)):
-                # A branch may overwrite what it gets, and a slice of channels is not contiguous.
-                own = self.added and i == len(found) - 1
-                dx = through(dy if own else tape(copy, slope, tape.output(part.shape)), needs_dx)
+            for through, slope in zip(backwards, self._slopes(tape, dy, found), strict=True):
+                dx = through(slope, needs_dx)
                 if total is None:
                     total = dx
                 elif dx is not None:
@@ -80,11 +77,27 @@ class Branches(Layer):
 
         return y, backward
 
+    def _slopes(self, tape: Tape, dy: Array, found: list[Array]) -> Iterator[Array]:
+        """Record the gradient of the output of each branch, one after the other, in arrays that may be overwritten."""
+        if self.join == "multiply":  # both at once: the backward pass of a branch hands back what it gave
+            first = tape(np.multiply, dy, found[1], tape.output(dy.shape))
+            second = tape(np.multiply, dy, found[0], dy)
+            if found[1].ndim < dy.ndim:
+                pixels = reshape(second, (-1, *found[1].shape))
+                second = tape(sum_first, pixels, tape.output(found[1].shape))
+            yield from (first, second)
+            return
+        own = 1 if self.join == "add" else 0  # the last one may have dy itself
+        parts = [dy] * len(found) if own else _slices(dy, found)
+        for part in parts[: len(parts) - own]:
+            yield tape(copy, part, tape.output(part.shape))
+        yield from parts[len(parts) - own :]
+
     def _record_join(self, tape: Tape, found: list[Array]) -> Array:
         # An output of its own: those of the branches may be read again in the backward pass.
-        if self.added:
+        if self.join != "concatenate":
             y = tape.output(found[0].shape, framed=found[0].ndim == 4)
-            tape(np.add, found[0], found[1], y)
+            tape(np.add if self.join == "add" else np.multiply, found[0], found[1], y)
             return y
         channels = sum(part.shape[-1] for part in found)
         y = tape.output((*found[0].shape[:-1], channels), framed=found[0].ndim == 4)
@@ -299,7 +312,7 @@ class Residual(_Composite):
             if isinstance(self.shortcut, str)
             else lowered_steps(self._shortcut_names(), self._shortcut_layers())
         )
-        return (Branches((tuple(lowered_steps(layer_names(self.layers), self.layers)), tuple(around)), added=True),)
+        return (Branches((tuple(lowered_steps(layer_names(self.layers), self.layers)), tuple(around)), "add"),)
 
     @property
     def _projection(self) -> Projection:
@@ -385,10 +398,89 @@ class Concatenate(_Composite):
 
     def lowered(self) -> tuple[Layer, ...]:
         steps = (tuple(lowered_steps(_branch_names(i, layers), layers)) for i, layers in enumerate(self.branches))
-        return (Branches(tuple(steps), added=False),)
+        return (Branches(tuple(steps), "concatenate"),)
 
     def _names(self) -> list[str]:
         return [name for i, layers in enumerate(_listed(self.branches)) for name in _branch_names(i, _listed(layers))]
+
+
+@description
+class Gate(_Composite):
+    """A gate that layers compute from an input, times that input.  x (n, ...) -> y (n, ...).
+
+    Parameters
+    ----------
+    layers : list of Layer
+        The layers of the gate. Their output has the shape of their input, or one number for each channel of an image.
+        They may hold such layers again.
+    around : list of Layer, default=()
+        Layers between the input and the product, instead of the input as it is.
+
+    Raises
+    ------
+    ShapeError
+        In ``fit``, if one of the layers cannot take its input, or the gate does not fit what it is multiplied with.
+
+    Notes
+    -----
+    y = s(x) f(x), with f the layers of the gate and s those around it. A gate (c,) of an image (h, w, c) multiplies all
+    pixels of a channel by the same number. Backward, f gets s(x) dy, summed over the pixels where it has one number for
+    each channel, and s gets f(x) dy. J. Hu, L. Shen, S. Albanie, G. Sun and E. Wu, "Squeeze-and-excitation networks",
+    arXiv:1709.01507, equation 4.
+
+    Parameters are those of the layers inside, with their names: ``gate1.dense1.kernel``, and
+    ``gate1.around.conv1.kernel`` for those around it. In ``set_params`` and searches, ``layers__gate1__dense1__units``.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Dense, Gate, GlobalAvgPool2D, ReLU, Sigmoid
+    >>> squeeze_excite = Gate([GlobalAvgPool2D(), Dense(8), ReLU(), Dense(32), Sigmoid()])
+    >>> squeeze_excite.output_shape((28, 28, 32))
+    (28, 28, 32)
+    >>> squeeze_excite.parameters((28, 28, 32))["dense1.kernel"].shape
+    (32, 8)
+    """
+
+    layers: Sequence[Layer]
+    around: Sequence[Layer] = ()
+
+    stem = "gate"
+
+    def check(self) -> None:
+        self._check_list(self.layers, "layers")
+        self._check_list(self.around, "around")
+
+    def inner(self) -> dict[str, Layer]:
+        return dict(zip(self._names(), [*_listed(self.layers), *_listed(self.around)], strict=True))
+
+    def with_inner(self, name: str, layer: Layer) -> Layer:
+        position, count = self._names().index(name), len(self.layers)
+        if position < count:
+            return self.replaced(layers=_with(self.layers, position, layer))
+        return self.replaced(around=_with(self.around, position - count, layer))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        gate = infer_shapes(self.layers, shape, "its layers")[-1]
+        gated = infer_shapes(self.around, shape, "its around")[-1]
+        if gate not in (gated, gated[-1:]):
+            raise ShapeError(
+                f"its layers turn it into {gate}, which does not fit {gated}; end them with that shape, or with"
+                f" {gated[-1:]}, one number for each channel"
+            )
+        return gated
+
+    def inside(self, shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        names, count = self._names(), len(self.layers)
+        return _bind(names[:count], self.layers, shape) + _bind(names[count:], self.around, shape)
+
+    def lowered(self) -> tuple[Layer, ...]:
+        names, count = self._names(), len(self.layers)
+        branches = lowered_steps(names[count:], self.around), lowered_steps(names[:count], self.layers)
+        return (Branches(tuple(map(tuple, branches)), "multiply"),)
+
+    def _names(self) -> list[str]:
+        around = (f"around.{name}" for name in layer_names(_listed(self.around)))
+        return [*layer_names(_listed(self.layers)), *around]
 
 
 def _listed(value: Any) -> list[Any]:

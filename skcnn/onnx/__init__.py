@@ -1,7 +1,8 @@
-"""Export to ONNX, for onnxruntime and everything else that runs it."""
+"""Export to ONNX, for onnxruntime and everything else that runs it, and import of networks from it."""
 
 from .export import register, to_onnx
 from .graph import Graph, Tensor
+from .imported import from_onnx
 from .layers import CONVERTERS
 
-__all__ = ["CONVERTERS", "Graph", "Tensor", "register", "to_onnx"]
+__all__ = ["CONVERTERS", "Graph", "Tensor", "from_onnx", "register", "to_onnx"]

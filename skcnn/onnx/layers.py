@@ -18,12 +18,14 @@ from ..layers import (
     SELU,
     AvgPool2D,
     BatchNorm,
+    Clip,
     Concatenate,
     Conv2D,
     Dense,
     DepthwiseConv2D,
     Dropout,
     Flatten,
+    Gate,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
     GroupNorm,
@@ -35,7 +37,9 @@ from ..layers import (
     Mish,
     PReLU,
     ReLU,
+    ReLU6,
     Residual,
+    Scale,
     SeparableConv2D,
     Sigmoid,
     SiLU,
@@ -169,6 +173,11 @@ def _group_norm(graph: Graph, layer: GroupNorm, x: Tensor, p: Any) -> str:
     return graph("Add", y, graph.by_channel(p.offset, x, "offset"))
 
 
+def _scale(graph: Graph, layer: Scale, x: Tensor, p: Any) -> str:
+    y = Tensor(graph("Mul", x, graph.by_channel(p.scale, x, "scale")), x.shape)
+    return _bias(graph, Bias(), y, p) if layer.use_bias else y.name
+
+
 # -- activations
 
 
@@ -205,6 +214,12 @@ def _hard_sigmoid(graph: Graph, layer: HardSigmoid, x: Tensor, p: Any) -> str:
     return graph("HardSigmoid", x, attributes={"alpha": 1 / 6, "beta": 0.5})
 
 
+def _clip(graph: Graph, layer: Clip | ReLU6, x: Tensor, p: Any) -> str:
+    # A bound that is left out would have no name for a Pipeline to change.
+    largest = float(np.finfo(np.float32).max)
+    return graph("Clip", x, *(np.float32(np.clip(bound, -largest, largest)) for bound in layer.bounds()))
+
+
 def _mish(graph: Graph, layer: Mish, x: Tensor, p: Any) -> str:
     return graph("Mul", x, graph("Tanh", graph("Softplus", x)))
 
@@ -236,6 +251,18 @@ def _concatenate(graph: Graph, layer: Concatenate, x: Tensor, p: Any) -> str:
         branch = name.split(".")[0]
         ends[branch] = graph.layer(name, part, ends[branch], part_of(p, name))
     return graph("Concat", *ends.values(), attributes={"axis": 1})
+
+
+def _gate(graph: Graph, layer: Gate, x: Tensor, p: Any) -> str:
+    gate = gated = x
+    for name, part, _ in layer.inside(x.shape):
+        if name.startswith("around."):
+            gated = graph.layer(name, part, gated, part_of(p, name))
+        else:
+            gate = graph.layer(name, part, gate, part_of(p, name))
+    if len(gate.shape) < len(gated.shape):
+        gate = Tensor(graph("Reshape", gate, np.array([0, *gate.shape, 1, 1])), gated.shape)
+    return graph("Mul", gated, gate)
 
 
 # -- losses: from raw predictions to what the estimator predicts
@@ -297,7 +324,11 @@ CONVERTERS: dict[type, Converter] = {
     SpatialDropout2D: _nothing,
     Residual: _residual,
     Concatenate: _concatenate,
+    Gate: _gate,
+    Scale: _scale,
     ReLU: _activation("Relu"),
+    ReLU6: _clip,
+    Clip: _clip,
     LeakyReLU: _activation("LeakyRelu", alpha="negative_slope"),
     PReLU: _prelu,
     ELU: _activation("Elu", alpha="alpha"),

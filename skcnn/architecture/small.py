@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays.geometry import pair
-from .description import is_count, is_real, is_size, resolve
-from .layers import (
+from .._arrays.geometry import pair
+from ..description import is_count, is_real, is_size, resolve
+from ..layers import (
     Activation,
     AvgPool2D,
     BatchNorm,
@@ -23,8 +23,6 @@ from .layers import (
     ReLU,
     Residual,
 )
-
-__all__ = ["all_convolutional", "lenet5", "resnet", "vgg"]
 
 Knob = Any  # one value, or a sequence with one for each block
 

@@ -1,0 +1,161 @@
+"""Networks whose arrays come from elsewhere: the checks behind `set_weights`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+from .._engine.model import Model
+from .._engine.network import Network
+from .._engine.scaling import Scaling
+from ..description import is_count
+
+KERNEL, BIAS = "output.kernel", "output.bias"
+TRANSPOSED = {4: (2, 3, 1, 0), 2: (1, 0)}  # PyTorch's kernels of convolutions and dense layers -> those of this package
+
+
+def named_arrays(weights: Any) -> dict[str, Array]:
+    """The arrays that were given, by their names; an error for anything that is not a finite number."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            "weights must be a dict of names and arrays, such as {'conv1.kernel': array}, got"
+            f" {type(weights).__name__}."
+        )
+    found = {}
+    for name, value in weights.items():
+        array = np.asarray(value)
+        if array.dtype.kind not in "buif":
+            raise TypeError(f"weights[{name!r}] must hold numbers, got {array.dtype}.")
+        if not np.isfinite(array).all():
+            raise ValueError(f"weights[{name!r}] contains NaN or infinity.")
+        found[name] = array
+    return found
+
+
+def full_shape(input_shape: Any) -> tuple[int, int, int]:
+    """(h, w, c) of what a user wrote as (h, w) or (h, w, c)."""
+    sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
+    if len(sizes) not in (2, 3) or not all(is_count(size) for size in sizes):
+        raise ValueError(f"input_shape must be (h, w) or (h, w, c) with ints of 1 or more, got {input_shape!r}.")
+    h, w, c = (int(size) for size in (*sizes, 1)[:3])
+    return h, w, c
+
+
+def outputs_of(arrays: Mapping[str, Array]) -> int | None:
+    """Units of the output layer that was given; None if none was."""
+    return next((arrays[name].shape[-1] for name in (BIAS, KERNEL) if arrays.get(name, np.empty(())).ndim), None)
+
+
+def given_scaling(mean: Any, scale: Any, channels: int, before: Scaling | None) -> Scaling:
+    """The standardization that was given, as far as it was; the one from before for the rest."""
+    if before is None and (mean is None or scale is None):
+        raise ValueError(
+            "mean and scale must be given for a network that is not fitted: it gets (x - mean) / scale for the"
+            " numbers x of an image. mean=0 and scale=1 leave images as they are."
+        )
+    found = {}
+    for name, value in (("mean", mean), ("scale", scale)):
+        if value is None:
+            found[name] = getattr(before, name)
+            continue
+        array = np.asarray(value, np.float64)
+        if array.shape not in ((), (1,), (channels,)) or not np.isfinite(array).all():
+            raise ValueError(f"{name} must be a finite number, or one for each of {channels} channels, got {value!r}.")
+        found[name] = np.broadcast_to(array, (channels,)).copy()
+    if not (found["scale"] > 0).all():
+        raise ValueError(f"scale must be above 0, got {scale!r}: images are divided by it.")
+    return Scaling(**found)
+
+
+def with_arrays(
+    network: Network, arrays: Mapping[str, Array], kept: Mapping[str, Array], scaling: Scaling, dtype: Any, loss: Any
+) -> Model:
+    """A model with the arrays that were given, and those that are kept where none was."""
+    _check_names(network, arrays, kept)
+    weights, state = (np.empty(layout.size, dtype) for layout in (network.weights, network.state))
+    for layout, vector in ((network.weights, weights), (network.state, state)):
+        for name, view in layout.views(vector).items():
+            with np.errstate(over="ignore"):
+                view[...] = arrays[name] if name in arrays else kept[name]
+            if not np.isfinite(view).all():
+                raise ValueError(f"weights[{name!r}] holds numbers that are too large for {np.dtype(dtype)}.")
+            if name.endswith(".running_variance") and (view < 0).any():
+                raise ValueError(f"weights[{name!r}] holds negative numbers, which are no variances.")
+    return Model(network, scaling, weights, state, loss)
+
+
+def _check_names(network: Network, arrays: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+    """Refuse names that the network does not have, shapes that are not theirs, and names that nothing is given for."""
+    shapes = {name: parameter.shape for name, parameter in network.parameters.items()}
+    if unknown := [name for name in arrays if name not in shapes]:
+        near = difflib.get_close_matches(str(unknown[0]), shapes, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"weights has {unknown[0]!r}{_more(unknown)}, but the network has no array of this name.{hint}"
+            f" Its names are: {', '.join(shapes)}."
+        )
+    for name, array in arrays.items():
+        if array.shape != shapes[name]:
+            axes = TRANSPOSED.get(array.ndim)
+            turned = axes is not None and tuple(array.shape[axis] for axis in axes) == shapes[name]
+            hint = f" If it is PyTorch's, give array.transpose{axes}." if turned else ""
+            raise ValueError(f"weights[{name!r}] must have shape {shapes[name]}, got {array.shape}.{hint}")
+    missing = [name for name in shapes if name not in arrays and name not in kept]
+    if missing:
+        raise ValueError(f"weights lacks {missing[0]!r} of shape {shapes[missing[0]]}{_more(missing)}.")
+    for name, shape in shapes.items():
+        if name not in arrays and kept[name].shape != shape:
+            raise ValueError(
+                f"weights lacks {name!r}: its shape was {kept[name].shape}, and is {shape} now, so that the array"
+                " of the fitted network cannot be kept."
+            )
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def as_classes(arrays: dict[str, Array], classes: Array, labels: bool) -> tuple[dict[str, Array], Array]:
+    """The output layer with its columns in the order of the sorted classes, and these.
+
+    Two classes have one output: the difference of two columns.
+    """
+    count, outputs = len(classes), outputs_of(arrays)
+    binary = count == 2 and not labels
+    if outputs not in ((1, 2) if binary else (count,)):
+        raise ValueError(f"The output layer has {outputs} units, but there are {count} classes: {_shown(classes)}.")
+    order = np.argsort(classes, kind="stable")
+    classes = classes[order]
+    if twice := [a for a, b in pairwise(classes) if a == b]:
+        raise ValueError(f"classes must differ, but {twice[0]!r} is there twice.")
+    for name in (KERNEL, BIAS):
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        if outputs == 1:
+            changed = -array if binary and order[0] else array
+        else:
+            changed = array[..., order]
+            changed = changed[..., 1:] - changed[..., :1] if binary else changed
+        arrays[name] = changed
+    return arrays, classes
+
+
+def checked_classes(classes: Any) -> Array:
+    """Classes as an array (n,), which can be sorted."""
+    array = np.asarray(classes)
+    if array.ndim != 1 or not len(array) or array.dtype.kind not in "biufUO":
+        raise ValueError(f"classes must be a list of numbers or strings, one for each output, got {classes!r}.")
+    if array.dtype.kind == "O" and not all(isinstance(item, str) for item in array):
+        raise ValueError(f"classes must be all numbers or all strings, got {_shown(array)}.")
+    return array
+
+
+def _shown(classes: Array) -> str:
+    shown = ", ".join(repr(item) for item in classes[:5].tolist())
+    return shown + (", ..." if len(classes) > 5 else "")

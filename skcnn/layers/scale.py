@@ -1,0 +1,67 @@
+"""A learnt factor and a learnt offset for each channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+from .._tape.channels import by_channel, record_channel_products
+from .._tape.parameters import Arrays, Parameter
+from .._tape.tape import Tape
+from ..description import description, is_real
+from .base import Backward, Layer, Shape
+from .bias import Bias
+
+
+@description
+class Scale(Layer):
+    """A factor and an offset for each channel.  x (n, ..., c) -> y (n, ..., c).
+
+    Parameters
+    ----------
+    initial : float, default=1.0
+        Initial value of all factors.
+    use_bias : bool, default=True
+        Whether a number per channel is added.
+
+    Notes
+    -----
+    y = scale x + bias, with ``scale`` and ``bias`` (c,). Backward, dscale is the sum of dy x over all pixels of the
+    channel, dbias the sum of dy, and dx = scale dy. At the end of a residual branch, with small initial factors, it
+    makes deep networks trainable: H. Touvron et al., "Going deeper with image transformers", arXiv:2103.17239, equation
+    4. `alpha` does not shrink the factors.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Scale
+    >>> {name: p.shape for name, p in Scale().parameters((28, 28, 8)).items()}
+    {'scale': (8,), 'bias': (8,)}
+    """
+
+    initial: float = 1.0
+    use_bias: bool = True
+
+    stem = "scale"
+
+    def check(self) -> None:
+        self._require("initial", is_real(self.initial, -np.inf), "a finite number")
+        self._require("use_bias", isinstance(self.use_bias, (bool, np.bool)), "True or False")
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        factors = {"scale": Parameter(shape[-1:], float(self.initial))}
+        return factors | Bias().parameters(shape) if self.use_bias else factors
+
+    def lowered(self) -> tuple[Layer, ...]:
+        return (self.replaced(use_bias=False), Bias()) if self.use_bias else (self,)
+
+    def scalable(self) -> str | None:
+        return "scale"
+
+    def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
+        y = tape(np.multiply, x, by_channel(tape, p.scale, x), tape.output(x.shape))
+
+        def backward(dy: Array, needs_dx: bool = True) -> Array | None:
+            record_channel_products(tape, x, dy, g.scale)
+            return tape(np.multiply, dy, by_channel(tape, p.scale, dy), dy) if needs_dx else None
+
+        return y, backward

@@ -1,0 +1,353 @@
+"""`from_onnx`: an estimator of this package from a graph of any library."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+from .._engine.files import Refused as Unfit
+from .._engine.files import check_model
+from .._estimators.given import full_shape, given_scaling
+from ..classifier import CNNClassifier
+from ..layers import Dense, Scale
+from ..layers.base import Shape
+from ..regressor import CNNRegressor
+from .elementwise import ELEMENTWISE, FLOATING
+from .folding import fold, ints
+from .operators import LINEAR
+from .reading import Node, Refused, Source, name_of, read, refusals, refuse
+from .structure import Builder, named
+from .walking import LAYOUTS, Part, Value, Walk
+from .windowed import WINDOWED
+
+HANDLERS = WINDOWED | LINEAR | ELEMENTWISE
+SCORES = "probabilities", "scores"  # outputs of classifiers, as converters call them
+LARGEST = 1 << 26  # numbers of an output layer that is the identity
+VARIABLE = "variable"  # the output of a regressor
+
+
+def from_onnx(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    mean: Any,
+    scale: Any,
+    input_shape: Any = None,
+    classes: Any = None,
+    task: str | None = None,
+    output: str | None = None,
+) -> CNNClassifier | CNNRegressor:
+    """Import a network from ONNX, as a fitted estimator.
+
+    The network becomes layers of this package with the weights of the file. What cannot be computed is refused, with
+    the node: an estimator that is returned computes the same function. It can do what a fitted estimator can:
+    `CNNFeatures`, `save`, `runtime`, `to_onnx`, further training.
+
+    Parameters
+    ----------
+    source : str, path-like or bytes
+        The file, or what is in it. Weights in files of their own are read from the folder of the file only.
+    mean, scale : float or array-like (c,)
+        The network gets (x - mean) / scale for the numbers x of an image, in units of its pixels. For networks of
+        PyTorch's torchvision and images of 0 to 255, mean=[123.675, 116.28, 103.53] and scale=[58.395, 57.12, 57.375].
+        0 and 1 leave images as they are. A subtraction and a multiplication at the beginning of the graph are kept.
+    input_shape : (int, int) or (int, int, int), default=None
+        (h, w) or (h, w, c) of the images. Needed where the file leaves height or width open.
+    classes : array-like (n_classes,), default=None
+        Classes in the order of the outputs. By default, those that `to_onnx` has written, or 0, 1, 2 and so on.
+    task : {"classification", "regression"}, default=None
+        What the outputs mean. By default classification, except for an output that is called "variable", as those of
+        exported regressors are.
+    output : str, default=None
+        Name of the output, where the graph has several. The name of any other value is accepted as well.
+
+    Returns
+    -------
+    CNNClassifier or CNNRegressor
+        A softmax or sigmoid at the end becomes the link of the loss. With a sigmoid, several outputs are labels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ImportError
+        If onnx is not installed.
+    ValueError
+        If the file is damaged, or the network has something that cannot be computed: the message names the node, its
+        operator, the shapes of its inputs and a remedy. Also if a parameter does not fit the graph.
+
+    Notes
+    -----
+    Images are channels last here, and may be either in the graph. Where the graph does not tell, `input_shape` must.
+    Computations are in single precision unless the graph is in double precision; the order of sums differs between
+    libraries, so that results agree to about 1e-5 of the largest number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn import CNNClassifier
+    >>> from skcnn.onnx import from_onnx, to_onnx
+    >>> digits = load_digits()
+    >>> classifier = CNNClassifier((8,), max_iter=3, random_state=0).fit(digits.images, digits.target)
+    >>> again = from_onnx(to_onnx(classifier).SerializeToString(), mean=0, scale=1)
+    >>> again.layers_
+    [Conv2D(8, padding=1), ReLU(), MaxPool2D(strides=2), Flatten(), Dense(128), ReLU()]
+    >>> difference = again.predict_proba(digits.images) - classifier.predict_proba(digits.images)
+    >>> bool(np.abs(difference).max() < 1e-5)
+    True
+    """
+    if task not in (None, "classification", "regression"):
+        raise ValueError(f"task must be 'classification', 'regression' or None, got {task!r}.")
+    shape = None if input_shape is None else full_shape(input_shape)
+    with refusals(name_of(source)):
+        found = read(source)
+        end = _output(found, output)
+        is_regressor = task == "regression" or (task is None and end == VARIABLE and classes is None)
+        network = _network(found, end, shape, is_regressor)
+        estimator, options = _estimator(found, network, end, is_regressor, classes)
+        kind = np.float64 if found.double else np.float32
+        arrays = {name: array.astype(kind, copy=False) for name, array in network.arrays()}
+    options |= network.scaling(mean, scale)
+    try:
+        estimator.set_weights(arrays, input_shape=network.shape, **options)
+    except RecursionError:
+        raise ValueError(f"{name_of(source)} cannot be imported: its branches are nested too deeply.") from None
+    with refusals(name_of(source)):
+        try:
+            check_model(type(estimator).__name__, vars(estimator))
+        except Unfit as error:
+            raise Refused(str(error)) from None
+    return estimator
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Layers from the images to raw predictions, and what the raw predictions become."""
+
+    shape: Shape  # (h, w, c) of an image
+    parts: list[Part]
+    end: Value
+    link: str  # the operator behind the raw predictions, or ""
+
+    def hidden(self) -> list[Part]:
+        """The layers without the output layer, and without factors and offsets at the beginning."""
+        first = 1 if self._starts_with_scale() else 0
+        last = len(self.parts) - len(self._head())
+        return self.parts[first:last]
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Name -> array of all layers. Where no dense layer is at the end, the output layer is the identity."""
+        yield from named(self.hidden()).items()
+        head = self._head()
+        if not head:
+            (size,) = self.end.shape
+            if size * size > LARGEST:
+                raise Refused(f"it ends with {size} numbers, and no dense layer makes them. Choose another output=...")
+            kernel = np.eye(size)
+            yield "output.kernel", kernel if self.end.order is None else kernel[:, self.end.order]
+            yield "output.bias", np.zeros(size)
+            return
+        kernel = head[0].arrays["kernel"]
+        bias = head[0].arrays.get("bias", np.zeros(kernel.shape[1]))
+        for part in head[1:]:
+            kernel = kernel * part.arrays["scale"]
+            bias = bias * part.arrays["scale"] + part.arrays.get("bias", 0.0)
+        yield "output.kernel", kernel
+        yield "output.bias", bias
+
+    def scaling(self, mean: Any, scale: Any) -> dict[str, Array]:
+        """Mean and scale of the images, with the factors and offsets at the beginning of the graph."""
+        given = given_scaling(mean, scale, self.shape[2], None)
+        if not self._starts_with_scale():
+            return {"mean": given.mean, "scale": given.scale}
+        arrays = self.parts[0].arrays
+        combined = given.scale / arrays["scale"]
+        return {"mean": given.mean - arrays.get("bias", 0.0) * combined, "scale": combined}
+
+    def _starts_with_scale(self) -> bool:
+        first = self.parts[0] if self.parts else None
+        return first is not None and isinstance(first.layer, Scale) and bool((first.arrays["scale"] > 0).all())
+
+    def _head(self) -> list[Part]:
+        """The dense layer at the end, and factors and offsets behind it."""
+        for count in (1, 2):
+            tail = self.parts[-count:]
+            scales = all(isinstance(part.layer, Scale) for part in tail[1:])
+            if len(tail) == count and isinstance(tail[0].layer, Dense) and scales:
+                return tail
+        return []
+
+
+def _output(source: Source, output: str | None) -> str:
+    """The name of the output that is asked for, or that is the only one with scores."""
+    known = {*source.outputs, *source.makers}
+    if output is not None:
+        if output not in known:
+            raise Refused(f"it has no output {output!r}. Its outputs are: {', '.join(source.outputs)}.")
+        return output
+    scores = [name for name in source.outputs if name in SCORES]
+    if len(source.outputs) == 1 or len(scores) == 1:
+        return (scores or list(source.outputs))[0]
+    raise Refused(f"it has several outputs: {', '.join(source.outputs)}. Pass the name of one: output=...")
+
+
+# -- where the images come in
+
+
+def _network(source: Source, output: str, wanted: Shape | None, is_regressor: bool) -> _Network:
+    """The network, with the images in the layout that the graph has a meaning in."""
+    start, dims, layouts = _start(source)
+    found: list[_Network] = []
+    errors: list[Refused] = []
+    for layout in layouts:
+        try:
+            found.append(_with_layout(source, start, dims, layout, output, wanted, is_regressor))
+        except Refused as error:
+            errors.append(error)
+    if not found:
+        raise max(errors, key=lambda error: error.number)
+    if len(found) > 1:
+        remedy = "" if wanted is not None else " Pass input_shape=(h, w, c)."
+        raise Refused(f"nothing tells whether its images are {' or '.join(layouts)}.{remedy}")
+    return found[0]
+
+
+def _start(source: Source) -> tuple[str, tuple[int | None, ...], list[str]]:
+    """The value from which images are images, its dimensions, and the layouts that it may have."""
+    name, dims = source.input, source.dims
+    while True:
+        readers = [node for node in source.nodes if name in node.inputs]
+        node = readers[0] if len(readers) == 1 and name not in source.outputs else None
+        if node is None or node.operator not in ("Identity", "Cast", "Reshape"):
+            break
+        if node.operator == "Cast" and node("to") not in FLOATING:
+            break
+        if node.operator == "Reshape":
+            target = _target(source, node)
+            if len(dims) != 2 or target is None or len(target) != 4 or min(target[1:]) < 1 or target[0] not in (0, -1):
+                break
+            if dims[1] not in (None, math.prod(target[1:])):
+                refuse(node, f"it makes images {tuple(target[1:])} of rows of {dims[1]} numbers")
+            dims = (dims[0], *target[1:])
+        name = node.outputs[0]
+    if len(dims) == 2:
+        return name, dims, ["rows"]
+    if len(dims) != 4:
+        raise Refused(f"its input has {len(dims)} axes, and must have four, (N, channels, height, width), or two.")
+    if node is not None and node.operator == "Transpose" and node("perm") in ([0, 3, 1, 2], [0, 2, 3, 1]):
+        return name, dims, ["NHWC" if node("perm")[1] == 3 else "NCHW"]
+    return name, dims, ["NCHW"] if source.producer == "skcnn" else list(LAYOUTS)
+
+
+def _target(source: Source, node: Node) -> list[int] | None:
+    """The shape that a node reshapes to, if it is a constant."""
+    name = node.inputs[1] if len(node.inputs) > 1 else ""
+    maker = source.makers.get(name)
+    array = fold(maker, []) if maker is not None and maker.operator == "Constant" else source.constants.get(name)
+    return None if array is None else ints(array)
+
+
+def _with_layout(
+    source: Source,
+    start: str,
+    dims: tuple[int | None, ...],
+    layout: str,
+    output: str,
+    wanted: Shape | None,
+    is_regressor: bool,
+) -> _Network:
+    if layout == "rows":
+        features = dims[1] if dims[1] is not None or wanted is None else math.prod(wanted)
+        if features is None:
+            raise Refused("it leaves the number of features open: pass input_shape=(h, w, c).")
+        image = Value(LAYOUTS["NHWC"], (1, features, 1) if wanted is None else wanted)
+        if math.prod(image.shape) != features:
+            raise Refused(f"input_shape={wanted} does not fit its input of {features} features.")
+    else:
+        image = Value(LAYOUTS[layout], _shape(dims, layout, wanted))
+    walk = Walk(source, start, image, output, layout == "rows")
+    walk.run(HANDLERS)
+    name, link = _ending(walk, is_regressor)
+    value = walk.values[name]
+    try:
+        if not value.is_flat or value.axes[0] != "N":
+            raise Refused(
+                f"its output is an image {value}, and networks of this package end with a row for each image. Put a"
+                " global pooling or Flatten behind it, or choose another output=..."
+            )
+        return _Network(image.shape, Builder(walk).chain(name), value, link)
+    except Refused as error:
+        error.number = len(source.nodes)  # all of them make sense in this layout
+        raise
+
+
+def _shape(dims: tuple[int | None, ...], layout: str, wanted: Shape | None) -> Shape:
+    """(h, w, c) of the images, from what the file says and what was given."""
+    known = dict(zip(LAYOUTS[layout][1:], dims[1:], strict=True))
+    told = tuple(known[axis] for axis in "HWC")
+    shape = told if wanted is None else tuple(a or b for a, b in zip(told, wanted, strict=True))
+    if None in shape:
+        raise Refused(f"it leaves {told} (h, w, c) of its images open: pass input_shape=(h, w, c).")
+    if wanted is not None and shape != wanted:
+        raise Refused(f"input_shape={wanted} does not fit its images of {told} (h, w, c).")
+    return tuple(size for size in shape if size is not None)
+
+
+# -- how it ends
+
+
+def _ending(walk: Walk, is_regressor: bool) -> tuple[str, str]:
+    """The value of the raw predictions, and the operator that makes the output of them, if there is one."""
+    name, link = walk.result(), ""
+    while (step := walk.steps.get(name)) is not None and step.node is not None and not link:
+        operator, value = step.node.operator, walk.values[name]
+        links = ("Exp",) if is_regressor else ("Softmax", "LogSoftmax", "Sigmoid")
+        if operator in links and value.is_flat:
+            name, link = step.sources[0], operator
+        elif _is_two_classes(walk, name) and not is_regressor:
+            name = step.sources[1]
+        elif step.kind == "layers" and not step.parts and value.is_flat and value.order is None:
+            name = step.sources[0]
+        else:
+            break
+    return name, link
+
+
+def _is_two_classes(walk: Walk, name: str) -> bool:
+    """Whether a value is 1 - p and p, or -d and d, of two classes side by side."""
+    step = walk.steps[name]
+    if step.kind != "concatenate" or walk.values[name].shape != (2,):
+        return False
+    first = walk.steps.get(step.sources[0])
+    if first is None or first.kind != "layers" or first.sources != step.sources[1:] or len(first.parts) != 1:
+        return False
+    part = first.parts[0]
+    shift = part.arrays.get("bias", np.zeros(1))
+    return isinstance(part.layer, Scale) and bool((part.arrays["scale"] == -1).all() and shift[0] in (0, 1))
+
+
+def _estimator(
+    source: Source, network: _Network, output: str, is_regressor: bool, classes: Any
+) -> tuple[CNNClassifier | CNNRegressor, dict[str, Any]]:
+    """The estimator that is not fitted yet, and what its classes are."""
+    layers = [part.layer for part in network.hidden()]
+    if is_regressor:
+        if classes is not None:
+            raise Refused("classes have no meaning for a regressor: leave them out, or task='regression'.")
+        return CNNRegressor(layers=layers, loss="poisson" if network.link == "Exp" else "squared_error"), {}
+    loss = "hinge" if source.producer == "skcnn" and output == "scores" else "log_loss"
+    labels = network.link == "Sigmoid" and network.end.shape[0] > 1
+    if classes is None and source.producer == "skcnn" and output in SCORES:
+        maker = source.makers["label"]
+        while maker.operator == "Identity":
+            maker = source.makers[maker.inputs[0]]
+        labels = labels or maker.operator == "Cast"
+        found = source.constants.get(maker.inputs[0]) if maker.operator == "Gather" else None
+        classes = None if found is None else found.astype(str) if found.dtype.kind == "O" else found
+    return CNNClassifier(layers=layers, loss=loss), {"classes": classes, "labels": labels}

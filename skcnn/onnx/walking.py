@@ -1,0 +1,248 @@
+"""From the nodes of a graph to values and steps: what each tensor is in this package, and what makes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .._arrays.elementwise import Array
+from ..layers import Flatten, Layer
+from ..layers.base import Shape
+from .folding import fold, shape_array
+from .pointwise import Function
+from .reading import LARGEST, Node, Refused, Source, refuse
+
+IMAGE = ("N", "C", "H", "W")
+LAYOUTS = {"NCHW": IMAGE, "NHWC": ("N", "H", "W", "C")}
+POOLED = ("N", "F", "1", "1")
+INPUT = ""  # the images, as the name of a value
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor of the graph, and the value of this package that it holds.
+
+    ``axes`` names the axes of the tensor: N images, C channels, H and W of an image; F features of a flat value, and 1
+    of an axis without meaning; G groups of channels and R the rest; A all numbers of all images. ``order`` says for
+    each number of a flat tensor which feature of this package it is; None where they are the same.
+    """
+
+    axes: tuple[str, ...]
+    shape: Shape  # (h, w, c), or (features,)
+    order: Array | None = None
+    groups: int = 0
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """Axis -> its length."""
+        found: dict[str, int | None] = {"N": None, "A": None, "1": 1}
+        if len(self.shape) == 3:
+            found |= dict(zip("HWC", self.shape, strict=True))
+        else:
+            found["F"] = self.shape[0]
+        if self.groups:
+            found |= {"G": self.groups, "R": math.prod(self.shape) // self.groups}
+        return found
+
+    @property
+    def dims(self) -> tuple[int | None, ...]:
+        """The shape of the tensor, None for the number of images."""
+        sizes = self.sizes
+        return tuple(sizes[axis] for axis in self.axes)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is one row for each image."""
+        return len(self.shape) == 1
+
+    def axis(self, number: int) -> int:
+        """The number of an axis that may be counted from the end."""
+        if not -len(self.axes) <= number < len(self.axes):
+            raise ValueError(f"it has no axis {number}")
+        return number % len(self.axes)
+
+    def features(self, vector: Array) -> Array:
+        """Numbers for each channel or feature of the tensor, in the order of this package."""
+        if self.order is None:
+            return vector
+        ours = np.empty_like(vector)
+        ours[self.order] = vector
+        return ours
+
+    def __str__(self) -> str:
+        return f"({', '.join('N' if size is None else str(size) for size in self.dims)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A layer, and its arrays by their names in it."""
+
+    layer: Layer
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What makes a value of others.
+
+    ``kind`` is "layers" for the ``parts`` one after the other, "add", "multiply" or "concatenate" for what joins
+    several values, and "open" for what has a meaning as a part of an activation only. ``function`` is what it computes
+    if it treats each number alike.
+    """
+
+    node: Node | None
+    kind: str
+    sources: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+    function: Function | None = None
+    pattern: bool = False  # whether it may be the last node of an activation that is written as several
+
+
+Handler = Callable[["Walk", Node], None]
+
+
+class Walk:
+    """Goes through the nodes that an output depends on, and says for each what it is in this package."""
+
+    def __init__(self, source: Source, start: str, image: Value, output: str, flat: bool) -> None:
+        self.source = source
+        self.constants = dict(source.constants)
+        self.values: dict[str, Value] = {INPUT: image}
+        self.steps: dict[str, Step] = {}
+        self.numbers: dict[str, int] = {INPUT: -2}  # value -> the node that makes it, for their order
+        self.joined: dict[tuple[Any, ...], str] = {}  # what is put side by side -> the value
+        self._alias: dict[str, str] = {}
+        if flat:
+            self.values[start] = Value(("N", "F"), (math.prod(image.shape),))
+            self.steps[start] = Step(None, "layers", (INPUT,), (Part(Flatten()),))
+            self.numbers[start] = -1
+        else:
+            self._alias[start] = INPUT
+        self.output = output
+        self._known = {start}
+
+    def run(self, handlers: dict[str, Handler]) -> None:
+        """Visit the nodes; a `Refused` for one that has no meaning here."""
+        for node in self._needed():
+            try:
+                self._visit(node, handlers)
+            except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
+                refuse(node, f"it makes no sense here ({error})", self.shapes(node))
+
+    def _needed(self) -> list[Node]:
+        makers, wanted, found = self.source.makers, [self.output], set()
+        while wanted:
+            node = makers.get(name) if (name := wanted.pop()) not in self._known else None
+            if node is not None and node.number not in found:
+                found.add(node.number)
+                wanted += node.inputs
+        return [node for node in self.source.nodes if node.number in found]
+
+    def _visit(self, node: Node, handlers: dict[str, Handler]) -> None:
+        names = [self.resolved(name) for name in node.inputs if name]
+        unknown = [name for name in names if name not in self.constants and name not in self.values]
+        if unknown:
+            refuse(node, f"it reads {unknown[0]!r}, which nothing gives")
+        if node.operator == "Shape":
+            dims = (
+                shape_array(self.values[names[0]].dims) if names[0] in self.values else self.constants[names[0]].shape
+            )
+            self.constants[node.outputs[0]] = np.asarray(dims)[node("start", 0) : node("end")]
+            return
+        if all(name in self.constants for name in names):
+            found = fold(node, self.arrays(node))
+            if found is None:
+                refuse(node, "it computes with constants, in a way that is not known here", self.shapes(node))
+            self.constants[node.outputs[0]] = found
+            return
+        if node.operator not in handlers:
+            quantized = "Linear" in node.operator or "Integer" in node.operator
+            remedy = "Export the model as it was before it was quantized" if quantized else ""
+            self.refuse(node, "there is no layer for it", remedy)
+        handlers[node.operator](self, node)
+
+    # -- what handlers ask
+
+    def resolved(self, name: str) -> str:
+        """The value that a name stands for: nodes that change nothing make no values."""
+        return self._alias.get(name, name)
+
+    def arrays(self, node: Node) -> list[Any]:
+        """The inputs of a node that are constants; None for the others, and for those that are left out."""
+        return [self.constants.get(self.resolved(name)) if name else None for name in node.inputs]
+
+    def lives(self, node: Node) -> list[str]:
+        """The inputs of a node that are no constants."""
+        return [found for name in node.inputs if name and (found := self.resolved(name)) not in self.constants]
+
+    def image(self, node: Node) -> tuple[str, Value]:
+        """The first input, which must be the only one that is no constant."""
+        names = self.lives(node)
+        if len(names) != 1 or names[0] != self.resolved(node.inputs[0]):
+            self.refuse(node, "all inputs but the first must be constants")
+        return names[0], self.values[names[0]]
+
+    def constant(self, node: Node, position: int, default: Any = None) -> Any:
+        """An input that must be a constant, if it is there."""
+        if len(node.inputs) <= position or not node.inputs[position]:
+            return default
+        return self.arrays(node)[position]
+
+    def shapes(self, node: Node) -> str:
+        """The inputs of a node, for errors."""
+        found = []
+        for resolved in (self.resolved(name) for name in node.inputs if name):
+            if resolved in self.values:
+                found.append(str(self.values[resolved]))
+            elif resolved in self.constants:
+                found.append(f"a constant {self.constants[resolved].shape}")
+        return f" of {', '.join(found)}" if found else ""
+
+    def refuse(self, node: Node, why: str, remedy: str = "") -> NoReturn:
+        """Say which node cannot be computed, with the shapes of its inputs."""
+        refuse(node, why, self.shapes(node), remedy)
+
+    # -- what handlers say
+
+    def give(
+        self,
+        node: Node,
+        value: Value,
+        sources: Sequence[str],
+        parts: Sequence[Part] = (),
+        *,
+        kind: str = "layers",
+        function: Function | None = None,
+        pattern: bool = False,
+    ) -> None:
+        """Note what a node makes. Layers after which a value is the same, without any, make none."""
+        output = node.outputs[0]
+        source = self.values[sources[0]]
+        if math.prod(value.shape) > LARGEST:
+            self.refuse(node, f"its result {value} is too large to be true")
+        if kind == "layers" and not parts and not pattern and same(value, source):
+            self._alias[output] = sources[0]
+            return
+        self.values[output] = value
+        self.steps[output] = Step(node, kind, tuple(sources), tuple(parts), function, pattern)
+        self.numbers[output] = node.number
+
+    def result(self) -> str:
+        """The name of the value that is the output."""
+        name = self.resolved(self.output)
+        if name not in self.values:
+            raise Refused(f"its output {self.output!r} does not depend on the images.")
+        return name
+
+
+def same(value: Value, other: Value) -> bool:
+    """Whether two tensors have the same axes, sizes and order."""
+    if value.order is None or other.order is None:
+        orders = value.order is other.order
+    else:
+        orders = np.array_equal(value.order, other.order)
+    return value.axes == other.axes and value.shape == other.shape and value.groups == other.groups and orders
