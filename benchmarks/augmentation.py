@@ -41,7 +41,7 @@ def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
     threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
     passes = Passes(model, data, recipe, Progress.begin(model, recipe, 0), threads)
-    recorded, rows = passes.of(BATCH), batches(BATCH)
+    recorded, rows = passes.recorded(BATCH), batches(BATCH)
     rngs = cycle([[np.random.default_rng([i, shard]) for shard in range(passes.shards)] for i in range(8)])
 
     def measure(repetitions: int) -> list[float]:

@@ -93,7 +93,7 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
 
     def step(team: Team) -> float:
         used = next(rows)
-        recorded = passes.of(len(used))
+        recorded = passes.recorded(len(used))
         recorded.load(data, used)
         passes.tick(recipe.learning_rate)
         return recorded.run(team)
@@ -491,14 +491,14 @@ def leave_out(technique: str) -> None:
         case "Winograd's algorithm":
             convolution.choose_tiling = lambda *arguments, **options: None
         case "groups joined":
-            convolution.wider = lambda groups, *sizes: groups
+            convolution.joined_group_count = lambda groups, *sizes: groups
         case "strided and dilated windows as plain ones":
             choose = convolution.choose_tiling
             convolution.choose_tiling = lambda dtype, geometry, *sizes, **options: (
                 choose(dtype, geometry, *sizes, **options) if geometry.is_plain else None
             )
         case "transforms of rows alone":
-            convolution.bands = lambda geometry: ()
+            convolution.row_tilings = lambda geometry: ()
         case "products of few rows":
             dense.record_rows = lambda tape, x, matrix, out: tape(np.matmul, x, matrix, out)
         case "its largest tiles":

@@ -8,17 +8,27 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .classifier import CNNClassifier
+    from .exceptions import (
+        ImageLayoutWarning,
+        ImageScaleWarning,
+        OutputLayerWarning,
+        TargetFormatWarning,
+        VersionWarning,
+    )
     from .features import CNNFeatures
     from .persistence import SKOPS_TRUSTED, load, save
     from .profiling import profile
     from .regressor import CNNRegressor
-    from .versions import VersionWarning
 
 __all__ = [
     "SKOPS_TRUSTED",
     "CNNClassifier",
     "CNNFeatures",
     "CNNRegressor",
+    "ImageLayoutWarning",
+    "ImageScaleWarning",
+    "OutputLayerWarning",
+    "TargetFormatWarning",
     "VersionWarning",
     "__version__",
     "load",
@@ -30,8 +40,12 @@ _MODULES = {
     "CNNClassifier": "classifier",
     "CNNFeatures": "features",
     "CNNRegressor": "regressor",
+    "ImageLayoutWarning": "exceptions",
+    "ImageScaleWarning": "exceptions",
+    "OutputLayerWarning": "exceptions",
     "SKOPS_TRUSTED": "persistence",
-    "VersionWarning": "versions",
+    "TargetFormatWarning": "exceptions",
+    "VersionWarning": "exceptions",
     "load": "persistence",
     "profile": "profiling",
     "save": "persistence",
@@ -39,7 +53,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first asked for: `skcnn.runtime` is to start without scikit-learn."""
+    """Import a public name when it is first used, because `skcnn.runtime` starts without scikit-learn."""
     if name in _MODULES:
         value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     elif not name.startswith("_") and find_spec(f"{__name__}.{name}"):

@@ -137,7 +137,7 @@ def _per_block(knob: str, value: Any, blocks: int, dense: int = 0) -> list[Any]:
 
 
 def _wanted(value: Any, blocks: int, dense: int) -> str:
-    """What a knob takes."""
+    """Return the description of the values that a knob takes."""
     if dense:
         return (
             f"there are {blocks} blocks (conv_filters) and {dense} dense layers (hidden_layer_sizes): give one number"

@@ -69,14 +69,14 @@ class Mixing(Augmentation):
 
 
 class Mixture(NamedTuple):
-    """Of what the images of a batch are mixed."""
+    """Partners and shares of the images of a batch that are mixed."""
 
     partner: Array  # (n,) the number of the other image
     share: Array  # (n,) how much is left of the image itself, from 0 to 1
 
 
 def resolve_augmentations(value: object, parameter: str = "augmentation") -> tuple[Augmentation, ...]:
-    """What a user wrote - None, one augmentation, its name, or a list of them - as those to apply in order."""
+    """Return the augmentations to apply, in order, from None, one of them, its name, or a list."""
     if value is None:
         return ()
     members = value if isinstance(value, (list, tuple)) else [value]

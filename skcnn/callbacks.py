@@ -118,10 +118,10 @@ class Checkpoint:
             estimator._earlier = earlier, unfinished
 
     def teardown(self, estimator: BaseCNN, context: Any) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
     def on_fit_task_begin(self, estimator: BaseCNN, context: Any) -> None:
-        """Nothing is to do."""
+        """Do nothing."""
 
     def on_fit_task_end(self, estimator: BaseCNN, context: Any, *, fitted_estimator: Any = None) -> None:
         """Write the file, if it is due."""

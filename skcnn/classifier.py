@@ -10,8 +10,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
 from ._arrays.elementwise import Array
-from ._engine.model import chosen, decide, is_binary, probabilities
+from ._engine.model import is_binary, predicted_classes, predicted_codes, probabilities
 from ._estimators.base import BaseCNN
+from ._estimators.mistakes import is_one_hot, warn_of_one_hot
 from ._estimators.validation import (
     CLASSIFIER_PARAMETERS,
     check_class_targets,
@@ -64,8 +65,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
         `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
     input_shape : (int, int) or (int, int, int), default=None
-        (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
-        image with one channel, and everything else a signal, 1 x features with one channel.
+        Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
+        square number of at least 64 features is a square image with one channel, and everything else is a signal,
+        1 x features with one channel, with an `ImageLayoutWarning` from 32 features on. An explicit shape is never
+        questioned, also where X has images.
     activation : str or Activation, default="relu"
         "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
         "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
@@ -150,10 +153,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     layers_ : list of Layer
         The hidden layers that were built, ready to paste into `layers`.
     parameters_ : dict of str -> ndarray
-        The weights, read-only, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
-        ``dense1.kernel`` (in, out), ..., ``output.bias``.
+        The weights in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
+        ``dense1.kernel`` (in, out), ..., ``output.bias``. The dict and its arrays are read-only.
     state_ : dict of str -> ndarray
-        The running statistics of batch normalization.
+        The running statistics of batch normalization, read-only.
     n_parameters_ : int
         Number of weights.
     n_iter_ : int
@@ -179,8 +182,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     Notes
     -----
     X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
-    Fitted on one form, the estimator takes every other form of the same images. Large arrays, memory-mapped ones too,
-    are converted batch by batch.
+    Images of one size may also come one by one, as arrays, tensors or images of Pillow in a list, an object array or
+    a column of a table. Fitted on one form, the estimator takes every other form of the same images. Large arrays,
+    memory-mapped ones too, are converted batch by batch. `skcnn.exceptions` lists the warnings about probable
+    mistakes.
 
     The training loss is the weighted mean over the rows of the pointwise loss, plus the penalty. A binary y has one
     output and a sigmoid, more classes a softmax, and a multi-label y a sigmoid per label, over which the loss sums.
@@ -326,8 +331,11 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     "warm_start goes on with the same classes only: they were"
-                    f" {self.classes_.tolist()}, and y has {classes.tolist()}."
+                    f" {self.classes_.tolist()}, and y has {classes.tolist()}. For chunks that have some of the classes"
+                    " each, use partial_fit(X, y, classes=...), with all classes in its first call."
                 )
+            if not resume:
+                warn_of_one_hot(targets)
             self._labels, self.classes_ = labels, classes
             validation = self._validation_data(X_val, y_val, sample_weight_val, images.shape[1:])
             given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
@@ -380,6 +388,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             if labels and not (resume and classes is None):
                 classes = _label_numbers(y, classes)
             check_partial_fit_first_call(self, classes)
+            if not resume:
+                warn_of_one_hot(y)
             self._labels = labels
             return self._train(images, y, weights, None, resume=resume)
 
@@ -447,7 +457,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         ndarray (n,) or (n, n_labels)
             Of the dtype of `classes_`; for labels, zeros and ones.
         """
-        return chosen(self._raw(X), self.classes_, self._labels)
+        return predicted_classes(self._raw(X), self.classes_, self._labels)
 
     def _check_kind(self, labels: bool, resume: bool) -> None:
         """Refuse to go on from classes to labels, or back."""
@@ -467,7 +477,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
                 raise ValueError(f"{name} must hold labels (n, k) of zeros and ones, got values {found[:5].tolist()}.")
             return y.astype(np.float64)
         if y.ndim != 1:
-            raise ValueError(f"{name} must hold one class per row, got shape {y.shape}.")
+            hint = f" These are one-hot: give np.asarray({name}).argmax(axis=1)." if is_one_hot(y) else ""
+            raise ValueError(f"{name} must hold one class per row, got shape {y.shape}.{hint}")
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(
@@ -485,7 +496,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         truth = targets[:, 0] if self._is_binary() else targets
-        decided = decide(raw, self.classes_, self._labels)
+        decided = predicted_codes(raw, self.classes_, self._labels)
         return float(accuracy_score(truth.astype(int), decided, sample_weight=weights))
 
     def _target_weights(self, weights: Array, y: Array) -> Array:

@@ -33,7 +33,7 @@ CHARACTERS = 19  # of such a line
 
 
 class _Display:
-    """What the displays share: their axes and figure."""
+    """Base of the displays: axes and a figure."""
 
     figure_: Figure
     ax_: Axes
@@ -238,7 +238,11 @@ class FilterDisplay(_Display):
         filters = self.kernel.shape[3]
         shown = min(filters, max_filters)
         what = "in colours" if self.is_colour else "mean over channels" if self.kernel.shape[2] > 1 else ""
-        title = f"Filters of {self.layer or 'a convolution'}" + (f", {what}" if what else "") + _of(shown, filters)
+        title = (
+            f"Filters of {self.layer or 'a convolution'}"
+            + (f", {what}" if what else "")
+            + _shown_of_all(shown, filters)
+        )
         pictures = self.kernel if self.is_colour else self.kernel.mean(axis=2)
         limit = np.abs(pictures).max() or 1.0
         for k, axes in enumerate(self._grid(shown, columns, title)):
@@ -252,7 +256,7 @@ class FilterDisplay(_Display):
 
 
 class ActivationDisplay(_Display):
-    """What the channels of a layer make of one image.
+    """Channels of a layer for one image.
 
     Parameters
     ----------
@@ -322,7 +326,7 @@ class ActivationDisplay(_Display):
         self._counts(max_channels=max_channels, columns=columns)
         channels = self.maps.shape[2]
         shown = min(channels, max_channels)
-        title = f"The image, and what {self.layer or 'a layer'} makes of it" + _of(shown, channels)
+        title = f"The image, and what {self.layer or 'a layer'} makes of it" + _shown_of_all(shown, channels)
         first, *others = self._grid(shown + 1, columns, title)
         _show(first, self.image)
         for k, axes in enumerate(others):
@@ -343,9 +347,11 @@ class MisclassifiedDisplay(_Display):
     truth, predicted : ndarray (n,)
         Their classes, and what they were taken for.
     probability : ndarray (n,)
-        Of what they were taken for.
+        Predicted probability of the predicted class; its raw prediction where the loss gives no probabilities.
     of : int, default=None
         Number of images that were predicted, for the title.
+    measure : str, default="p"
+        Name of `probability` in the titles of the images.
 
     Attributes
     ----------
@@ -356,13 +362,21 @@ class MisclassifiedDisplay(_Display):
     """
 
     def __init__(
-        self, images: Array, truth: Array, predicted: Array, probability: Array, *, of: int | None = None
+        self,
+        images: Array,
+        truth: Array,
+        predicted: Array,
+        probability: Array,
+        *,
+        of: int | None = None,
+        measure: str = "p",
     ) -> None:
         self.images = images
         self.truth = truth
         self.predicted = predicted
         self.probability = probability
         self.of = of
+        self.measure = measure
 
     @classmethod
     def from_estimator(cls, estimator: CNNClassifier, X: Any, y: Any, *, max_images: int = 24) -> Self:
@@ -391,14 +405,18 @@ class MisclassifiedDisplay(_Display):
         check_fitted_network(estimator, CNNClassifier)
         y = column_or_1d(y)
         check_consistent_length(X, y)
-        p = estimator.predict_proba(X)
+        has_probabilities = estimator._loss().has_probabilities
+        raw = estimator.predict_proba(X) if has_probabilities else estimator.decision_function(X)
+        p = np.stack([-raw, raw], axis=1) if raw.ndim == 1 else raw
         predicted = estimator.classes_[p.argmax(axis=1)]
         wrong = np.flatnonzero(predicted != y)
         if not wrong.size:
             raise ValueError(f"All {len(y)} images are classified correctly: there is nothing to show.")
         wrong = wrong[np.argsort(-p[wrong].max(axis=1), kind="stable")]
         images = check_images(estimator, X, reset=False)[wrong]
-        return cls(images, y[wrong], predicted[wrong], p[wrong].max(axis=1), of=len(y)).plot(max_images=max_images)
+        measure = "p" if has_probabilities else "raw"
+        display = cls(images, y[wrong], predicted[wrong], p[wrong].max(axis=1), of=len(y), measure=measure)
+        return display.plot(max_images=max_images)
 
     def plot(self, *, max_images: int = 24, columns: int = 8) -> Self:
         """Draw.
@@ -421,7 +439,7 @@ class MisclassifiedDisplay(_Display):
             f", the {shown} most certain" * (shown < len(self.images))
         )
         told = [
-            _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}") + f"\np = {self.probability[k]:.2f}"
+            _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}") + f"\n{self.measure} = {self.probability[k]:.2f}"
             for k in range(shown)
         ]
         for axes, image, text in zip(self._grid(shown, columns, title, _lines(told)), self.images, told, strict=False):
@@ -531,7 +549,7 @@ class ClassActivationDisplay(_Display):
 
 
 class SaliencyDisplay(_Display):
-    """Which pixels a prediction depends on: the size of its gradient with respect to each.
+    """Saliency map: the size of a prediction's gradient with respect to each pixel.
 
     Parameters
     ----------
@@ -678,7 +696,7 @@ def _aspect(picture: Array) -> str:
     return "auto" if max(h, w) > 8 * min(h, w) else "equal"
 
 
-def _of(shown: int, whole: int) -> str:
+def _shown_of_all(shown: int, whole: int) -> str:
     """How many are shown, if not all."""
     return f", {shown} of {whole}" if shown < whole else ""
 

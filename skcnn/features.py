@@ -1,4 +1,4 @@
-"""What a hidden layer gives, as features for any other estimator."""
+"""Outputs of a hidden layer as features for other estimators."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         return self
 
     def transform(self, X: Any) -> Array:
-        """What the layer gives for each image, flattened in the order h, w, c.
+        """Return the layer's output for each image, flattened in the order h, w, c.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         return math.prod(self.layer_shape_)
 
     def _sk_visual_block_(self) -> Any:
-        """What scikit-learn draws in the HTML form: the network, with its layers once it is fitted."""
+        """Return the block that scikit-learn draws in the HTML form: the network, with its layers once it is fitted."""
         network = getattr(self, "estimator_", self.estimator)
         names = [f"estimator: {type(network).__name__}"]
         return visual_block("parallel", [network], names=names, name_details=[str(network)])
@@ -177,7 +177,7 @@ def _check_layer_to_be(network: BaseCNN, layer: object) -> None:
 
 
 def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
-    """What a layer gives for images when the network predicts.
+    """Return a layer's output for images, as in a prediction.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ from .regressor import CNNRegressor
 from .schedules import Schedule, Trend
 from .versions import warn_of_other_version
 
-KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule
+SAVED_KINDS = Augmentation, Initializer, Layer, Loss, Optimizer, Schedule
 ESTIMATORS: dict[str, type[BaseCNN]] = {"CNNClassifier": CNNClassifier, "CNNRegressor": CNNRegressor}
 KEPT = PREDICTING | {cls.__name__: cls for cls in (Progress, Trend)}
 RECORDS = KEPT | {cls.__name__: cls for cls in (Monitor, Snapshot, Unfinished)}
@@ -59,14 +59,14 @@ FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*S
 
 def _trusted() -> list[str]:
     """Names of the classes that the state of an estimator may hold, as skops writes them: all are data, none acts."""
-    concrete = (cls for cls in of_this_package(*KINDS) if "__dataclass_fields__" in vars(cls))
+    concrete = (cls for cls in of_this_package(*SAVED_KINDS) if "__dataclass_fields__" in vars(cls))
     descriptions = [cls for cls in concrete if not cls.__name__.startswith("_")]
     classes = {*ESTIMATORS.values(), CNNFeatures, Network, *KEPT.values(), *descriptions}
     return sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes)
 
 
 SKOPS_TRUSTED = _trusted()
-"""What to trust where skops loads an estimator of this package: ``skops.io.load(path, trusted=SKOPS_TRUSTED)``."""
+"""Types to trust when skops loads an estimator of this package: ``skops.io.load(path, trusted=SKOPS_TRUSTED)``."""
 
 
 def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
@@ -148,7 +148,7 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()
     """An estimator from a file, and what the fit needs that is to go on from it, if it has not ended."""
     own = check_classes(classes)
     with refusals(path):
-        content = read_file(path, KINDS, own, RECORDS)
+        content = read_file(path, SAVED_KINDS, own, RECORDS)
         estimator, unfinished = _build(content), content.more("unfinished")
         if (requests := content.more("requests")) is not None:
             estimator._metadata_request = _requested(estimator, requests)
@@ -201,7 +201,7 @@ def _is_foreign(name: str, key: str) -> bool:
 
 
 def _requested(estimator: BaseCNN, requests: dict[str, dict[str, Any]]) -> Any:
-    """What the methods of an estimator ask for where metadata is routed."""
+    """Return the metadata requests of an estimator's methods."""
     request = get_routing_for_object(estimator)
     for method, wanted in requests.items():
         if method not in ROUTED or not set(wanted) <= set(getattr(request, method).requests):
@@ -258,6 +258,6 @@ def _check_unfinished(unfinished: Any, estimator: BaseCNN) -> None:
     if progress.slots is None:
         raise Refused("it lacks what the optimizer remembers.")
     if monitor.best is not None:
-        shapes = [part.shape for part in Snapshot.of_what(model, progress)]
+        shapes = [part.shape for part in Snapshot.copied_arrays(model, progress)]
         if [part.shape for part in monitor.best.arrays] != shapes:
             raise Refused("its best epoch is not of its layers.")

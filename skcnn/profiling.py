@@ -25,7 +25,7 @@ from .description import is_count
 
 @dataclass(frozen=True)
 class StepProfile:
-    """What one step of a pass costs."""
+    """Cost of one step of a pass."""
 
     name: str  # of the layer, or "input", "loss", "optimizer"
     milliseconds: float
@@ -51,7 +51,7 @@ class Profile:
 
     @property
     def milliseconds(self) -> float:
-        """Of the whole pass, on one thread."""
+        """Milliseconds of the whole pass, on one thread."""
         return sum(step.milliseconds for step in self.steps)
 
     def table(self) -> Table:
@@ -160,7 +160,7 @@ def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, li
     data = Data(images, used, targets, np.ones(rows))
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
-    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads=1).of(rows)
+    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads=1).recorded(rows)
     return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
 
 

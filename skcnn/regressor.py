@@ -38,8 +38,10 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
         `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
     input_shape : (int, int) or (int, int, int), default=None
-        (h, w) or (h, w, c) of one row of a 2-D X. By default, a square number of at least 64 features is a square
-        image with one channel, and everything else a signal, 1 x features with one channel.
+        Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
+        square number of at least 64 features is a square image with one channel, and everything else is a signal,
+        1 x features with one channel, with an `ImageLayoutWarning` from 32 features on. An explicit shape is never
+        questioned, also where X has images.
     activation : str or Activation, default="relu"
         "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus",
         "tanh", "sigmoid", "hard_sigmoid", "softmax", or an object of `skcnn.layers`.
@@ -120,10 +122,10 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     layers_ : list of Layer
         The hidden layers that were built, ready to paste into `layers`.
     parameters_ : dict of str -> ndarray
-        The weights, read-only, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
-        ``dense1.kernel`` (in, out), ..., ``output.bias``.
+        The weights in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
+        ``dense1.kernel`` (in, out), ..., ``output.bias``. The dict and its arrays are read-only.
     state_ : dict of str -> ndarray
-        The running statistics of batch normalization.
+        The running statistics of batch normalization, read-only.
     n_parameters_ : int
         Number of weights.
     n_iter_ : int
@@ -149,8 +151,10 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     Notes
     -----
     X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
-    Fitted on one form, the estimator takes every other form of the same images. Large arrays, memory-mapped ones too,
-    are converted batch by batch.
+    Images of one size may also come one by one, as arrays, tensors or images of Pillow in a list, an object array or
+    a column of a table. Fitted on one form, the estimator takes every other form of the same images. Large arrays,
+    memory-mapped ones too, are converted batch by batch. `skcnn.exceptions` lists the warnings about probable
+    mistakes.
 
     The training loss is the weighted mean over the rows of the pointwise loss, averaged over the outputs, plus the
     penalty. Targets are used as they are: bring them to a spread of about 1, for example with

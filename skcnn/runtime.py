@@ -16,14 +16,16 @@ import numpy as np
 
 from ._arrays.elementwise import Array
 from ._engine.files import TASKS, Refused, check_classes, check_model, read_file, refusals
-from ._engine.model import chosen, is_binary, loss_of, predicted_targets, predictor_of, probabilities
+from ._engine.inputs import cure, forms, stacked
+from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
+from ._engine.scaling import Scaling, warn_of_scale
 from .description import Description
 from .initializers import Initializer
 from .layers import Layer
 from .losses import Loss
 from .versions import warn_of_other_version
 
-KINDS = Initializer, Layer, Loss
+SERVED_KINDS = Initializer, Layer, Loss
 READ = {
     "CNNClassifier": ("_model", "loss", "n_jobs", "input_shape_", "n_features_in_", "classes_", "_labels"),
     "CNNRegressor": ("_model", "loss", "n_jobs", "input_shape_", "n_features_in_", "_columns"),
@@ -70,7 +72,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     """
     own = check_classes(classes)
     with refusals(path):
-        content = read_file(path, KINDS, own)
+        content = read_file(path, SERVED_KINDS, own)
         wanted = READ[content.name]
         if not set(wanted) <= set(content):
             raise Refused("it is not fitted.")
@@ -108,6 +110,7 @@ class ServedModel:
         self._columns: int | None = state.get("_columns")
         self._loss = loss_of(state["_model"], state["loss"], TASKS[name])
         self._predictor = predictor_of(state["_model"])
+        self._scaling: Scaling = state["_model"].scaling
 
     def __repr__(self) -> str:
         outputs = "" if self.classes_ is None else f", {len(self.classes_)} {'labels' if self._labels else 'classes'}"
@@ -181,7 +184,7 @@ class ServedModel:
         raw = self._raw(X)
         if self.classes_ is None:
             return predicted_targets(self._loss, raw, self._columns)
-        return chosen(raw, self.classes_, self._labels)
+        return predicted_classes(raw, self.classes_, self._labels)
 
     def _known_classes(self, method: str) -> Array:
         if self.classes_ is None:
@@ -193,16 +196,17 @@ class ServedModel:
         return self._predictor.raw(self._images(X), self._n_jobs).astype(np.float64)
 
     def _images(self, X: Any) -> Array:
-        """Images (n, h, w, c): the forms that the estimator takes, but for tables and sparse matrices."""
-        X = np.asarray(X)
-        if X.dtype.kind not in "buif":
-            raise TypeError(f"X must hold numbers, got {X.dtype}.")
-        h, w, c = self.input_shape_
-        forms = [(h, w, c), (h * w * c,), *([(h, w)] if c == 1 else [])]
-        if not X.ndim or len(X) < 1 or X.shape[1:] not in forms:
-            wanted = " or ".join(f"(n, {', '.join(map(str, form))})" for form in forms)
-            one = " This is one image: for a batch of it, give X[np.newaxis]." if X.shape in forms else ""
-            raise ValueError(f"X has shape {X.shape}. Expected images of shape {wanted}, at least one.{one}")
-        if X.dtype.kind == "f" and not np.isfinite(X).all():
+        """Images (n, h, w, c): the forms that the estimator takes, except sparse matrices."""
+        array = np.asarray(stacked(X))
+        if array.dtype.kind not in "buif":
+            raise TypeError(f"X must hold numbers, got {array.dtype}.")
+        accepted = forms(self.input_shape_)
+        if not array.ndim or len(array) < 1 or array.shape[1:] not in accepted:
+            wanted = " or ".join(f"(n, {', '.join(map(str, form))})" for form in accepted)
+            hint = cure(X, array.shape, self.input_shape_, "X")
+            raise ValueError(f"X has shape {array.shape}. Expected images of shape {wanted}, at least one.{hint}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
-        return X.reshape(len(X), h, w, c)
+        images = array.reshape(len(array), *self.input_shape_)
+        warn_of_scale(images, self._scaling)
+        return images

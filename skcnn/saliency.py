@@ -1,4 +1,4 @@
-"""Which pixels a prediction depends on: its gradient with respect to the image."""
+"""Saliency: the gradient of a prediction with respect to the image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ._arrays.elementwise import Array
-from ._engine.model import decide
+from ._engine.model import predicted_codes
 from ._engine.predictor import Differentiator
 from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
 from .classifier import CNNClassifier
 from .description import is_count, is_real
 
-BLOCK = 256  # images that are copied at a time, where noise is added to them
+NOISY_IMAGES = 256  # images that are copied at a time, where noise is added to them
 
 
 def input_gradient(
@@ -95,7 +95,7 @@ def input_gradient(
     else:
         rng = check_random_state(random_state)
         found = np.zeros(images.shape, differentiator.dtype)
-        for block in (slice(start, start + BLOCK) for start in range(0, len(images), BLOCK)):
+        for block in (slice(start, start + NOISY_IMAGES) for start in range(0, len(images), NOISY_IMAGES)):
             part = images[block].astype(differentiator.dtype)
             spread = noise * np.ptp(part, axis=(1, 2, 3), keepdims=True)
             for _ in range(n_samples):
@@ -106,11 +106,13 @@ def input_gradient(
 
 
 def default_target(estimator: BaseCNN, images: Array) -> Array:
-    """What is differentiated if nothing is asked for (n,): classes, labels, or the number of the only output."""
+    """Return the default targets (n,) to differentiate: predicted classes or labels, or the only output's number."""
     if isinstance(estimator, CNNClassifier):
         raw = estimator._predictor.raw(images, estimator.n_jobs)
         # Labels are decided one by one, and there may be none: of them it is the likeliest.
-        return estimator.classes_[raw.argmax(axis=1) if estimator._labels else decide(raw, estimator.classes_, False)]
+        return estimator.classes_[
+            raw.argmax(axis=1) if estimator._labels else predicted_codes(raw, estimator.classes_, False)
+        ]
     outputs = estimator._model.network.outputs
     if outputs > 1:
         raise ValueError(f"target must be the number of an output, 0 to {outputs - 1}: the regressor has {outputs}.")
@@ -118,7 +120,7 @@ def default_target(estimator: BaseCNN, images: Array) -> Array:
 
 
 def _slopes(estimator: BaseCNN, n: int, target: Any) -> Array:
-    """What is differentiated, as the weights (n, outputs) of the raw predictions in a sum."""
+    """Return the weights (n, outputs) of the raw predictions in the sum that is differentiated."""
     outputs = estimator._model.network.outputs
     if not isinstance(estimator, CNNClassifier):
         return np.eye(outputs)[_numbers(target, np.arange(outputs), n, "outputs")]

@@ -10,7 +10,7 @@ from .description import Description, description, is_count, is_real, resolve
 
 @dataclass(frozen=True)
 class Trend:
-    """What a schedule that follows the training remembers of it from epoch to epoch.
+    """State of a schedule that follows the training, from epoch to epoch.
 
     Parameters
     ----------

@@ -1,18 +1,11 @@
-"""What a model of another version is met with."""
+"""Warnings about models of another version."""
 
 from __future__ import annotations
 
 import warnings
 
 from ._version import __version__
-
-
-class VersionWarning(UserWarning):
-    """A model was written by another version of skcnn than the one that reads it.
-
-    It usually predicts what it did. Where it matters, compare its predictions with ones that were kept, or train it
-    again with the new version.
-    """
+from .exceptions import VersionWarning
 
 
 def warn_of_other_version(name: str, written: object, stacklevel: int) -> None:

@@ -139,8 +139,8 @@ def test_a_network_learns_the_same_without_a_technique(technique, monkeypatch):
         *(
             (elementwise, "BUFFER"),
             (convolution, "choose_tiling"),
-            (convolution, "bands"),
-            (convolution, "wider"),
+            (convolution, "row_tilings"),
+            (convolution, "joined_group_count"),
             (winograd, "TILES"),
         ),
         *(

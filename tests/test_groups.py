@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skcnn._arrays.order import NARROW
-from skcnn._tape.groups import LINE, WIDEST, wider
+from skcnn._tape.groups import LINE, WIDEST, joined_group_count
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
@@ -56,7 +56,7 @@ def test_neighbouring_groups_are_joined_until_they_fill_a_cache_line_and_no_furt
     full, joined = LINE // np.dtype(dtype).itemsize, 0
     for groups, depth, filters in product(range(1, 33), (1, 2, 4, 6, 8, 16), (1, 2, 3, 8, 16)):
         c, f = groups * depth, groups * filters
-        fewer = wider(groups, c, f, dtype)
+        fewer = joined_group_count(groups, c, f, dtype)
         if depth == 1 or c < NARROW or min(depth, filters) >= full:  # depthwise, outermost in memory, wide enough
             assert fewer == groups
         elif fewer < groups:
@@ -70,8 +70,8 @@ def test_neighbouring_groups_are_joined_until_they_fill_a_cache_line_and_no_furt
 
 
 def test_groups_that_cannot_be_joined_to_what_is_worth_its_zeros_stay():
-    assert wider(8, 64, 64, F4) < 8
-    assert wider(13, 104, 104, F4) == 13  # one of 104 channels would have more zeros than weights are worth
+    assert joined_group_count(8, 64, 64, F4) < 8
+    assert joined_group_count(13, 104, 104, F4) == 13  # one group would be mostly zeros
 
 
 def test_a_prediction_joins_them_once():

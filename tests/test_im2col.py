@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skcnn._tape.im2col import BLOCK
+from skcnn._tape.im2col import COLUMN_BLOCK
 from skcnn._tape.products import RELEASED
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Conv2D
@@ -19,7 +19,7 @@ from skcnn.testing import draw_parameters, run
 def test_a_batch_of_several_blocks_equals_parts_of_one_each(layer, channels):
     rng, shape = np.random.default_rng(0), (12, 12, channels)
     numbers = np.prod(layer.output_shape(shape)[:2]) * np.prod(layer.kernel_size) * channels  # in columns of an image
-    part = BLOCK // numbers
+    part = COLUMN_BLOCK // numbers
     n = 2 * part + 1
     x, dy = (rng.normal(size=(n, *shape)) for shape in (shape, layer.output_shape(shape)))
     p = draw_parameters(layer, shape)

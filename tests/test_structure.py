@@ -21,21 +21,15 @@ import skcnn.schedules
 from skcnn.description import Description
 
 PACKAGE = Path(skcnn.__file__).parent
-RANKS = [
-    ["_version"],
-    ["versions", "_arrays", "description"],
-    ["_tape"],
-    ["layers", "losses", "optimizers", "schedules", "initializers", "augmentation"],
-    ["architecture", "testing", "_engine"],
-    ["_estimators", "runtime"],
-    ["classifier", "regressor"],
-    ["features", "saliency", "profiling"],
-    ["display", "persistence", "onnx"],
-    ["callbacks"],
-    ["__init__"],
-]
-RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-LATE = set()  # functions of an estimator, imported when they are called
+DESIGN = (Path(__file__).parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
+BLOCKS = DESIGN.split("## Who may import whom")[1].split("## Rules of ownership")[0].split("```")[1::2]
+RANK = {name: rank for rank, line in enumerate(BLOCKS[0].split("\n")) for name in line.split(", ")}
+RANK |= {
+    f"{folder}.{name}": rank
+    for rank, line in enumerate(BLOCKS[1].strip().split("\n"))
+    for folder, _, names in [line.partition(": ")]
+    for name in names.split(", ")
+}
 KINDS = {
     "layers": (skcnn.layers.Layer, [case.layer for case in cases.LAYERS]),
     "losses": (skcnn.losses.Loss, [case.loss for case in cases.LOSSES]),
@@ -50,39 +44,28 @@ def modules():
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def owner(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def relative_imports(path):
-    """(module of the package, whether at import time) for each import of the package's own."""
-    tree = ast.parse(path.read_text())
-    depth = len(path.relative_to(PACKAGE).parts)
-    for node in ast.walk(tree):
+def absolute_imports(path):
+    """Full names, without the package's own, of the modules of the package that a module imports."""
+    package = path.relative_to(PACKAGE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            inside = node.level < depth  # of the same subpackage
-            names = [owner(path)] if inside else [(node.module or alias.name).split(".")[0] for alias in node.names]
-            for name in names:
-                yield name, node in tree.body
+            above = package[: len(package) - node.level + 1]
+            for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                yield ".".join([*above, name])
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_strictly_upwards(path):
-    mine = owner(path)
-    assert mine in RANK, f"give {mine} a rank"
-    for name, at_import in relative_imports(path):
-        if name == mine:
-            continue
-        if name in LATE and mine == "estimators":
-            assert not at_import, f"{mine} imports {name} at import time"
-        else:
-            assert RANK[name] < RANK[mine], f"{mine} imports {name}"
-
-
-def test_the_design_tells_the_ranks():
-    text = (Path(__file__).parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
-    block = text.split("## Who may import whom")[1].split("```")[1]
-    assert [line.split(", ") for line in block.strip().splitlines()] == RANKS[:-1]  # "__init__" imports what it likes
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if parts[-1] == "__init__":  # imports what it likes of its own folder
+        return
+    mine = ".".join(parts)
+    assert mine in RANK, f"give {mine} a rank in docs/design.md"
+    for name in absolute_imports(path):
+        folder, _, _ = name.partition(".")
+        same_folder = folder == parts[0] and len(parts) > 1
+        found, own = (".".join(name.split(".")[:2]), mine) if same_folder else (folder, parts[0])
+        assert RANK[found] < RANK[own], f"{mine} imports {name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

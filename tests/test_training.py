@@ -920,7 +920,7 @@ def test_a_partial_fit_that_diverges_warns_and_keeps_the_model(digits):
         ({"schedule": InterruptedAt(1)}, np.arange(120) % 3, 64, "interrupted"),
         ({"schedule": JumpsAt(1), "batch_size": 16}, np.arange(120) % 3, 64, "last finite"),
         ({"early_stopping": True}, np.arange(120) // 119, 64, "not stratified"),
-        ({}, np.arange(120) % 3, 192, "flattened RGB"),
+        ({}, np.arange(120) % 3, 192, "RGB images flattened"),
     ],
 )
 def test_a_warning_names_the_line_that_called_fit(params, y, features, said):

@@ -1,4 +1,4 @@
-"""What NumPy lacks in the form that a tape records: positional arguments, the destination last."""
+"""NumPy's functions in the form that a tape records: positional arguments, the destination last."""
 
 from __future__ import annotations
 

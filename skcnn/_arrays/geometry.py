@@ -61,7 +61,7 @@ class Axis:
         return slice(start, start + (self.out - 1) * self.stride + 1, self.stride)
 
     def inside(self, offset: int, first: int, last: int) -> tuple[slice, slice]:
-        """Which of the windows first..last have offset ``offset`` inside the image, and where it lies there."""
+        """Return which of the windows first..last have offset ``offset`` inside the image, and where it lies there."""
         shift = offset * self.dilation - self.before
         low = max(first, -(shift // self.stride))  # the ceiling of -shift / stride
         high = min(last, (self.size - 1 - shift) // self.stride + 1)
@@ -70,7 +70,7 @@ class Axis:
         return slice(low, high), slice(low * self.stride + shift, (high - 1) * self.stride + shift + 1, self.stride)
 
     def upstream(self) -> Iterator[Upstream]:
-        """What hands gradients back to the elements, for each place of an element between the starts of two windows.
+        """Yield the windows that hand gradients back, for each place of an element between the starts of two windows.
 
         Element a + k * stride is read by window o at offset i if a + k * stride + before = o * stride + i * dilation.
         """

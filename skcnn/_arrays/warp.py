@@ -14,7 +14,7 @@ PADDING = {"nearest": "edge", "reflect": "symmetric"}  # names of scipy.ndimage 
 
 
 def working_dtype(dtype: Any) -> Any:
-    """What images of a dtype are computed in: single precision where that holds their numbers, else double."""
+    """Return the precision for images of a dtype: single where it holds their numbers, else double."""
     kind = np.dtype(dtype)
     return np.float32 if kind.itemsize <= (4 if kind.kind == "f" else 2) else np.float64
 

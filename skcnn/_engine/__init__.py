@@ -1,1 +1,1 @@
-"""What computes: networks, predictions and training. Nothing here is public, and nothing knows of scikit-learn."""
+"""Networks, predictions and training. Nothing here is public, and nothing knows of scikit-learn."""

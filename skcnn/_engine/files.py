@@ -26,7 +26,7 @@ from ..description import Description, subclasses
 from ..layers.conv import Convolution
 from ..layers.pooling import AvgPool2D, MaxPool2D
 from ..losses import resolve_loss
-from .model import Model, chosen, loss_of, predicted_targets, predictor_of, probabilities
+from .model import Model, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
 from .network import Network
 from .scaling import Scaling
 
@@ -47,7 +47,7 @@ TOO_DEEP = f"it nests lists, dictionaries or layers more than {DEEPEST} levels d
 
 
 class Refused(Exception):
-    """What is wrong with a file."""
+    """Error about the content of a file."""
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def write_file(
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds, decoded as it is asked for."""
+    """Content of a file, decoded when it is used."""
 
     name: str
     version: object
@@ -123,7 +123,7 @@ class Content:
         return self._decode(self._header["state"][key])
 
     def more(self, key: str) -> Any:
-        """What was written beside the state; None if nothing was."""
+        """Return the extra content beside the state, or None."""
         return self._decode(self._header.get(key))
 
     def _decode(self, value: Any) -> Any:
@@ -394,6 +394,6 @@ def _check_meaning(name: str, state: Mapping[str, Any], outputs: int) -> None:
     if name == "CNNRegressor":
         predicted_targets(loss, blank, columns)
         return
-    chosen(blank, classes, labels)
+    predicted_classes(blank, classes, labels)
     if loss.has_probabilities:
         probabilities(loss, blank, classes, labels)

@@ -121,7 +121,7 @@ class PooledBatchNorm(Layer):
 
 
 def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
-    """What commutes with taking a maximum comes after it, where there are fewer numbers."""
+    """Move a layer that commutes with taking a maximum behind it, where there are fewer numbers."""
 
     def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
         return (b, a) if isinstance(a[1], first) and isinstance(b[1], second) else None

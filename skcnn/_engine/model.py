@@ -16,7 +16,7 @@ from .scaling import Scaling
 
 @dataclass
 class Model:
-    """What training changes."""
+    """Network, weights, state and scaling: everything that a prediction needs."""
 
     network: Network
     scaling: Scaling
@@ -38,7 +38,7 @@ def check_layer(layer: object, names: Iterable[str]) -> None:
 
 
 def predictor_of(model: Model, layer: str = "output") -> Predictor:
-    """What predicts with a model, as far as one of its layers; a ValueError if it has no such layer."""
+    """Return a predictor for a model, up to one of its layers; a ValueError if it has no such layer."""
     check_layer(layer, model.network.reached)
     return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
 
@@ -55,16 +55,16 @@ def probabilities(loss: Loss, raw: Array, classes: Array, labels: bool) -> Array
     return np.hstack([1 - p, p]) if binary else p
 
 
-def decide(raw: Array, classes: Array, labels: bool) -> Array:
+def predicted_codes(raw: Array, classes: Array, labels: bool) -> Array:
     """Raw predictions (n, outputs) -> class numbers (n,), or labels (n, k)."""
     if labels:
         return (raw > 0).astype(int)
     return (raw[:, 0] > 0).astype(int) if is_binary(classes, labels) else raw.argmax(axis=1)
 
 
-def chosen(raw: Array, classes: Array, labels: bool) -> Array:
+def predicted_classes(raw: Array, classes: Array, labels: bool) -> Array:
     """Raw predictions (n, outputs) -> classes (n,), or labels (n, k)."""
-    decided = decide(raw, classes, labels)
+    decided = predicted_codes(raw, classes, labels)
     return decided if labels else classes[decided]
 
 

@@ -85,7 +85,7 @@ class Network:
 
     @cached_property
     def multiply_adds(self) -> int:
-        """Of one forward pass of one image."""
+        """Multiply-adds in one forward pass of one image."""
         return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
 
     @cached_property

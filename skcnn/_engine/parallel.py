@@ -24,6 +24,7 @@ from threadpoolctl import ThreadpoolController
 from .._arrays.elementwise import ufunc_settings
 
 IDLE_SECONDS = 5.0
+EVEN = 4  # more than two shards or chunks are a multiple of it, so that two threads, and four, have as much to do
 
 
 @cache
@@ -185,7 +186,7 @@ class Team:
                 raise error
 
     def rest(self) -> None:
-        """What a thread does that has waited for long."""
+        """Ask whether the team may end, after a long wait."""
         if self._give_up(self):
             _dismiss(self._inboxes)
 

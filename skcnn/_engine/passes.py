@@ -16,13 +16,12 @@ from ..augmentation import Augmentation, Mixing, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .model import Model
-from .parallel import Team
+from .parallel import EVEN, Team
 from .progress import Progress, Recipe
 from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
 LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
-EVEN = 4  # more than two shards are a multiple of this, or one of two and of four threads would have less to do
 
 
 class Passes:
@@ -40,7 +39,7 @@ class Passes:
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
         share = np.zeros((), model.weights.dtype)
         self._average = None if progress.trained is None else Average(model.weights, share)
-        self._recorded: dict[int, Pass] = {}
+        self._passes: dict[int, Pass] = {}
 
     def _shards(self, rows: int) -> int:
         """How many a batch is cut into: it follows from the batch, never from the number of threads."""
@@ -78,7 +77,7 @@ class Passes:
         kernels = self._weights[: model.network.weights.decayed]
         for batch in self._batches(order):
             rate = self.learning_rate(epoch + batch.start / len(order))
-            recorded = self.of(batch.stop - batch.start)
+            recorded = self.recorded(batch.stop - batch.start)
             if recipe.augmentation:
                 rngs = [stream(progress.seed, AUGMENT, progress.epochs, batch.start, i) for i in range(self.shards)]
                 recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, team)
@@ -102,11 +101,11 @@ class Passes:
         for start in range(0, len(order), self._batch_size):
             yield slice(start, min(start + self._batch_size, len(order)))
 
-    def of(self, rows: int) -> Pass:
+    def recorded(self, rows: int) -> Pass:
         """The step for a batch of so many rows."""
-        if rows not in self._recorded:
-            self._recorded[rows] = self._record(rows)
-        return self._recorded[rows]
+        if rows not in self._passes:
+            self._passes[rows] = self._record(rows)
+        return self._passes[rows]
 
     def _record(self, rows: int) -> Pass:
         """Record the step for a batch of ``rows``: a tape per shard, and the update split over them."""

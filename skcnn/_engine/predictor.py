@@ -16,14 +16,13 @@ from .._tape.arena import Arena
 from .._tape.products import may_take_threads
 from .._tape.tape import Batch, Tape
 from .network import Network
-from .parallel import idle, one_blas_thread, thread_count
+from .parallel import EVEN, idle, one_blas_thread, thread_count
 from .scaling import Scaling
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
 LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, one thread is as quick
-EVEN = 4  # more than two chunks are a multiple of it
 TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
-TINY = 125_000  # multiply-adds per image
+TINY_NETWORK = 125_000  # multiply-adds per image
 LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
 MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
 LARGEST = 1 << 22  # bytes of the largest array of a chunk
@@ -172,7 +171,7 @@ class Differentiator(Predictor):
 
 
 class _Kit:
-    """What one thread predicts with: tapes for several numbers of rows, over the same memory."""
+    """Tools of one thread that predicts: tapes for several numbers of rows, over the same memory."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -226,5 +225,5 @@ def _chunk_rows(network: Network, itemsize: int) -> int:
     """Rows of a chunk."""
     shapes = [network.input_shape, *(layer.output_shape(shape) for _, layer, shape in network.parts)]
     largest = max(math.prod(shape) for shape in shapes) * itemsize
-    wanted = TINY_ROWS if network.multiply_adds < TINY else ROWS
+    wanted = TINY_ROWS if network.multiply_adds < TINY_NETWORK else ROWS
     return max(1, min(wanted, LARGEST // largest))

@@ -1,4 +1,4 @@
-"""What a training follows, and what it changes."""
+"""State of a training: its recipe, and everything that it changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """What training remembers from one call to the next: with it, two calls equal one of twice the length."""
+    """Memory of a training from one call to the next: with it, two calls equal one of twice the length."""
 
     seed: int
     schedule: Schedule
@@ -55,7 +55,7 @@ class Progress:
 
     @classmethod
     def begin(cls, model: Model, recipe: Recipe, seed: int) -> Progress:
-        """Nothing to remember yet."""
+        """Return the state before the first step."""
         slots = np.zeros((len(recipe.optimizer.slots), model.weights.size), model.weights.dtype)
         trained = model.weights.copy() if recipe.average else None
         return cls(seed, recipe.schedule, _slot_names(recipe.optimizer), slots, trained=trained)
@@ -90,7 +90,7 @@ def _slot_names(optimizer: Optimizer) -> tuple[str, ...]:
 
 @dataclass
 class History:
-    """What was measured, one entry per epoch."""
+    """Measurements, one entry per epoch."""
 
     loss: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
@@ -112,18 +112,18 @@ class Snapshot:
     averaged: int
 
     @classmethod
-    def of(cls, model: Model, progress: Progress) -> Snapshot:
-        """What it is now."""
-        return cls(tuple(array.copy() for array in cls.of_what(model, progress)), progress.averaged)
+    def take(cls, model: Model, progress: Progress) -> Snapshot:
+        """Return a copy of the present state."""
+        return cls(tuple(array.copy() for array in cls.copied_arrays(model, progress)), progress.averaged)
 
     def bring_back(self, model: Model, progress: Progress) -> None:
         """Make the model what it was."""
-        for array, copied in zip(self.of_what(model, progress), self.arrays, strict=True):
+        for array, copied in zip(self.copied_arrays(model, progress), self.arrays, strict=True):
             array[:] = copied
         progress.averaged = self.averaged
 
     @staticmethod
-    def of_what(model: Model, progress: Progress) -> list[Array]:
+    def copied_arrays(model: Model, progress: Progress) -> list[Array]:
         """The arrays that are copied."""
         return [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
 
@@ -160,7 +160,7 @@ class Monitor:
         """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""
         if (score, -loss) > (self.best_score, -self.best_loss):
             self.best_score, self.best_loss = score, loss
-            self.best = Snapshot.of(model, progress)
+            self.best = Snapshot.take(model, progress)
 
     def bring_back_best(self, model: Model, progress: Progress) -> None:
         """Give the model the weights of the best validation score."""
@@ -170,7 +170,7 @@ class Monitor:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a fit has at the end of an epoch besides its model and its history: all that its rest depends on."""
+    """State at the end of an epoch besides model and history: everything that the rest of the fit depends on."""
 
     progress: Progress
     monitor: Monitor

@@ -61,7 +61,7 @@ def train(
     ValueError
         If the loss is not finite before the first epoch is done.
     """
-    last_finite = Snapshot.of(model, progress)
+    last_finite = Snapshot.take(model, progress)
     validated = validate is not None
     last = max(len(history.loss) + epochs - done, recipe.max_iter)  # partial_fit counts towards max_iter
     passes = Passes(model, data, recipe, progress, recipe.threads)
@@ -87,7 +87,7 @@ def train(
                     monitor.diverged = True
                     ended()
                     break
-                last_finite = Snapshot.of(model, progress)
+                last_finite = Snapshot.take(model, progress)
                 rate = passes.learning_rate(first_epoch + epoch)
                 val_loss, val_score = (math.nan, math.nan) if validate is None else validate()
                 measure = ("loss", loss) if validate is None else ("score", -val_score)

@@ -29,7 +29,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Update:
-    """What an optimizer does to weights, of which the first ``decayed`` are pulled to zero by ``alpha``."""
+    """Step of an optimizer on weights, of which the first ``decayed`` are pulled to zero by ``alpha``."""
 
     optimizer: Optimizer
     alpha: float
@@ -47,7 +47,7 @@ class Update:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
         for part in _chunks(self.weights.size):
-            tape = self._of(part, tapes)
+            tape = self._tape_for(part, tapes)
             with tape.step("optimizer"):
                 if factors:
                     gradient = self.gradients[0, part]
@@ -68,7 +68,7 @@ class Update:
                     tape(np.multiply, pull, self.average.share, pull)
                     tape(np.add, mean, pull, mean)
 
-    def _of(self, part: slice, tapes: Sequence[Tape]) -> Tape:
+    def _tape_for(self, part: slice, tapes: Sequence[Tape]) -> Tape:
         """The tape to which a chunk belongs: it follows from the shards, never from the number of threads."""
         return tapes[part.start * len(tapes) // self.weights.size]
 
@@ -80,7 +80,7 @@ class Update:
             square = tape.scratch((1,), np.float64)
             tape(fill, 0.0, squares)
             for part in _chunks(self.weights.size):
-                if self._of(part, tapes) is tape:
+                if self._tape_for(part, tapes) is tape:
                     gradient = self._record_sum(tape, part)
                     # In single precision the square of a gradient that is about to explode would be infinite.
                     wide = tape(copy, gradient, tape.scratch(gradient.shape, np.float64))

@@ -1,4 +1,4 @@
-"""What the estimators share: they validate, encode targets, choose the output, call the training and keep arrays."""
+"""Base of the estimators: they validate, encode targets, choose the output, call the training and keep arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .._engine.network import Network
 from .._engine.parallel import thread_count
 from .._engine.predictor import Predictor
 from .._engine.progress import History, Monitor, Progress, Recipe, Unfinished
-from .._engine.scaling import measure_scaling, needed_dtype, no_scaling
+from .._engine.scaling import measure_scaling, needed_dtype, no_scaling, warn_of_scale
 from .._engine.training import train
 from .._version import __version__
 from ..architecture import build_layers
@@ -28,7 +28,9 @@ from ..augmentation import refuse_classes, resolve_augmentations
 from ..description import refuse_class, resolve
 from ..losses import Loss, mean_loss, resolve_loss
 from ..versions import warn_of_other_version
-from .nesting import KINDS, NestedParameters
+from .mistakes import warn_of_own_output
+from .nesting import PARAMETER_KINDS, NestedParameters
+from .readonly import ReadOnly
 from .validation import (
     DocumentationLink,
     check_images,
@@ -54,7 +56,7 @@ PLAIN = (
 
 
 class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
-    """What the estimators share: everything but the meaning of y."""
+    """Base of the estimators: everything except the meaning of y."""
 
     _task: str  # that of its losses
 
@@ -87,7 +89,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return weights
 
     def _strata(self, targets: Array) -> Array | None:
-        """What a validation split is stratified by."""
+        """Return the classes that stratify a validation split, or None."""
         return None
 
     # -- fitting
@@ -127,6 +129,8 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[data.rows], seed)
             progress, history = Progress.begin(model, recipe, seed), History()
         model.loss, progress.weight_scale = self.loss, scale
+        if validation is not None and validation.images is not images:  # or they were set aside
+            warn_of_scale(validation.images, model.scaling, "X_val")
 
         def validate() -> tuple[float, float]:
             assert validation is not None
@@ -176,7 +180,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         seed: int,
         scale: float | None,
     ) -> tuple[Data, Data | None, float]:
-        """What is learnt from, what it is validated on, and what its weights were divided by: their mean, if not given.
+        """Return the training rows, the validation rows, and the divisor of the weights: their mean, if not given.
 
         Rows without a weight are left out.
         """
@@ -197,7 +201,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return Data(images, rows, targets[rows], row_weights[rows] / scale), validation, scale
 
     def _fitted_so_far(self, model: Model, progress: Progress, history: History, best_score: float) -> Self:
-        """What this estimator would be if the fit ended now, for callbacks to see."""
+        """Return the estimator as if the fit ended now, for callbacks."""
         shell = object.__new__(type(self))
         shell.__dict__.update(vars(self))
         now = replace(model, weights=model.weights.copy(), state=model.state.copy())
@@ -206,7 +210,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return shell
 
     def _watch(self, given: dict[str, Any]) -> Watch | None:
-        """What tells the callbacks, if there are any."""
+        """Return the link to the callbacks, or None without callbacks."""
         context = self._init_callback_context(max_subtasks=self.max_iter)
         return Watch(self, context, given) if hasattr(self, "_skl_callbacks") else None
 
@@ -228,7 +232,9 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
     def _recipe(self) -> Recipe:
         """The parameters that training reads, resolved."""
-        described = {kind: resolve(KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")}
+        described = {
+            kind: resolve(PARAMETER_KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")
+        }
         described["loss"] = self._given_loss()
         plain = {name: getattr(self, name) for name in PLAIN}
         # As Python's numbers: np.float32 would compute in its own precision.
@@ -242,13 +248,15 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return resolve_loss(self.loss, self._task)
 
     def _loss(self) -> Loss:
-        """That of the fit, whose link the weights were learnt for: the parameter may be another one by now."""
+        """Return the loss of the fit, for whose link the weights were learnt: the parameter may have changed since."""
         return loss_of(self._model, self.loss, self._task) if self.__sklearn_is_fitted__() else self._given_loss()
 
     def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
         """An untrained model for the data: standardization measured, weights drawn."""
         images = data.images
         network = Network(self._hidden_layers(images.shape[1:]), images.shape[1:], self._outputs(data.targets))
+        if self.layers is not None:
+            warn_of_own_output(network, {network.outputs, len(getattr(self, "classes_", ()))})
         scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
         dtype = np.dtype(needed_dtype(images.dtype, scaling) if self.dtype == "auto" else self.dtype)
         rng = stream(seed, INIT)
@@ -290,7 +298,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         self.best_validation_score_ = best_score if np.isfinite(best_score) else None
 
     def _validate_params(self) -> None:
-        for parameter in KINDS:
+        for parameter in PARAMETER_KINDS:
             refuse_class(getattr(self, parameter), parameter)
         refuse_classes(self.augmentation)
         super()._validate_params()
@@ -324,13 +332,13 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     def parameters_(self) -> dict[str, Array]:
         """Name -> read-only array, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ..., ``output.bias``."""
         check_is_fitted(self)
-        return self._model.network.weights.views(self._model.weights)
+        return ReadOnly(self._model.network.weights.views(self._model.weights))
 
     @property
     def state_(self) -> dict[str, Array]:
         """Name -> read-only array of running statistics, as ``batchnorm1.running_mean``."""
         check_is_fitted(self)
-        return self._model.network.state.views(self._model.state)
+        return ReadOnly(self._model.network.state.views(self._model.state))
 
     @property
     def n_parameters_(self) -> int:
@@ -357,7 +365,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         return summarize(self._model.network)
 
     def _sk_visual_block_(self) -> Any:
-        """What scikit-learn draws in the HTML form: the layers, once they are there."""
+        """Return the block that scikit-learn draws in the HTML form: the layers of a fitted network."""
         if not self.__sklearn_is_fitted__():
             return visual_block("single", self, names=type(self).__name__, name_details=str(self))
         from .diagram import network_block
@@ -392,7 +400,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
 
 def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> tuple[Model, Progress, History]:
-    """What a checkpoint has of a fit; a ValueError if that was one to other data."""
+    """Return the state of a fit from a checkpoint; a ValueError if the checkpoint belongs to other data."""
     if unfinished.checksums != checksums:
         raise ValueError(
             "The checkpoint is of a fit to other data: X, y, the weights or the validation set are not the"

@@ -57,5 +57,5 @@ def _what(row: LayerSummary) -> str:
 
 
 def _details(row: LayerSummary) -> str:
-    """What the summary says of a layer, a line each."""
+    """Lines of the summary about a layer."""
     return "\n".join(f"{label:13}  {cell}" for label, cell in zip(HEADER, row.cells(), strict=True) if cell)

@@ -20,7 +20,7 @@ from ..losses import Loss
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 
-KINDS: dict[str, type[Description]] = {
+PARAMETER_KINDS: dict[str, type[Description]] = {
     "activation": Activation,
     "augmentation": Augmentation,
     "loss": Loss,
@@ -86,8 +86,8 @@ class NestedParameters(BaseEstimator):
         held = getattr(self, parameter)
         if parameter in LISTS and isinstance(held, (list, tuple)):
             return _with_members(parameter, held, changes)
-        if parameter in KINDS:
-            return _replaced(_described(held, KINDS[parameter], parameter), changes)
+        if parameter in PARAMETER_KINDS:
+            return _replaced(_described(held, PARAMETER_KINDS[parameter], parameter), changes)
         if hasattr(held, "set_params"):  # an estimator, as a parameter of a subclass
             return held.set_params(**changes)
         key = f"{parameter}__{next(iter(changes))}"
@@ -120,19 +120,19 @@ def _with_members(parameter: str, members: Any, changes: dict[str, Any]) -> Any:
             what = "layer" if parameter == "layers" else parameter
             raise ValueError(f"{parameter} has no {what} {name!r}. Its names are: {', '.join(names)}.")
         position = names.index(name)
-        changed[position] = _renewed(changed[position], inside, name, KINDS.get(parameter))
+        changed[position] = _renewed(changed[position], inside, name, PARAMETER_KINDS.get(parameter))
     return type(members)(changed)
 
 
 def _renewed(held: Any, changes: dict[str, Any], name: str, kind: type[Description] | None = None) -> Any:
-    """What a name stands for: replaced, if there is a change of the whole, and then with fields set."""
+    """Return the object behind a name: replaced, if the whole changes, and then with fields set."""
     held = changes.get("", held)
     fields = {path: value for path, value in changes.items() if path}
     return _replaced(_described(held, kind, name), fields) if fields else held
 
 
 def _described(held: Any, kind: type[Description] | None, name: str) -> Description:
-    """What is there, or what the word stands for that is; a field without a meaning may be what is to be set."""
+    """Return the object of a parameter, resolved if it is a name; its fields are not checked yet."""
     if isinstance(held, Description):
         return held
     if kind is None:
@@ -156,8 +156,8 @@ def _inner(held: Description) -> dict[str, Any]:
 
 
 def _kind_of_field(field: str) -> type[Description] | None:
-    """What a word in a field stands for, where it stands for an object."""
-    return Initializer if field.endswith("_initializer") else KINDS.get(field)
+    """Return the object that a name in a field means, if it means one."""
+    return Initializer if field.endswith("_initializer") else PARAMETER_KINDS.get(field)
 
 
 def _replaced(held: Description, changes: dict[str, Any]) -> Description:
@@ -182,7 +182,7 @@ def _replaced(held: Description, changes: dict[str, Any]) -> Description:
 
 
 def _with_fields(owner: Description, field: str, changes: dict[str, Any]) -> Description:
-    """What is in a field of a description, or what the word stands for that is, with fields of its own set."""
+    """Return the object in a field of a description, resolved if it is a name, with fields of its own set."""
     held, kind = owner.get_params()[field], _kind_of_field(field)
     if not isinstance(held, Description) and not (isinstance(held, str) and kind is not None):
         path = f"{field}__{next(iter(changes))}"

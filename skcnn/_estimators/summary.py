@@ -1,4 +1,4 @@
-"""What a fitted network consists of, as a table."""
+"""Summary of a network as a table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LayerSummary:
     multiply_adds: int  # for one image
 
     def cells(self) -> tuple[str, ...]:
-        """What the columns of the table show."""
+        """Titles of the table's columns."""
         shape = " x ".join(map(str, self.output_shape))
         return self.name, self.layer, shape, f"{self.parameters:,}", f"{self.multiply_adds:,}"
 

@@ -1,4 +1,4 @@
-"""What comes in from users: images in all their forms, targets, weights.
+"""Validation of user input: images in all their forms, targets, weights.
 
 The only module that uses private names of scikit-learn.
 """
@@ -25,12 +25,14 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from .._arrays.elementwise import Array
+from .._engine.inputs import as_code, cure, is_missing, rows_of, stacked
+from .._engine.scaling import warn_of_scale
 from ..augmentation import Augmentation
-from ..description import is_count
 from ..layers import Activation
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from .mistakes import choose_input_shape
 
 fit_context = _fit_context
 check_partial_fit_first_call = _check_partial_fit_first_call
@@ -38,8 +40,6 @@ check_matplotlib_support = _optional_dependencies.check_matplotlib_support
 
 # Address of the documentation of an estimator, with {estimator_name} in it; empty while no site is published.
 DOCUMENTATION = ""
-
-SQUARE = 64  # 2-D rows of at least this many features that are a square number are square images
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 _PER_BLOCK = [_POSITIVE, list, tuple]
@@ -81,7 +81,7 @@ CLASSIFIER_PARAMETERS = PARAMETERS | {"class_weight": [dict, list, StrOptions({"
 
 
 class DocumentationLink:
-    """What an estimator tells scikit-learn's HTML form of its documentation: the address, or that there is none."""
+    """Link from scikit-learn's HTML form to the documentation."""
 
     @property
     def _doc_link_module(self) -> str:
@@ -93,7 +93,7 @@ class DocumentationLink:
 
 
 def visual_block(kind: str, parts: Any, **names: Any) -> Any:
-    """What ``_sk_visual_block_`` of an estimator returns, to be drawn in scikit-learn's HTML form.
+    """Return a block for ``_sk_visual_block_``, which scikit-learn draws in its HTML form.
 
     It is imported where it is needed: should it move, scikit-learn falls back on a plain box.
     """
@@ -102,62 +102,23 @@ def visual_block(kind: str, parts: Any, **names: Any) -> Any:
     return _VisualBlock(kind, parts, **names)
 
 
-def as_rows(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+def as_rows(X: Any, name: str = "X") -> tuple[Any, tuple[int, ...] | None]:
     """Images of any form as 2-D rows, and the shape (h, w, c) that they came in, if they came as images.
 
     Rows stay what they are, for scikit-learn's validation; arrays of images become views wherever that is possible.
     """
+    X = stacked(X, name)
     ndim = getattr(X, "ndim", 2)
-    if isinstance(X, (list, tuple)):
-        try:
-            ndim = np.ndim(X)
-        except ValueError:  # ragged
-            ndim = 2
     if issparse(X) or ndim <= 2:
         return X, None
     X = np.asarray(X)
     if ndim > 4:
         raise ValueError(
-            f"X has {ndim} dimensions, shape {X.shape}. Expected images (n, h, w, c) or (n, h, w), or rows"
+            f"{name} has {ndim} dimensions, shape {X.shape}. Expected images (n, h, w, c) or (n, h, w), or rows"
             " (n, features)."
         )
     shape = X.shape[1:] if ndim == 4 else (*X.shape[1:], 1)
     return X.reshape(len(X), math.prod(shape)), shape
-
-
-def choose_input_shape(features: int, shape: tuple[int, ...] | None, wanted: Any) -> tuple[int, int, int]:
-    """(h, w, c) of the images to fit.
-
-    ``shape`` is theirs if they came as images, ``wanted`` is the estimator's ``input_shape``, ``features`` their
-    number of pixels.
-    """
-    if wanted is not None:
-        sizes = tuple(wanted)
-        if len(sizes) not in (2, 3) or not all(is_count(s) for s in sizes):
-            raise ValueError(f"input_shape must be (h, w) or (h, w, c) with ints of 1 or more, got {wanted!r}.")
-        full = (*sizes, 1) if len(sizes) == 2 else sizes
-        if shape is not None and shape != full:
-            raise ValueError(f"input_shape={wanted!r} does not fit X, whose images have shape {shape}.")
-        if math.prod(full) != features:
-            raise ValueError(
-                f"input_shape={wanted!r} does not fit X: {' * '.join(map(str, full))} = {math.prod(full)}, but each row"
-                f" of X has {features} features."
-            )
-        return full
-    if shape is not None:
-        return shape  # type: ignore[return-value]
-    side = math.isqrt(features)
-    if side * side == features and features >= SQUARE:
-        return side, side, 1
-    third = math.isqrt(features // 3)
-    if 3 * third * third == features and third * third >= SQUARE:
-        warnings.warn(
-            f"X has {features} = 3 * {third} * {third} features: if its rows are flattened RGB images, pass"
-            f" input_shape=({third}, {third}, 3). They are taken as signals, 1 x {features} with one channel.",
-            UserWarning,
-            stacklevel=6,
-        )
-    return 1, features, 1
 
 
 def check_images(
@@ -168,25 +129,7 @@ def check_images(
     ``reset`` learns their number of features and their names. Without it they must be those that the estimator knows,
     and the images have ``input_shape``, or that of the fitted estimator.
     """
-    rows, shape = as_rows(X)
-    try:
-        return _as_images(estimator, validate_data(estimator, rows, reset=reset), shape, reset, input_shape, name)
-    except ValueError as error:
-        if reset or not _is_one_image(X, estimator.input_shape_ if input_shape is None else input_shape):
-            raise
-        raise ValueError(
-            f"{error} This is the shape of one image: for a batch of it, give {name}[np.newaxis]."
-        ) from None
-
-
-def _is_one_image(X: Any, wanted: tuple[int, ...]) -> bool:
-    """Whether X has the shape of an image (h, w, c), or (h, w), and its rows are not images."""
-    try:
-        shape = np.shape(X)
-    except ValueError:  # ragged
-        return False
-    is_rows = len(shape) == 2 and shape[1] == math.prod(wanted)
-    return not is_rows and shape in (wanted, wanted[:2] if wanted[2] == 1 else wanted)
+    return _checked(estimator, X, reset, input_shape, name)[0]
 
 
 def check_images_and_targets(
@@ -199,40 +142,99 @@ def check_images_and_targets(
     name: str = "X",
 ) -> tuple[Array, Array]:
     """As `check_images`, with targets (n,) or (n, k), not yet encoded."""
-    rows, shape = as_rows(X)
-    rows, y = validate_data(estimator, rows, y, reset=reset, multi_output=True, y_numeric=is_regressor(estimator))
+    y = as_numpy(y)
+    _refuse_missing(y, name.replace("X", "y"))
+    options = {"multi_output": True, "y_numeric": is_regressor(estimator)}
+    images, y = _checked(estimator, X, reset, input_shape, name, y=y, **options)
     if issparse(y):
         y = y.toarray()
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    return _as_images(estimator, rows, shape, reset, input_shape, name), y
+    return images, y
 
 
-def _as_images(
-    estimator: Any,
-    rows: Array,
-    shape: tuple[int, ...] | None,
-    reset: bool,
-    input_shape: tuple[int, ...] | None,
-    name: str,
-) -> Array:
-    """Validated rows as images, if they can be those that are wanted."""
+def _checked(
+    estimator: Any, X: Any, reset: bool, input_shape: tuple[int, ...] | None, name: str, **targets: Any
+) -> tuple[Array, Any]:
+    """Validated images (n, h, w, c), and targets, if there are any."""
+    rows, shape = as_rows(X, name)
+    wanted: Any = None if reset else estimator.input_shape_ if input_shape is None else input_shape
+    if wanted is not None and shape not in (None, wanted):
+        raise ValueError(
+            f"{name} has images of shape {shape}, but {type(estimator).__name__} is expecting images of shape"
+            f" {wanted} (h, w, c).{cure(X, _shape(X), wanted, name)}"
+        )
+    try:
+        found = validate_data(estimator, rows, reset=reset, **targets)
+    except ValueError as error:
+        raise ValueError(_in_short(error, X, rows, wanted, name, targets.get("y"))) from None
+    rows, y = found if targets else (found, None)
     if rows.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers, got {rows.dtype}.")
     if reset:
-        wanted: tuple[int, ...] = choose_input_shape(rows.shape[1], shape, estimator.input_shape)
-    else:
-        wanted = estimator.input_shape_ if input_shape is None else input_shape
-        if shape is not None and shape != wanted:  # the number of pixels is right, their arrangement is not
-            raise ValueError(
-                f"{name} has images of shape {shape}, but {type(estimator).__name__} is expecting images of shape"
-                f" {wanted} (h, w, c)."
-            )
-    return rows.reshape(len(rows), *wanted)
+        wanted = choose_input_shape(X, rows, shape, estimator.input_shape)
+    images = rows.reshape(len(rows), *wanted)
+    if input_shape is None and not reset:
+        warn_of_scale(images, estimator._model.scaling, name)
+    return images, y
+
+
+def _shape(X: Any) -> tuple[int, ...]:
+    """That of the array that X stands for; () where it is none."""
+    try:
+        return np.shape(stacked(X))
+    except (TypeError, ValueError):
+        return ()
+
+
+def _in_short(error: ValueError, X: Any, rows: Any, wanted: tuple[int, ...] | None, name: str, y: Any) -> str:
+    """What scikit-learn says of X, in a sentence, with the place, and what to write where X does not fit."""
+    message, shape = str(error), _shape(X)
+    if message.startswith("Input X contains"):
+        message = message.splitlines()[0].replace("Input X", f"Input {name}")
+        values = np.asarray(rows)
+        if values.dtype.kind != "f":
+            return message
+        return f"{message[:-1]}, in {rows_of(np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist())}."
+    if "inconsistent numbers of samples" in message and len(shape) > 2 and shape[-1] == np.shape(y)[0] != shape[0]:
+        return f"{message}. The images lie along the last axis: give np.moveaxis({as_code(X, name)}, -1, 0)."
+    if message.startswith("Expected 2D array"):
+        message = (
+            f"{message.partition(':')[0]}, of shape {shape}. Reshape your data: images are (n, h, w) or (n, h, w, c),"
+            " rows are (n, features)."
+        )
+    if wanted is None or (len(shape) == 2 and shape[1] == math.prod(wanted)):
+        return message
+    return message + cure(X, shape, wanted, name)
+
+
+def as_numpy(values: Any) -> Any:
+    """Tensors of other libraries as arrays; anything else stays what it is."""
+    return np.asarray(values) if hasattr(values, "__dlpack__") else values
+
+
+def _refuse_missing(y: Any, name: str) -> None:
+    """A ValueError that says where y has no value; NaN among floats is scikit-learn's to find."""
+    try:
+        values = np.asarray(y)
+    except ValueError:  # ragged
+        return
+    if y is None or values.dtype != object or values.ndim not in (1, 2):
+        return
+    missing = [place for place, value in enumerate(values.ravel()) if is_missing(value)]
+    if missing:
+        rows = sorted({place // (values.size // len(values)) for place in missing})
+        value = values.ravel()[missing[0]]
+        raise ValueError(
+            f"{name} has missing values: {value} in {rows_of(rows)}. Leave these rows out of {name.replace('y', 'X')}"
+            f" and {name}."
+        )
 
 
 def check_class_targets(y: Array) -> bool:
     """Whether y (n, k) is of labels; False for classes. A ValueError for what is neither."""
+    if y.ndim == 2 and y.dtype.kind == "f" and np.allclose(y.sum(axis=1), 1) and not (y == np.round(y)).all():
+        raise ValueError("y holds probabilities. Expected classes: give np.asarray(y).argmax(axis=1).")
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
@@ -255,7 +257,7 @@ def check_regression_targets(y: Array, name: str = "y") -> Array:
 
 def check_weights(sample_weight: Any, X: Array) -> Array:
     """Sample weights (n,) in float64, finite and not negative; ones for None."""
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights = _check_sample_weight(as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True)
     if not np.isfinite(weights).all():  # scikit-learn lets a single NaN for all rows pass
         raise ValueError(f"sample_weight must be finite, got {sample_weight!r}.")
     return weights
@@ -282,7 +284,7 @@ def with_class_weights(weights: Array, class_weight: Any, y: Array, classes: Arr
 
 
 def _by_column(class_weight: Any, y: Array) -> list[Any]:
-    """What class_weight says of each column of y, as dicts or "balanced"; a ValueError for what has no meaning."""
+    """Return class_weight for each column of y, as dicts or "balanced"; a ValueError if it has no meaning."""
     one_for_all = class_weight == "balanced" or (y.ndim == 1 and isinstance(class_weight, dict))
     columns = 1 if y.ndim == 1 else y.shape[1]
     found = [class_weight] * columns if one_for_all else class_weight

@@ -1,1 +1,1 @@
-"""What is recorded: the tape, and the arithmetic that several layers record on it."""
+"""The tape, and the arithmetic that several layers record on it."""

@@ -15,10 +15,10 @@ from .._arrays.geometry import Borders, Windows
 from .._arrays.order import NARROW
 from . import depthwise, im2col, phases
 from .depthwise import repeated
-from .groups import joined, record_separated, wider
+from .groups import joined_group_count, record_joined_kernel, record_separate_gradient
 from .phases import KernelBackward
 from .tape import Tape
-from .winograd import Tiling, Winograd, bands, tilings
+from .winograd import Tiling, Winograd, row_tilings, tilings
 
 # Multiplications that take as long as
 COLUMN = 10  # to copy a number into a column,
@@ -41,7 +41,7 @@ class Choice:
 
 def choose(tape: Tape, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
     """Return how n images with c channels are convolved with f filters."""
-    groups = wider(groups, c, f, tape.dtype)
+    groups = joined_group_count(groups, c, f, tape.dtype)
     tiling = None if direct else choose_tiling(tape.dtype, geometry, n, c, f, groups, backward=tape.backward)
     if tiling is None:
         algorithm: Literal["columns", "depthwise"] = "depthwise" if groups == c > 1 and n * f >= NARROW else "columns"
@@ -74,7 +74,7 @@ def choose_tiling(
         return tiling.effort(images, channels, f, groups, backward=backward) + arranged
 
     inside = phases.plain(geometry)
-    best = min(chain(tilings(inside), () if backward else bands(inside)), key=effort, default=None)
+    best = min(chain(tilings(inside), () if backward else row_tilings(inside)), key=effort, default=None)
     return best if best is not None and effort(best) < direct else None
 
 
@@ -83,7 +83,7 @@ def record_convolution(
 ) -> tuple[Array, KernelBackward]:
     """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
     choice = choose(tape, geometry, x.shape[2], x.shape[3], kernel.shape[3], groups, direct)
-    wide = joined(tape, kernel, groups, choice.groups)
+    wide = record_joined_kernel(tape, kernel, groups, choice.groups)
     y = tape.output((*geometry.out, x.shape[2], kernel.shape[3]))
     through = _record_chosen(tape, choice, x, wide, y, geometry)
     if choice.groups == groups:
@@ -92,7 +92,7 @@ def record_convolution(
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
         dwide = reshape(tape.scratch((wide.size,)), wide.shape)
         dx = through(dy, dwide, needs_dx)
-        record_separated(tape, dwide, dkernel, groups, choice.groups)
+        record_separate_gradient(tape, dwide, dkernel, groups, choice.groups)
         return dx
 
     return y, backward

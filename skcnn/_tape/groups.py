@@ -19,7 +19,7 @@ LINE = 64  # bytes of a pixel, of the channels and of the filters of a group, th
 WIDEST = 4  # times as wide a group may be: beyond that, to multiply by zeros takes longer than it saves
 
 
-def wider(groups: int, c: int, f: int, dtype: Any) -> int:
+def joined_group_count(groups: int, c: int, f: int, dtype: Any) -> int:
     """How many groups those of c channels and f filters are joined to; as many as there are, if that is fastest."""
     if groups == c or c < NARROW:  # no products of matrices, or columns that are long runs for any number of groups
         return groups
@@ -29,7 +29,7 @@ def wider(groups: int, c: int, f: int, dtype: Any) -> int:
     return fewer if max(c, f) // fewer <= WIDEST * wanted else groups
 
 
-def joined(tape: Tape, kernel: Array, groups: int, fewer: int) -> Array:
+def record_joined_kernel(tape: Tape, kernel: Array, groups: int, fewer: int) -> Array:
     """Kernel (kh, kw, c / groups, f) -> (kh, kw, c / fewer, f); the same where no groups are joined."""
     if fewer == groups:
         return kernel
@@ -37,18 +37,18 @@ def joined(tape: Tape, kernel: Array, groups: int, fewer: int) -> Array:
 
     def join(call: Callable[..., Any], wide: Array) -> None:
         call(fill, 0, wide)
-        call(copy, *_own(kernel, wide, groups, fewer))
+        call(copy, *_blocks(kernel, wide, groups, fewer))
 
     wide = tape.derived("joined", (kh * kw, depth * groups // fewer, f), join)
     return reshape(wide, (kh, kw, -1, f))
 
 
-def record_separated(tape: Tape, wide: Array, kernel: Array, groups: int, fewer: int) -> None:
+def record_separate_gradient(tape: Tape, wide: Array, kernel: Array, groups: int, fewer: int) -> None:
     """wide (kh, kw, c / fewer, f) -> kernel (kh, kw, c / groups, f): the weights that are no zeros."""
-    tape(copy, *reversed(_own(kernel, wide, groups, fewer)))
+    tape(copy, *reversed(_blocks(kernel, wide, groups, fewer)))
 
 
-def _own(kernel: Array, wide: Array, groups: int, fewer: int) -> tuple[Array, Array]:
+def _blocks(kernel: Array, wide: Array, groups: int, fewer: int) -> tuple[Array, Array]:
     """The kernel and its places in the wide one, both as views (kh * kw, c / groups, fewer, groups / fewer, f')."""
     depth, f = kernel.shape[2:]
     together = groups // fewer

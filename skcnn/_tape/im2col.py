@@ -21,7 +21,7 @@ from .._arrays.order import channels_outermost
 from .products import record_product, record_sum_of_products
 from .tape import Tape
 
-BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
+COLUMN_BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
 
 
 def record_forward(tape: Tape, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
@@ -99,11 +99,11 @@ def patches(x: Array, geometry: Windows, groups: int = 1) -> Array:
 
 def _blocks(row: int, rows: int) -> list[slice]:
     """Blocks of output rows, if the columns of one row have ``row`` elements."""
-    return evenly(rows, -(-rows // max(1, BLOCK // row)))
+    return evenly(rows, -(-rows // max(1, COLUMN_BLOCK // row)))
 
 
 def _blocks_of(windows: Array) -> list[slice]:
-    """Those of an array of windows."""
+    """Blocks of output rows for an array of windows."""
     return _blocks(windows[0].size, len(windows))
 
 

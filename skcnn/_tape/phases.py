@@ -47,12 +47,12 @@ def steps(geometry: Windows) -> Pair:
 
 
 def images(geometry: Windows, n: int) -> int:
-    """How many those of n images taken apart are."""
+    """Number of images that the phases of n images make."""
     return n if geometry.is_strided else n * math.prod(steps(geometry))
 
 
 def channels(geometry: Windows, c: int) -> int:
-    """Those of an image taken apart, of c channels; some of them zeros, for few lie in another order in memory."""
+    """Number of channels of the phases of an image with c channels; zeros fill up to the order in memory of many."""
     return max(NARROW, c * math.prod(steps(geometry))) if geometry.is_strided else c
 
 
@@ -63,21 +63,21 @@ def record_dilated(
     inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
     winograd = Winograd(tape, tiling, tiling.borders(inside), kernel, groups)
-    parts = _taken_apart(tape, x, geometry, tiling.read, has_border=True)
+    parts = _record_split(tape, x, geometry, tiling.read, has_border=True)
     together = tape.scratch((*inside.out, parts.shape[2], y.shape[3]))
     winograd.record_forward(tape, parts, together)
     tape.release(parts)
-    _put_together(tape, together, y, geometry, has_border=False)
+    _record_merged(tape, together, y, geometry, has_border=False)
     tape.release(together)
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
-        upstream = _taken_apart(tape, dy, geometry, inside.out, has_border=False)
+        upstream = _record_split(tape, dy, geometry, inside.out, has_border=False)
         parts_dx = winograd.record_backward(tape, upstream, dkernel, parts[: size[0], : size[1]] if needs_dx else None)
         tape.release(upstream)
         if parts_dx is None:
             return None
         dx = tape.output(x.shape)
-        _put_together(tape, parts_dx, dx, geometry, has_border=True)
+        _record_merged(tape, parts_dx, dx, geometry, has_border=True)
         return dx
 
     return backward
@@ -96,7 +96,7 @@ def record_strided(tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array
 
     whole = tape.derived("phases", shape, arrange)
     winograd = Winograd(tape, tiling, tiling.borders(inside), whole)
-    parts = _taken_apart(tape, x, geometry, tiling.read, has_border=True)
+    parts = _record_split(tape, x, geometry, tiling.read, has_border=True)
     winograd.record_forward(tape, parts, y)
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
@@ -108,7 +108,7 @@ def record_strided(tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array
             return None
         dx = tape.output(x.shape)
         tape(fill, 0, dx)  # pixels that no window reads
-        _put_together(tape, parts_dx, dx, geometry, has_border=True)
+        _record_merged(tape, parts_dx, dx, geometry, has_border=True)
         return dx
 
     return backward
@@ -142,7 +142,7 @@ def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterat
         yield number, (own_rows, own_columns), (image_rows, image_columns)
 
 
-def _taken_apart(tape: Tape, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
+def _record_split(tape: Tape, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
     """x (h, w, n, c) -> its phases, as `_phase` has them, with zeros where one reaches beyond the image."""
     n, c = x.shape[2:]
     parts = tape.scratch((*size, images(geometry, n), channels(geometry, c)))
@@ -152,7 +152,7 @@ def _taken_apart(tape: Tape, x: Array, geometry: Windows, size: Pair, has_border
     return parts
 
 
-def _put_together(tape: Tape, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
+def _record_merged(tape: Tape, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
     """The pixels of the phases, as `_phase` has them -> x (h, w, n, c)."""
     for number, own, image in _places(x, geometry, parts.shape[:2], has_border):
         tape(copy, _phase(parts, x, geometry, number)[own], x[image])

@@ -30,7 +30,7 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Batch:
-    """What the tapes of the shards of one batch have in common: its rows, and the vectors that they sum."""
+    """State that the tapes of the shards of one batch share: its rows, and the vectors that they sum."""
 
     def __init__(self, rows: int, shards: int = 1) -> None:
         self.rows = rows
@@ -215,14 +215,14 @@ class Tape:
         return image
 
     def constant(self, key: Any, make: Callable[[], Array]) -> Array:
-        """What does not change, made by the first tape of a predictor that asks for it, and shared by the others."""
+        """Return an array that does not change: the first tape of a predictor makes it, the others share it."""
         key = self.owner, key
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
 
     def derived(self, key: Any, shape: Sequence[int], record: Callable[[Callable[..., Any], Array], None]) -> Array:
-        """What follows from the parameters alone, as the calls of ``record(call, out)`` compute it.
+        """Return an array that follows from the parameters alone, as the calls of ``record(call, out)`` compute it.
 
         Training changes the parameters, so there the calls are recorded; for predictions they are made once.
         """
@@ -268,7 +268,7 @@ class Tape:
         return [out for _, out in sums]
 
     def barrier(self) -> None:
-        """What follows is replayed when all shards have come this far."""
+        """Begin a segment, which is replayed when all shards have replayed the one before."""
         if self.batch.shards > 1:
             self.segments.append([])
             self.owners.append([])

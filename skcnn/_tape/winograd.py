@@ -30,7 +30,7 @@ from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Borders, Pair, Windows, evenly
 from .tape import Tape
 
-BLOCK = 1_300_000  # bytes of the transformed tiles of one block
+TILE_BLOCK = 1_300_000  # bytes of the transformed tiles of one block
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: the first so many of these
 MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or the last of these, where they are too few
 # Size of a window -> sizes of tiles, m, with which float32 keeps four digits (benchmarks/rounding.py).
@@ -156,7 +156,7 @@ class Tiling:
     def blocks(self, band: Tiles, n: int, channels: int) -> list[slice]:
         """Blocks of tile rows of a band."""
         row = band.r * sum(strip.r * strip.count for strip in self.columns) * n * channels * 4
-        height = max(1, BLOCK // row)
+        height = max(1, TILE_BLOCK // row)
         return evenly(band.count, -(-band.count // height))
 
 
@@ -165,7 +165,7 @@ def tilings(geometry: Windows) -> Iterator[Tiling]:
     return (Tiling(*axes) for axes in product(*map(cuts, geometry.out, geometry.kernel)))
 
 
-def bands(geometry: Windows) -> Iterator[Tiling]:
+def row_tilings(geometry: Windows) -> Iterator[Tiling]:
     """All ways to cut its rows only."""
     (height, width), (kh, kw) = geometry.out, geometry.kernel
     return (Tiling(rows, cut(width, kw, 1)) for rows in cuts(height, kh))
@@ -173,7 +173,7 @@ def bands(geometry: Windows) -> Iterator[Tiling]:
 
 @dataclass
 class _Part:
-    """What bands and strips of certain sizes of tiles share: their transformed kernel, and its gradient."""
+    """Transformed kernel, and its gradient, of all bands and strips with certain sizes of tiles."""
 
     u: Array  # (r * r, c / groups, f)
     du: Array | None = None

@@ -1,4 +1,4 @@
-"""What a layer is: an immutable description that infers shapes, names its parameters and records its arithmetic."""
+"""Base of the layers: immutable descriptions that infer shapes, name parameters and record their arithmetic."""
 
 from __future__ import annotations
 

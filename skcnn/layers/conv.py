@@ -17,7 +17,7 @@ from .bias import Bias
 
 
 class Convolution(Layer):
-    """What convolutions share: their windows, a kernel, and a bias that is a step of its own."""
+    """Base of the convolutions: windows, a kernel, and a bias that is a step of its own."""
 
     kernel_size: int | tuple[int, int]
     strides: int | tuple[int, int]

@@ -12,7 +12,7 @@ from .base import Backward, Layer, Shape, image
 
 
 class _Dropout(Layer):
-    """What both share: a mask is drawn, and multiplied with whatever it broadcasts to."""
+    """Base of the dropout layers: a mask is drawn, and multiplied with the array that it broadcasts to."""
 
     rate: float
 

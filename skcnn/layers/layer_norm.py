@@ -15,7 +15,7 @@ from .base import Backward, Layer, Shape, ShapeError
 
 
 class OwnNorm(Layer):
-    """What both normalizations share: all but the numbers that a mean is taken over."""
+    """Base of layer and group normalization, which differ in the numbers that a mean is taken over."""
 
     epsilon: float
 

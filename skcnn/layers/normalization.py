@@ -65,7 +65,7 @@ class BatchNorm(Layer):
         }
 
     def predicting(self, p: Any) -> tuple[Array, Array]:
-        """What it does when predicting: (factor, shift), each (c,) in float64, with y = factor * x + shift."""
+        """Return (factor, shift), each (c,) in float64: predictions are factor * x + shift."""
         factor = p.scale.astype(np.float64) / np.sqrt(p.running_variance.astype(np.float64) + self.epsilon)
         return factor, p.offset - factor * p.running_mean
 

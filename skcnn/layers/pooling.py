@@ -17,7 +17,7 @@ from .base import Backward, Layer, Shape, ShapeError, image
 
 
 class _Pool2D(Layer):
-    """What the two pooling layers share: their windows."""
+    """Base of the pooling layers with windows."""
 
     pool_size: int | tuple[int, int]
     strides: int | tuple[int, int] | None

@@ -19,7 +19,7 @@ from .sequence import Step, check_layers, infer_shapes, layer_names, lowered_ste
 
 
 def part_of(p: Arrays, owner: str) -> Arrays:
-    """Of the parameters of a layer that holds others, those of one of them: conv1.kernel -> kernel."""
+    """Return one inner layer's parameters from those of the layer around it: conv1.kernel -> kernel."""
     prefix = f"{owner}."
     return Arrays(**{key[len(prefix) :]: value for key, value in vars(p).items() if key.startswith(prefix)})
 
@@ -136,7 +136,7 @@ def steps_to(name: str, steps: Sequence[Step], p: Mapping[str, Arrays]) -> tuple
 
 @description
 class Projection(Layer):
-    """What brings an input to the shape that some layers give it: nothing, a 1 x 1 convolution or a dense layer."""
+    """Map of an input to the shape that some layers give it: none, a 1 x 1 convolution or a dense layer."""
 
     layers: tuple[Layer, ...]
 
@@ -181,7 +181,7 @@ def _stride(size: int, out: int) -> int:
 
 
 class _Composite(Layer):
-    """What layers that hold others share: their parameters are those of the layers inside."""
+    """Base of the layers that hold others: their parameters are those of the layers inside."""
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {

@@ -1,4 +1,4 @@
-"""What a loss is: a pointwise loss with its link, on raw predictions, for weighted rows."""
+"""Base of the losses: a pointwise loss with its link, on raw predictions, for weighted rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from .._arrays.elementwise import Array
 from .._tape.tape import Batch, Tape
 from ..description import Description, registered, resolve
+
+TINY = np.finfo(np.float64).tiny
 
 
 class Loss(Description):

@@ -10,9 +10,7 @@ from .._arrays import special
 from .._arrays.elementwise import Array, copy, maximum, row_max, row_sum
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Loss, scratch
-
-TINY = np.finfo(np.float64).tiny
+from .base import TINY, Loss, scratch
 
 
 class _Logistic(Loss):
@@ -223,7 +221,7 @@ class Focal(_Logistic):
         return np.array(self.alpha, np.float64)
 
     def _label_weights(self, k: int) -> tuple[float, float]:
-        """Of a label that is not there, or the first of two classes, and of one that is."""
+        """Return alpha for absent labels or the first of two classes, and for present ones."""
         if not isinstance(self.alpha, (list, tuple)):
             return 1 - float(self.alpha), float(self.alpha)
         if k > 1 or len(self.alpha) != 2:
@@ -250,7 +248,7 @@ class _Margin(Loss):
 
 @description
 class Hinge(_Margin):
-    """What is missing to a margin of 1, as in support vector machines; no probabilities.
+    """Hinge loss, the distance to a margin of 1, as in support vector machines; no probabilities.
 
     Notes
     -----

@@ -7,9 +7,7 @@ import numpy as np
 from .._arrays.elementwise import Array, copy, row_sum
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Loss, scratch
-
-TINY = np.finfo(np.float64).tiny
+from .base import TINY, Loss, scratch
 
 
 class _Regression(Loss):

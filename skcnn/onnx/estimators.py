@@ -114,7 +114,7 @@ def _classes(graph: Graph, estimator: CNNClassifier, rows: str, raw_scores: bool
 
 
 def _linked(graph: Graph, loss: Loss, method: Any, raw: Tensor, exclusive: bool) -> str | Tensor:
-    """What predictions the loss makes of raw ones."""
+    """Add the loss's predictions from raw ones."""
     if method in LINKS and type(loss) not in graph.converters:
         convert: Converter = LINKS[method]
     else:

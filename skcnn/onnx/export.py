@@ -269,7 +269,7 @@ def _set_shapes(operator: Any) -> None:
 
 
 def _converting(converters: Mapping[type, Converter]) -> Any:
-    """What adds the graph of an estimator to that of a Pipeline."""
+    """Return a converter that adds the graph of an estimator to the graph of a Pipeline."""
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
         estimator = _inside(operator.raw_operator)

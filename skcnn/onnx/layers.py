@@ -1,4 +1,4 @@
-"""What each layer and each loss is in ONNX: a function for each, and the table of them.
+"""Layers and losses in ONNX: a function for each, and the table of them.
 
 Images are (n, c, h, w) in the graph, as its convolutions want them.
 """
