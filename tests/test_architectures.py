@@ -112,6 +112,7 @@ def test_named_networks_train_and_predict(name):
     assert eval(repr(layers), vars(skcnn.layers)) == layers
 
 
+@pytest.mark.slow
 def test_resnet_learns(digits):
     X, y = digits
     model = CNNClassifier(layers=resnet(8, width=8), max_iter=12, learning_rate=0.01, random_state=0).fit(X, y)

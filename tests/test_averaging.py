@@ -65,6 +65,7 @@ def test_the_mean_does_not_change_the_training(digits):
     assert not np.array_equal(vector(averaged), vector(plain))
 
 
+@pytest.mark.slow
 def test_the_mean_lessens_the_noise_of_the_steps():
     """A mean estimated by large steps from one row at a time: its noise is the point of averaging."""
     rng = np.random.default_rng(0)

@@ -20,6 +20,8 @@ from skcnn._engine import fusion, parallel
 from skcnn._tape import convolution, products, tape, winograd
 from skcnn.layers import conv, dense
 
+pytestmark = pytest.mark.slow
+
 
 def test_photographs_are_learnt_from_a_set_that_is_made():
     X, y = colour.make(400)

@@ -338,6 +338,7 @@ def test_classes_that_are_none():
             Checkpoint("model", classes=classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_search_is_refused(n_jobs, inside, data, tmp_path):
@@ -404,6 +405,7 @@ print(model.fit(X, y).predict_proba(X).tobytes().hex())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_whole_file(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     path = tmp_path / "model"

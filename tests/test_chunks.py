@@ -77,6 +77,7 @@ def test_a_regressor_learns_from_chunks(digits):
     assert model.score(digits[0], y) > 0.9
 
 
+@pytest.mark.slow
 def test_a_curve_over_chunks_is_that_of_the_whole_within_the_spread_of_seeds(digits):
     X, y = digits
 

@@ -19,6 +19,8 @@ from skcnn.optimizers import SGD
 
 distributed = pytest.importorskip("distributed")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def client():

@@ -9,6 +9,8 @@ from skcnn import CNNClassifier
 wrappers = pytest.importorskip("dask_ml.wrappers")
 from dask import array as da  # noqa: E402  (there is a Dask where there is a dask-ml)
 
+pytestmark = pytest.mark.slow
+
 
 def network():
     return CNNClassifier((4,), hidden_layer_sizes=(16,), learning_rate=0.01, max_iter=2, random_state=0)

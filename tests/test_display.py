@@ -151,6 +151,7 @@ def overlaps(texts):
     return outside or any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
 
 
+@pytest.mark.slow
 def test_long_names_of_classes_do_not_run_into_each_other():
     rng = np.random.default_rng(0)
     names = np.array(["black-throated blue warbler", "a class with a name that goes on and on", "tit"])

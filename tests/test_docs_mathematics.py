@@ -153,6 +153,7 @@ def test_pictures_are_drawn_small_and_shown(monkeypatch):
     assert max(files.values()) < LIMIT
 
 
+@pytest.mark.slow
 def test_the_same_picture_every_time(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(DOCS))
     draw = importlib.import_module("figures_mathematics").FIGURES["convolution"]

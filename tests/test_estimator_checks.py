@@ -15,6 +15,8 @@ from sklearn.utils.estimator_checks import (
 
 from skcnn import CNNClassifier, CNNRegressor
 
+pytestmark = pytest.mark.slow
+
 # It compares float64 results at a relative 1e-7, which is the precision of one float32 number.
 FLOAT32_REASONS = {
     "check_sample_weight_equivalence_on_dense_data": "30 epochs of float32 steps round a weight of two, and a row"

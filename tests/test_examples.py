@@ -21,6 +21,8 @@ from sklearn.datasets import load_digits
 import skcnn
 import skcnn.runtime
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {path.stem for path in (ROOT / "examples").glob("*.py")}
 

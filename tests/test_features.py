@@ -31,6 +31,7 @@ def fitted():
     return CNNClassifier(layers=NET, max_iter=2, random_state=0).fit(X, y), X, y
 
 
+@pytest.mark.slow
 @parametrize_with_checks([CNNFeatures(CNNClassifier((2,), hidden_layer_sizes=(4,), max_iter=2, random_state=0))])
 def test_every_check_passes(estimator, check):
     check(estimator)
@@ -70,6 +71,7 @@ def test_features_are_the_flattened_activations(fitted):
     assert CNNFeatures(FrozenEstimator(model)).fit(X).layer_ == "relu2"
 
 
+@pytest.mark.slow
 def test_in_pipelines_and_searches(fitted):
     _, X, y = fitted
     network = CNNClassifier(layers=NET, max_iter=1, random_state=0)

@@ -138,6 +138,7 @@ ESTIMATORS = [
 every_format = pytest.mark.parametrize("through", [*ESTIMATORS, through_runtime])
 
 
+@pytest.mark.slow
 @every_row
 @every_format
 def test_every_format_gives_the_same_predictions(name, through, tmp_path):

@@ -12,9 +12,15 @@ from skcnn.layers import Conv2D
 from skcnn.testing import draw_parameters, run
 
 
-@pytest.mark.parametrize("channels", [5, 20])
 @pytest.mark.parametrize(
-    "layer", [Conv2D(24, 1, padding=1), Conv2D(24, (1, 2), strides=(1, 2)), Conv2D(17, 2, padding=1)], ids=repr
+    ("layer", "channels"),
+    [
+        (Conv2D(24, 1, padding=1), 20),
+        (Conv2D(24, (1, 2), strides=(1, 2)), 20),
+        (Conv2D(17, 2, padding=1), 20),
+        (Conv2D(17, 2, padding=1), 5),
+    ],
+    ids=str,
 )
 def test_a_batch_of_several_blocks_equals_parts_of_one_each(layer, channels):
     rng, shape = np.random.default_rng(0), (12, 12, channels)

@@ -51,6 +51,8 @@ from skcnn.losses import LogLoss
 from skcnn.optimizers import SGD, Adam
 from skcnn.schedules import Cosine, Step, Warmup
 
+pytestmark = pytest.mark.slow
+
 
 def small(**params):
     return CNNClassifier(

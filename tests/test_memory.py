@@ -32,6 +32,7 @@ def images(tmp_path_factory):
     return np.load(path, mmap_mode="r")
 
 
+@pytest.mark.slow
 def test_fit_converts_a_memory_mapped_array_batch_by_batch(images):
     y = np.arange(len(images)) % 3
     model = CNNClassifier(layers=LAYERS, max_iter=1, n_jobs=1, early_stopping=True)
@@ -40,6 +41,7 @@ def test_fit_converts_a_memory_mapped_array_batch_by_batch(images):
     assert peak(lambda: model.predict(images)) < whole / 3
 
 
+@pytest.mark.slow
 def test_a_checkpoint_reads_a_memory_mapped_array_block_by_block(images, tmp_path):
     y = np.arange(len(images)) % 3
     model = CNNClassifier(layers=LAYERS, max_iter=1, n_jobs=1, early_stopping=True)
@@ -49,6 +51,7 @@ def test_a_checkpoint_reads_a_memory_mapped_array_block_by_block(images, tmp_pat
     assert peak(lambda: model.fit(images, y)) < 4 * images.size / 3
 
 
+@pytest.mark.slow
 def test_peak_does_not_grow_with_the_number_of_rows(images):
     y = np.arange(len(images)) % 3
     model = CNNClassifier(layers=LAYERS, max_iter=1, n_jobs=1)

@@ -332,6 +332,7 @@ AROUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AROUND)
 def test_around_the_network(name):
     estimator, y = AROUND[name]
@@ -547,6 +548,7 @@ def test_calibration_around_a_pipeline_or_a_search_is_refused(inner):
         to_onnx(estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [FixedThresholdClassifier, TunedThresholdClassifierCV])
 def test_a_threshold_is_refused(cls):
     estimator = cls(small()).fit(ROWS, TWO)
@@ -572,6 +574,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
         assert len(to_onnx(estimator[-1]).graph.node)
 
 
+@pytest.mark.slow
 def test_the_packages_are_imported_when_they_are_needed():
     code = "import sys, skcnn.onnx; print({'onnx', 'skl2onnx'} & set(sys.modules), end='')"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

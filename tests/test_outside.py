@@ -215,6 +215,7 @@ def test_descriptions_are_values(it):
 # -- at work
 
 
+@pytest.mark.slow
 def test_they_learn(digits):
     X, y = digits
     params = {"augmentation": Roll(), "max_iter": 40}
@@ -238,6 +239,7 @@ def test_a_clone_is_fitted_to_the_same_bits(digits):
     assert_array_equal(again.fit(*digits).predict_proba(digits[0]), model.predict_proba(digits[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_grid_search_over_their_fields(digits, n_jobs):
     X, y = digits[0], digits[1] % 3

@@ -237,6 +237,7 @@ def _predict(model, X, queue):
     queue.put(model.predict_proba(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_of_both_kinds_predict_the_same(method):

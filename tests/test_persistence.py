@@ -208,6 +208,7 @@ def _prediction_and_threads(model, X):
     return model.predict_proba(X), thread_count(None)
 
 
+@pytest.mark.slow
 def test_workers_of_joblib_predict_and_fit_the_same_bits(digits):
     """Arrays of more than a kilobyte, weights too, come to them as read-only memory maps."""
     X, y = digits

@@ -28,6 +28,7 @@ def data():
     return X, X.reshape(120, -1) @ rng.normal(size=(64, 2)) / 8
 
 
+@pytest.mark.slow
 @parametrize_with_checks([CNNRegressor()])
 def test_every_check_passes(estimator, check):
     check(estimator)

@@ -122,6 +122,7 @@ def test_parameters_of_the_estimators_are_documented(estimator):
         assert f"\n{name} : " in documentation, f"{name} is not documented"
 
 
+@pytest.mark.slow
 def test_import_is_quiet_and_brings_no_optional_package():
     # scikit-learn's callbacks import rich themselves where it is installed.
     code = (

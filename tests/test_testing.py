@@ -13,6 +13,7 @@ from skcnn.losses import LogLoss
 from skcnn.testing import check_gradients, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)
 def test_layers_of_the_package_pass(case):
     assert check_gradients(case.layer, case.shape, rows=2) is None
