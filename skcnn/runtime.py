@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ._arrays.elementwise import Array
-from ._engine.files import TASKS, Refused, check_classes, check_model, read_file, refusals
+from ._decoding import Reading, is_source, sources_of
+from ._engine.files import TASKS, Refused, check_classes, check_model, check_reader, read_file, refusals
 from ._engine.model import chosen, is_binary, loss_of, predicted_targets, predictor_of, probabilities
 from .description import Description
 from .initializers import Initializer
@@ -79,7 +80,8 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
             raise Refused(f"its n_jobs is {str(n_jobs)[:60]!r}, which is no number of threads.")
         check_model(content.name, state)
-        model = ServedModel(content.name, state)
+        reader = content.more("reader")
+        model = ServedModel(content.name, state, reader and check_reader(reader, state["input_shape_"]))
     warn_of_other_version(content.name, content.version, stacklevel=2)
     return model
 
@@ -97,10 +99,16 @@ class ServedModel:
         Height, width and channels of the images.
     classes_ : ndarray (n_classes,), or None
         The classes or numbers of the labels; None for a regressor.
+    reader : Reading or None
+        How image files are read, if a pipeline with an `ImageReader` was saved. ``reader.read(source)`` gives one image
+        (h, w, c) from a path, bytes, an open file, a PIL image or an array of another size, and
+        ``reader.read(source, max_pixels=n)`` refuses larger images before they are decoded. Both raise a ValueError
+        with the reason for an image that cannot be read.
     """
 
-    def __init__(self, name: str, state: dict[str, Any]) -> None:
+    def __init__(self, name: str, state: dict[str, Any], reader: Reading | None = None) -> None:
         self.name = name
+        self.reader = reader
         self.input_shape_: tuple[int, ...] = state["input_shape_"]
         self.classes_: Array | None = state.get("classes_")
         self._n_jobs: int | None = state["n_jobs"]
@@ -118,8 +126,8 @@ class ServedModel:
 
         Parameters
         ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
+            Images. Files need a model that was saved with its `ImageReader`.
 
         Returns
         -------
@@ -141,8 +149,8 @@ class ServedModel:
 
         Parameters
         ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
+            Images. Files need a model that was saved with its `ImageReader`.
 
         Returns
         -------
@@ -166,8 +174,8 @@ class ServedModel:
 
         Parameters
         ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
+            Images. Files need a model that was saved with its `ImageReader`.
 
         Returns
         -------
@@ -194,6 +202,10 @@ class ServedModel:
 
     def _images(self, X: Any) -> Array:
         """Images (n, h, w, c): the forms that the estimator takes, but for tables and sparse matrices."""
+        if _are_files(X):
+            if self.reader is None:
+                raise TypeError("X must hold numbers: the model was saved without an ImageReader, which reads files.")
+            X = [self.reader.read(source) for source in sources_of(X)]
         X = np.asarray(X)
         if X.dtype.kind not in "buif":
             raise TypeError(f"X must hold numbers, got {X.dtype}.")
@@ -206,3 +218,14 @@ class ServedModel:
         if X.dtype.kind == "f" and not np.isfinite(X).all():
             raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
         return X.reshape(len(X), h, w, c)
+
+
+def _are_files(X: Any) -> bool:
+    """Whether these are images that are to be decoded; a single one is refused later."""
+    if is_source(X):
+        return True
+    if hasattr(X, "to_numpy"):  # a column of a table
+        X = X.to_numpy()
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind in "OUT"
+    return isinstance(X, (list, tuple)) and any(map(is_source, X))

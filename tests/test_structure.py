@@ -24,12 +24,12 @@ PACKAGE = Path(skcnn.__file__).parent
 RANKS = [
     ["_version"],
     ["versions", "_arrays", "description"],
-    ["_tape"],
+    ["_tape", "_decoding"],
     ["layers", "losses", "optimizers", "schedules", "initializers", "augmentation"],
     ["architecture", "testing", "_engine"],
     ["_estimators", "runtime"],
     ["classifier", "regressor"],
-    ["features", "saliency", "profiling"],
+    ["features", "saliency", "profiling", "images"],
     ["display", "persistence", "onnx"],
     ["callbacks"],
     ["__init__"],
@@ -142,7 +142,7 @@ def test_import_is_quiet_and_brings_no_optional_package():
     # scikit-learn's callbacks import rich themselves where it is installed.
     code = (
         "import sys, sklearn.callback; before = set(sys.modules); from skcnn import *;"
-        "print(sorted({'matplotlib', 'torch', 'onnx', 'rich', 'skops'} & (set(sys.modules) - before)), end='')"
+        "print(sorted({'matplotlib', 'torch', 'onnx', 'rich', 'skops', 'PIL'} & (set(sys.modules) - before)), end='')"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]"
