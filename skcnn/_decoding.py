@@ -287,7 +287,7 @@ def _identified(file: Any, name: Any, Image: Any) -> Any:
         start = file.read(12)
     if start[4:] in HEIF:
         raise ImageError("", "it is a HEIF file, for which pillow-heif and its register_heif_opener() are needed")
-    raise UnknownContentError("", "it is not an image in a format that is read" if start else "it is empty")
+    raise UnknownContentError("", "it is not an image of a known format" if start else "it is empty")
 
 
 def _of_array(pixels: Array, Image: Any) -> Any:

@@ -305,7 +305,7 @@ class ImageReader(  # type: ignore[call-arg]
     >>> for number, path in enumerate(paths):
     ...     Image.new("RGB", (40 + number, 50), "red" if number % 2 else "blue").save(path)
     >>> y = ["blue", "red"] * 10
-    >>> model = make_pipeline(ImageReader((16, 16)), CNNClassifier((4,), max_iter=5, random_state=0))
+    >>> model = make_pipeline(ImageReader((16, 16)), CNNClassifier((4,), batch_size=5, random_state=0))
     >>> model.fit(paths, y).score(paths, y)
     1.0
     >>> photos.cleanup()

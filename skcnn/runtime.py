@@ -119,7 +119,8 @@ class ServedModel:
 
     def __repr__(self) -> str:
         outputs = "" if self.classes_ is None else f", {len(self.classes_)} {'labels' if self._labels else 'classes'}"
-        return f"<{self.name} for images of {self.input_shape_}{outputs}>"
+        files = "" if self.reader is None else ", from files"
+        return f"<{self.name} for images of {self.input_shape_}{outputs}{files}>"
 
     def decision_function(self, X: Any) -> Array:
         """Raw predictions, as `CNNClassifier.decision_function`.

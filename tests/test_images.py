@@ -55,7 +55,7 @@ def test_every_format_is_found_by_its_content(kind, tmp_path):
     if kind == "TGA":  # which has no signature: its ending counts
         (tmp_path / "photo.tga").write_bytes(file_of(PHOTO, kind))
         assert_array_equal(read(tmp_path / "photo.tga"), PHOTO)
-        with pytest.raises(ImageError, match="not an image in a format that is read"):
+        with pytest.raises(ImageError, match="not an image of a known format"):
             read(file_of(PHOTO, kind))
     else:
         (tmp_path / "photo.jpg").write_bytes(file_of(PHOTO, kind, **options))
@@ -158,7 +158,8 @@ def test_cameras_that_were_not_held_upright(turn, kind):
 
 
 def test_damaged_exif_data_leaves_an_image_as_it_is():
-    for damaged in (b"Exif\0\0MM\0*", b"Exif\0\0" + b"\xff" * 40):
+    unknown = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x63\0\0\0\0\0\0\0"  # a turn of number 99
+    for damaged in (b"Exif\0\0" + b"\xff" * 40, b"Exif\0\0" + unknown):
         assert read(file_of(PHOTO, "JPEG", exif=damaged)).shape == (24, 40, 3)
 
 
@@ -237,12 +238,12 @@ def bomb(side=20_000):
 
 BAD = {
     "empty": (b"", "it is empty"),
-    "text": (b"no image", "not an image in a format that is read"),
+    "text": (b"no image", "not an image of a known format"),
     "truncated": (file_of(PHOTO)[:-200], "it is damaged"),
     "truncated JPEG": (file_of(PHOTO, "JPEG")[:-200], "it is damaged"),
     "header alone": (file_of(PHOTO)[:40], "it is damaged|not an image"),
     "bomb": (bomb(), "too many pixels|more than the"),
-    "program": (file_of(PHOTO, "EPS"), "not an image in a format that is read"),
+    "program": (file_of(PHOTO, "EPS"), "not an image of a known format"),
     "floats": (file_of(Image.fromarray(PHOTO[..., 0].astype(np.float32)), "TIFF"), "floating-point numbers"),
     "32 bits": (file_of(Image.fromarray(np.full((8, 8), 70_000, np.int32)), "TIFF"), "integers beyond 16 bits"),
     "negative": (file_of(Image.fromarray(np.full((8, 8), -1, np.int32)), "TIFF"), "integers beyond 16 bits"),
@@ -462,7 +463,7 @@ def test_subfolders_are_classes(photos):
     assert_array_equal(data.target, [0, 0, 0, 1, 1, 1])
     assert_array_equal(data.target_names[data.target], ["ant"] * 3 + ["bee"] * 3)
     assert short(data.filenames, photos) == ALL
-    assert data.skipped == [(str(photos / "ant" / "notes.txt"), "it is not an image in a format that is read")]
+    assert data.skipped == [(str(photos / "ant" / "notes.txt"), "it is not an image of a known format")]
     assert (data.images[1, :, 1:-1] < 10).all()
     assert_array_equal(data.images, read_images(data.filenames, (20, 32)))
     assert load_folder(str(photos), 16, n_jobs=3).images.shape == (6, 16, 16, 3)
