@@ -580,7 +580,8 @@ class _Folder:
             raise FileNotFoundError(f"There is no folder {root!r}.")
         self.root = root
         self.skipped: list[tuple[str, str]] = []
-        self._own = None if cache is None else os.path.realpath(cache)  # a cache among the images is none of them
+        self._closed: list[ImageError] = []  # folders that may not be looked into
+        self._cache = cache
         self._chosen = categories is not None
         strays, folders = self._entries(root)
         if isinstance(categories, str) or (categories is not None and not set(categories) <= set(folders)):
@@ -606,14 +607,16 @@ class _Folder:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            self.skipped.append((folder, str(error.strerror).lower()))
+            reason = str(error.strerror).lower()
+            self.skipped.append((folder, reason))
+            self._closed.append(ImageError(repr(folder), reason))
             return [], {}
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path)):
                 folders[entry.name] = entry.path
-            elif self._own is None or os.path.realpath(entry.path) != self._own:
+            elif not self._is_cache(entry):
                 files.append(entry.path)
         return files, folders
 
@@ -625,6 +628,12 @@ class _Folder:
             for deeper in folders.values():
                 yield from self._below(deeper, (*above, own))
 
+    def _is_cache(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a file among the images is the one that the images are written to."""
+        if self._cache is None or entry.name != self._cache.name:
+            return False
+        return os.path.realpath(entry.path) == os.path.realpath(self._cache)
+
     def checksum(self) -> str:
         """A number that is another one when a file is added, removed, renamed or written to."""
         told = [(os.path.relpath(file, self.root), *_state(file)) for file in self.files]
@@ -632,9 +641,9 @@ class _Folder:
 
     def check(self, failures: dict[int, ImageError], on_error: str) -> None:
         """Raise the error for images that cannot be read, or for none at all."""
-        bad = {i: error for i, error in failures.items() if not self._is_other(i, error)}
+        bad = [error for i, error in failures.items() if not self._is_other(i, error)] + self._closed
         if bad and on_error == "raise":
-            raise _summary(bad, "Remove such files, or leave them out with on_error='skip'")
+            raise _summary(dict(enumerate(bad)), "Remove such files, or leave them out with on_error='skip'")
         if len(failures) == len(self.files):
             skipped = [*self.skipped, *((error.name, error.reason) for error in failures.values())]
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:SHOWN])

@@ -527,6 +527,22 @@ def test_a_file_that_vanishes_before_it_is_read(photos, monkeypatch):
     assert len(data.images) == len(data.target) == 5
 
 
+def test_a_folder_that_may_not_be_looked_into(photos, monkeypatch):
+    scan = os.scandir
+
+    def guarded(folder):
+        if os.path.basename(folder) == "bee":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(ImageError, match=r"bee' cannot be read: permission denied"):
+        load_folder(photos, 16)
+    with pytest.warns(FolderWarning, match="one class folder only"):
+        data = load_folder(photos, 16, on_error="skip")
+    assert (str(photos / "bee"), "permission denied") in data.skipped
+
+
 def test_folders_without_images(tmp_path, photos):
     with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere"):
         load_folder(tmp_path / "nowhere", 16)
