@@ -97,7 +97,7 @@ network = CNNClassifier(
     random_state=0,
 )
 model = make_pipeline(ImageReader((64, 64)), network).fit(paths, y)
-HistoryDisplay.from_estimator(model[-1])
+history = HistoryDisplay.from_estimator(model[-1])
 
 # %%
 # Evaluate

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
@@ -803,6 +804,15 @@ def test_what_was_fitted_decides_the_depth_and_the_channels():
     kept = ImageReader(8, color="keep").fit([PHOTO])
     with pytest.raises(ValueError, match="have 1 channels, and ImageReader was fitted to 3"):
         kept.transform([PHOTO[..., 0]])
+
+
+def test_a_validation_set_of_paths(paths):
+    names, y = paths
+    with config_context(enable_metadata_routing=True):
+        routed = network(max_iter=2).set_fit_request(X_val=True, y_val=True)
+        model = Pipeline([("read", ImageReader(8)), ("cnn", routed)], transform_input=["X_val"])
+        model.fit(names[:16], y[:16], X_val=names[16:], y_val=y[16:])
+    assert model[-1].best_validation_score_ == model.score(names[16:], y[16:])
 
 
 def test_a_transformer_cannot_leave_out_rows(paths):
