@@ -112,7 +112,7 @@ print(classification_report(y_test, predicted))
 
 # %%
 # The confusion matrix: a row for each class, a column for each prediction.
-matrix = ConfusionMatrixDisplay.from_predictions(y_test, predicted, cmap="Blues", colorbar=False, xticks_rotation=45)
+matrix = ConfusionMatrixDisplay.from_predictions(y_test, predicted, cmap="Blues", colorbar=False)
 
 # %%
 # Errors

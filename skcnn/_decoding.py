@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -127,7 +128,7 @@ class Reading:
             If Pillow is not installed.
         """
         Image = import_pillow()
-        fill = self._fill(Image)
+        fill = _fill(self.background)
         try:
             with _opened(source, Image) as (image, is_ours):
                 return self._array(image, is_ours, fill, max_pixels or Image.MAX_IMAGE_PIXELS or math.inf, Image)
@@ -136,14 +137,6 @@ class Reading:
         except Exception as error:  # damaged bytes make decoders raise anything, a SyntaxError or a RecursionError too
             kind = UnknownContentError if isinstance(error, OSError) and error.errno else ImageError
             raise kind(name_of(source), _reason(error, Image)) from None
-
-    def _fill(self, Image: Any) -> Array:
-        """The background: red, green, blue, and grey."""
-        try:
-            colour = Image.new("RGB", (1, 1), self.background)
-        except ValueError:
-            raise ValueError(f"background={self.background!r} is not the name of a colour.") from None
-        return np.array([*colour.getpixel((0, 0)), colour.convert("L").getpixel((0, 0))], np.uint8)
 
     def _array(self, image: Any, is_ours: bool, fill: Array, max_pixels: float, Image: Any) -> Array:
         width, height = image.size
@@ -177,6 +170,8 @@ class Reading:
     def _resized(self, image: Any, Image: Any) -> Any:
         # Each pixel is a mean of all that it stands for, with weights that are not negative: nothing overshoots.
         inner, box = self._geometry(*image.size)
+        if inner == image.size:
+            return image
         return image.resize(inner, Image.Resampling.BILINEAR, box=box)
 
     def _coloured(self, image: Any, fill: Array, Image: Any) -> Any:
@@ -190,7 +185,8 @@ class Reading:
         if is_transparent:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, (*fill[:3].tolist(), 255)), image)
-        return image.convert("L" if self.color == "grey" else "RGB")
+        mode = "L" if self.color == "grey" else "RGB"
+        return image if image.mode == mode else image.convert(mode)
 
     def _deep(self, image: Any, fill: Array, Image: Any) -> Array:
         """Grey with 16 bits, which Pillow scales as floating-point numbers only."""
@@ -217,6 +213,24 @@ class Reading:
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         found[top : top + height, left : left + width] = pixels
         return found
+
+
+@cache
+def _fill(background: str | tuple[int, int, int]) -> Array:
+    """The colour of the background: red, green, blue, and grey."""
+    try:
+        colour = import_pillow().new("RGB", (1, 1), background)
+    except ValueError:
+        raise ValueError(f"background={background!r} is not the name of a colour.") from None
+    return np.array([*colour.getpixel((0, 0)), colour.convert("L").getpixel((0, 0))], np.uint8)
+
+
+@cache
+def _formats(ending: str, registered: int) -> list[str]:
+    """The formats to look for in a file, of as many as are registered: without a signature, its ending counts."""
+    Image = import_pillow()
+    by_name = Image.registered_extensions().get(ending)
+    return [name for name, (_, accept) in Image.OPEN.items() if name not in REFUSED and (accept or name == by_name)]
 
 
 def is_path(source: Any) -> bool:
@@ -278,10 +292,10 @@ def _identified(file: Any, name: Any, Image: Any) -> Any:
     """The image of a file by its content, and by its name where a format has no signature."""
     Image.init()
     ending = os.path.splitext(name)[1].lower() if is_path(name) else ""
-    by_name = Image.registered_extensions().get(os.fsdecode(ending))
-    known = [name for name, (_, accept) in Image.OPEN.items() if name not in REFUSED and (accept or name == by_name)]
+    if ending not in Image.EXTENSION:  # there are many others
+        ending = ""
     try:
-        return Image.open(file, formats=known)
+        return Image.open(file, formats=_formats(ending, len(Image.OPEN)))
     except Image.UnidentifiedImageError:
         file.seek(0)
         start = file.read(12)
