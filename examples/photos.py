@@ -3,8 +3,8 @@ From a folder of photos to a served model
 =========================================
 
 The whole path: load a folder of image files, look at them, train, evaluate, look at the errors, save, and serve what
-people upload. The files are drawn first, 300 of them: shapes in photos of any size, in color and grey, as JPEG and PNG.
-To use a folder of your own, begin at *Load*. Image files need Pillow: ``pip install 'skcnn[images]'``.
+people upload. The files are drawn first: 300 photos of shapes, of any size, in colour and grey, as JPEG and PNG. To use
+a folder of your own, begin at *Load*. Image files need Pillow: ``pip install 'skcnn[images]'``.
 """
 
 # %%
@@ -35,7 +35,7 @@ CORNERS = {"circle": 60, "square": 4, "triangle": 3, "star": 10, "cross": 12}
 
 
 def draw(name, rng):
-    """A photo of a shape: size, proportions, place, colors and rotation differ."""
+    """A photo of a shape: size, proportions, place, colours and rotation differ."""
     width, height = rng.integers(60, 400, 2)
     radius = rng.uniform(0.25, 0.45) * min(width, height)
     x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
@@ -60,8 +60,8 @@ for name in CORNERS:
         photo = draw(name, rng)
         ending = "png" if photo.mode == "RGBA" or rng.random() < 0.5 else "jpg"
         photo.save(root / name / f"{name}{number:02d}.{ending}")
-(root / "circle" / "corrupt.jpg").write_bytes(b"\xff\xd8\xff but no more")
-(root / "circle" / ".DS_Store").write_bytes(b"from another system")
+for name, content in (("corrupt.jpg", b"\xff\xd8\xff but no more"), (".DS_Store", b"from another system")):
+    (root / "circle" / name).write_bytes(content)
 
 # %%
 # Load
