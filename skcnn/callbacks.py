@@ -111,7 +111,7 @@ class Checkpoint:
             raise OSError(error.errno, what) from None
         if not path.exists():
             return
-        earlier, unfinished = read(path, self.classes)
+        earlier, unfinished, _ = read(path, self.classes)
         if unfinished is not None:
             self._check_same(estimator, earlier)
             self._check_classes(estimator, earlier)

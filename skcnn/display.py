@@ -1,24 +1,30 @@
 """Displays in scikit-learn's manner: make one with ``from_estimator``, find its axes and figure as attributes.
 
-They draw with matplotlib, which is imported when something is drawn.
+They draw with matplotlib, which is imported when something is drawn. Images are shown as they are: three channels as
+colours, one channel from black to white, where the smallest of the numbers shown is black and the largest white.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._arrays.elementwise import Array
+from ._decoding import is_path, sources_of
 from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images, check_matplotlib_support
 from .classifier import CNNClassifier
 from .description import is_count
 from .features import activations
+from .images import ImageReader
 from .layers.conv import Conv2D
 from .layers.pooling import GlobalAvgPool2D
 from .saliency import default_target, input_gradient
@@ -50,7 +56,8 @@ class _Display:
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 
-    def _counts(self, **counts: Any) -> None:
+    @staticmethod
+    def _counts(**counts: Any) -> None:
         """Refuse numbers of pictures that are none."""
         for name, value in counts.items():
             if not is_count(value):
@@ -69,11 +76,125 @@ class _Display:
         self.ax_ = self.axes_[0]
         return self.axes_
 
+    def _pictures(self, images: Array, titles: Sequence[str], columns: int, title: str) -> None:
+        """Small pictures with a text above each."""
+        limits = _limits(images)
+        grid = self._grid(len(images), columns, title, _lines(titles))
+        for axes, image, text in zip(grid, images, titles, strict=True):
+            _show(axes, image, limits)
+            axes.set_title(text, fontsize=7)
+
     def _scale(self, shown: Any) -> None:
         """The scale of the colours, for all small pictures."""
         bar = self.figure_.colorbar(shown, ax=self.figure_.axes, aspect=25, pad=0.01, fraction=0.03)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_linewidth(0.5)
+
+
+class ImagesDisplay(_Display):
+    """A grid of images with their labels, to look at before training.
+
+    Parameters
+    ----------
+    images : ndarray (n, h, w, c)
+        The images to show.
+    titles : sequence of str, default=None
+        Text above each image.
+    of : int, default=None
+        Number of images that they were chosen from, for the title.
+
+    Attributes
+    ----------
+    axes_ : list of matplotlib Axes
+        One for each image.
+    ax_, figure_ : matplotlib Axes and Figure
+        The first of them, and the figure.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn.display import ImagesDisplay
+    >>> digits = load_digits()
+    >>> shown = ImagesDisplay.from_images(digits.images, digits.target, max_images=20, random_state=0)
+    >>> [axes.get_title() for axes in shown.axes_][:4]
+    ['0', '0', '1', '1']
+    >>> plt.close("all")
+    """
+
+    def __init__(self, images: Array, titles: Sequence[str] | None = None, *, of: int | None = None) -> None:
+        self.images = images
+        self.titles = titles
+        self.of = of
+
+    @classmethod
+    def from_images(
+        cls,
+        X: Any,
+        y: Any = None,
+        *,
+        filenames: Any = None,
+        max_images: int = 24,
+        columns: int = 8,
+        random_state: Any = None,
+    ) -> Self:
+        """Draw some of the images, chosen at random: as many of each class, sorted by class.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w, c) or (n, h, w)
+            Images.
+        y : array-like (n,) or (n, k), default=None
+            Their classes, labels or targets.
+        filenames : array-like (n,), default=None
+            Paths of the images. The last part of each is shown.
+        max_images : int, default=24
+            How many to show at most.
+        columns : int, default=8
+            Pictures in a row.
+        random_state : int, RandomState or None, default=None
+            Chooses the images.
+
+        Returns
+        -------
+        ImagesDisplay
+
+        Raises
+        ------
+        ValueError
+            If X holds no images, or the lengths differ.
+        """
+        images = X if isinstance(X, np.ndarray) else np.asarray(X)
+        if images.ndim not in (3, 4) or not images.size:
+            raise ValueError(f"X has shape {images.shape}. Expected images (n, h, w, c) or (n, h, w).")
+        check_consistent_length(X, y, filenames)
+        cls._counts(max_images=max_images, columns=columns)
+        labels = None if y is None else np.asarray(y)
+        chosen = _spread(len(images), labels, max_images, check_random_state(random_state))
+        titles = ["" if labels is None else _wrapped(str(labels[k])) for k in chosen]
+        if filenames is not None:
+            titles = [_with_name(text, filenames[k]).lstrip("\n") for text, k in zip(titles, chosen, strict=True)]
+        shown = images[chosen]
+        return cls(shown if shown.ndim == 4 else shown[..., None], titles, of=len(images)).plot(columns=columns)
+
+    def plot(self, *, columns: int = 8) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        columns : int, default=8
+            Pictures in a row.
+
+        Returns
+        -------
+        ImagesDisplay
+        """
+        self._counts(columns=columns)
+        n = len(self.images)
+        whole = n if self.of is None else self.of
+        titles = [""] * n if self.titles is None else list(self.titles)
+        self._pictures(self.images, titles, columns, f"{n} of {whole} images" if n < whole else f"{n} images")
+        return self
 
 
 class HistoryDisplay(_Display):
@@ -328,7 +449,7 @@ class ActivationDisplay(_Display):
         shown = min(channels, max_channels)
         title = f"The image, and what {self.layer or 'a layer'} makes of it" + _shown_of_all(shown, channels)
         first, *others = self._grid(shown + 1, columns, title)
-        _show(first, self.image)
+        _show(first, self.image, _limits(self.image))
         for k, axes in enumerate(others):
             picture = self.maps[..., k]
             style = {"cmap": "viridis", "vmin": self.maps.min(), "vmax": self.maps.max(), "aspect": _aspect(picture)}
@@ -348,6 +469,8 @@ class MisclassifiedDisplay(_Display):
         Their classes, and what they were taken for.
     probability : ndarray (n,)
         Predicted probability of the predicted class; its raw prediction where the loss gives no probabilities.
+    filenames : ndarray (n,), default=None
+        Their files. The last part of each path is shown.
     of : int, default=None
         Number of images that were predicted, for the title.
     measure : str, default="p"
@@ -368,6 +491,7 @@ class MisclassifiedDisplay(_Display):
         predicted: Array,
         probability: Array,
         *,
+        filenames: Array | None = None,
         of: int | None = None,
         measure: str = "p",
     ) -> None:
@@ -375,21 +499,26 @@ class MisclassifiedDisplay(_Display):
         self.truth = truth
         self.predicted = predicted
         self.probability = probability
+        self.filenames = filenames
         self.of = of
         self.measure = measure
 
     @classmethod
-    def from_estimator(cls, estimator: CNNClassifier, X: Any, y: Any, *, max_images: int = 24) -> Self:
+    def from_estimator(
+        cls, estimator: CNNClassifier | Pipeline, X: Any, y: Any, *, filenames: Any = None, max_images: int = 24
+    ) -> Self:
         """Predict images and draw those that are misclassified.
 
         Parameters
         ----------
-        estimator : CNNClassifier
+        estimator : CNNClassifier, or Pipeline that ends in one
             Fitted, for classes (not labels).
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or what the pipeline takes
+            Images, or the paths of images for a pipeline that begins with an `ImageReader`.
         y : array-like (n,)
             Their classes.
+        filenames : array-like (n,), default=None
+            Paths of the images, to be shown above them. By default those in X, if there are any.
         max_images : int, default=24
             How many to show at most.
 
@@ -402,9 +531,13 @@ class MisclassifiedDisplay(_Display):
         ValueError
             If every image is classified correctly, or X and y do not fit together.
         """
+        if isinstance(estimator, Pipeline) and len(estimator) > 1:
+            if filenames is None and isinstance(estimator[0], ImageReader) and all(map(is_path, sources_of(X))):
+                filenames = sources_of(X)
+            X, estimator = estimator[:-1].transform(X), estimator[-1]
         check_fitted_network(estimator, CNNClassifier)
         y = column_or_1d(y)
-        check_consistent_length(X, y)
+        check_consistent_length(X, y, filenames)
         has_probabilities = estimator._loss().has_probabilities
         raw = estimator.predict_proba(X) if has_probabilities else estimator.decision_function(X)
         p = np.stack([-raw, raw], axis=1) if raw.ndim == 1 else raw
@@ -414,9 +547,10 @@ class MisclassifiedDisplay(_Display):
             raise ValueError(f"All {len(y)} images are classified correctly: there is nothing to show.")
         wrong = wrong[np.argsort(-p[wrong].max(axis=1), kind="stable")]
         images = check_images(estimator, X, reset=False)[wrong]
-        measure = "p" if has_probabilities else "raw"
-        display = cls(images, y[wrong], predicted[wrong], p[wrong].max(axis=1), of=len(y), measure=measure)
-        return display.plot(max_images=max_images)
+        names = None if filenames is None else np.array([os.fspath(name) for name in filenames])[wrong]
+        certainty, measure = p[wrong].max(axis=1), "p" if has_probabilities else "raw"
+        found = cls(images, y[wrong], predicted[wrong], certainty, filenames=names, of=len(y), measure=measure)
+        return found.plot(max_images=max_images)
 
     def plot(self, *, max_images: int = 24, columns: int = 8) -> Self:
         """Draw.
@@ -439,12 +573,14 @@ class MisclassifiedDisplay(_Display):
             f", the {shown} most certain" * (shown < len(self.images))
         )
         told = [
-            _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}") + f"\n{self.measure} = {self.probability[k]:.2f}"
+            _with_name(
+                _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}")
+                + f"\n{self.measure} = {self.probability[k]:.2f}",
+                None if self.filenames is None else self.filenames[k],
+            )
             for k in range(shown)
         ]
-        for axes, image, text in zip(self._grid(shown, columns, title, _lines(told)), self.images, told, strict=False):
-            _show(axes, image)
-            axes.set_title(text, fontsize=7)
+        self._pictures(self.images[:shown], told, columns, title)
         return self
 
 
@@ -527,8 +663,10 @@ class ClassActivationDisplay(_Display):
         ClassActivationDisplay
         """
         ax = self._axes(ax, (3.4, 3.2))
-        colours = "gray_r" if self.image.shape[2] == 1 else "gray"  # the only colours are those of the evidence
-        ax.imshow(self.image.mean(axis=2), cmap=colours, aspect=_aspect(self.image))
+        grey = self.image.mean(axis=2)
+        low, high = _limits(grey)
+        # Faded, in grey: the only colours are those of the evidence, and they would not be seen on black.
+        ax.imshow(grey, cmap="gray", vmin=2 * low - high, vmax=high, aspect=_aspect(self.image))
         h, w = self.image.shape[:2]
         limit = np.abs(self.evidence).max() or 1.0
         shown = ax.imshow(
@@ -659,12 +797,26 @@ class SaliencyDisplay(_Display):
         title = "Which pixels the prediction depends on"
         grid = np.reshape(self._grid(2 * bands * columns, columns, title, _lines(titles) / 2), (bands, 2, columns))
         pairs = grid.transpose(0, 2, 1).reshape(-1, 2)[:n]
+        limits = _limits(self.images)
         for (upper, lower), image, text, size in zip(pairs, self.images, titles, self.saliency, strict=True):
-            _show(upper, image)
+            _show(upper, image, limits)
             upper.set_title(text, fontsize=7)
             lower.imshow(size, cmap="inferno", vmin=0, aspect=_aspect(size))
         self.axes_ = list(pairs.flat)
         return self
+
+
+def _spread(n: int, labels: Array | None, count: int, random_state: Any) -> Array:
+    """Positions of some of n images: as many of each class as there can be, class by class."""
+    order = random_state.permutation(n)
+    if labels is None or labels.ndim > 1:
+        return np.sort(order[:count])
+    kinds = np.unique(labels, return_inverse=True)[1][order]
+    place = np.empty(n, int)  # of each image among those of its class
+    for kind in range(kinds.max() + 1):
+        place[kinds == kind] = np.arange(np.sum(kinds == kind))
+    first = np.argsort(place, kind="stable")[:count]
+    return order[first[np.argsort(kinds[first], kind="stable")]]
 
 
 def _alone(estimator: BaseCNN, image: Any) -> Any:
@@ -680,14 +832,26 @@ def _alone(estimator: BaseCNN, image: Any) -> Any:
     return batch
 
 
-def _show(axes: Any, image: Array) -> None:
-    """An image (h, w, c): colours for three channels, else the first channel in grey."""
-    if image.shape[2] == 3:
-        low, high = image.min(), image.max()
-        image = image if image.dtype == np.uint8 else (image - low) / ((high - low) or 1.0)
-        axes.imshow(image, aspect=_aspect(image))
+def _limits(images: Array) -> tuple[float, float]:
+    """The numbers that are black and white in all of these images."""
+    return float(images.min()), float(images.max())
+
+
+def _show(axes: Any, image: Array, limits: tuple[float, float]) -> None:
+    """An image (h, w, c): colours for three channels, with or without transparency, else the first channel in grey."""
+    low, high = limits
+    if image.shape[2] in (3, 4):
+        colours = image[..., :3]
+        if image.dtype != np.uint8:
+            colours = (colours - low) / ((high - low) or 1.0)
+        axes.imshow(colours, aspect=_aspect(image))
     else:
-        axes.imshow(image[..., 0], cmap="gray_r", aspect=_aspect(image))
+        axes.imshow(image[..., 0], cmap="gray", vmin=low, vmax=high, aspect=_aspect(image))
+
+
+def _with_name(text: str, filename: object) -> str:
+    """A text with the last part of a path below it."""
+    return text if filename is None else f"{text}\n{_wrapped(os.path.basename(str(filename)))}"
 
 
 def _aspect(picture: Array) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from ._arrays.elementwise import Array
@@ -16,6 +17,7 @@ from ._engine.files import (
     Refused,
     check_classes,
     check_model,
+    check_reader,
     encode,
     of_this_package,
     read_file,
@@ -31,6 +33,7 @@ from .augmentation import Augmentation
 from .classifier import CNNClassifier
 from .description import Description
 from .features import CNNFeatures
+from .images import ImageReader
 from .initializers import Initializer
 from .layers.base import Layer
 from .losses import Loss
@@ -54,6 +57,7 @@ MONITORED: dict[str, type] = {
 COUNTABLE = 1 << 53  # epochs and steps
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
 ROUTED = "fit", "partial_fit", "score"  # the methods that take metadata
+PIPELINE = "transform_input", "verbose"  # parameters of a pipeline that are kept
 FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 
 
@@ -61,7 +65,7 @@ def _trusted() -> list[str]:
     """Names of the classes that the state of an estimator may hold, as skops writes them: all are data, none acts."""
     concrete = (cls for cls in of_this_package(*SAVED_KINDS) if "__dataclass_fields__" in vars(cls))
     descriptions = [cls for cls in concrete if not cls.__name__.startswith("_")]
-    classes = {*ESTIMATORS.values(), CNNFeatures, Network, *KEPT.values(), *descriptions}
+    classes = {*ESTIMATORS.values(), CNNFeatures, ImageReader, Network, *KEPT.values(), *descriptions}
     return sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes)
 
 
@@ -69,13 +73,13 @@ SKOPS_TRUSTED = _trusted()
 """Types to trust when skops loads an estimator of this package: ``skops.io.load(path, trusted=SKOPS_TRUSTED)``."""
 
 
-def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
+def save(estimator: BaseCNN | Pipeline, path: str | os.PathLike[str]) -> None:
     """Write an estimator to a file that `load` reads: arrays and JSON, no pickle.
 
     Parameters
     ----------
-    estimator : CNNClassifier or CNNRegressor
-        Fitted or not.
+    estimator : CNNClassifier, CNNRegressor, or Pipeline of an ImageReader and one of them
+        Fitted or not. The file does not hold the ``memory`` of a pipeline.
     path : str or path-like
         Where to. A file that is there is replaced when the new one is whole.
 
@@ -98,11 +102,31 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
     >>> bool((skcnn.load(path).predict(digits.images) == classifier.predict(digits.images)).all())
     True
     """
-    write(estimator, path)
+    if isinstance(estimator, Pipeline):
+        reader, network = _parts(estimator)
+        fitted = {key: getattr(reader, key) for key in ("dtype_", "channels_") if hasattr(reader, key)}
+        pipeline = {"steps": [name for name, _ in estimator.steps]} | {key: getattr(estimator, key) for key in PIPELINE}
+        write(network, path, reader=reader.get_params() | fitted, pipeline=pipeline)
+    else:
+        write(estimator, path)
 
 
-def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinished | None = None) -> None:
-    """Save an estimator, with what a fit needs that is to go on from it."""
+def _parts(pipeline: Pipeline) -> list[Any]:
+    """The reader and the network of a pipeline that has a form in a file."""
+    parts = [part for _, part in pipeline.steps]
+    if [type(part) for part in parts[:-1]] != [ImageReader] or not isinstance(parts[-1], BaseCNN):
+        given = ", ".join(type(part).__name__ for part in parts)
+        raise TypeError(
+            f"save takes a pipeline of an ImageReader and a {' or '.join(ESTIMATORS)}, got one of {given}; for others"
+            " there is joblib.dump."
+        )
+    return parts
+
+
+def write(
+    estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinished | None = None, **more: dict[str, Any]
+) -> None:
+    """Save an estimator, with what a fit needs that is to go on from it, and what stands in front of it."""
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         known = " or ".join(ESTIMATORS)
@@ -110,13 +134,13 @@ def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinish
     state = estimator.__getstate__()
     # Callbacks watch a fit, and are not part of what it learns; the version is in the file already.
     held = {key: value for key, value in state.items() if not _is_foreign(name, key)}
-    more: dict[str, Any] = {} if unfinished is None else {"unfinished": unfinished}
+    beside: dict[str, Any] = more if unfinished is None else {"unfinished": unfinished}
     if (request := state.get("_metadata_request")) is not None:  # what set_fit_request and the like have set
-        more["requests"] = {method: dict(getattr(request, method).requests) for method in ROUTED}
-    write_file(path, name, held, RECORDS, **more)
+        beside["requests"] = {method: dict(getattr(request, method).requests) for method in ROUTED}
+    write_file(path, name, held, RECORDS, **beside)
 
 
-def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> BaseCNN:
+def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> Any:
     """Read an estimator that `save` has written. No code of the file is run, for there is none.
 
     Parameters
@@ -128,8 +152,8 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
 
     Returns
     -------
-    CNNClassifier or CNNRegressor
-        It predicts the same, bit for bit.
+    CNNClassifier, CNNRegressor or Pipeline
+        The estimator that was saved. It predicts the same, bit for bit.
 
     Raises
     ------
@@ -141,11 +165,14 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         If it is not a file that `save` has written, is damaged, is of a newer format, or names a class that
         is not known.
     """
-    return read(path, classes)[0]
+    estimator, _, pipeline = read(path, classes)
+    return estimator if pipeline is None else pipeline
 
 
-def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None]:
-    """An estimator from a file, and what the fit needs that is to go on from it, if it has not ended."""
+def read(
+    path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()
+) -> tuple[BaseCNN, Unfinished | None, Pipeline | None]:
+    """A network from a file, what the fit needs that is to go on from it, if it has not ended, and its pipeline."""
     own = check_classes(classes)
     with refusals(path):
         content = read_file(path, SAVED_KINDS, own, RECORDS)
@@ -154,8 +181,9 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()
             estimator._metadata_request = _requested(estimator, requests)
         if unfinished is not None:
             _check_unfinished(unfinished, estimator)
+        pipeline = _pipeline(content, estimator)
     warn_of_other_version(content.name, content.version, stacklevel=3)
-    return estimator, unfinished
+    return estimator, unfinished, pipeline
 
 
 def check_writable(estimator: BaseCNN) -> None:
@@ -193,6 +221,23 @@ def _build(content: Content) -> BaseCNN:
         _check_memory(state)
     estimator.__setstate__(state | {VERSION: __version__})
     return estimator
+
+
+def _pipeline(content: Content, network: BaseCNN) -> Pipeline | None:
+    """The pipeline around a network, if it was saved with one."""
+    told, outer = content.more("reader"), content.more("pipeline")
+    if told is None:
+        return None
+    reader = ImageReader(told["size"])
+    reader.set_params(**{name: told[name] for name in reader.get_params()})
+    if "dtype_" in told:
+        if network.__sklearn_is_fitted__():
+            check_reader(told, network.input_shape_)
+        reader.dtype_, reader.channels_ = told["dtype_"], told["channels_"]
+    names = outer["steps"]
+    if len(set(names)) != 2 or not all(isinstance(name, str) for name in names):
+        raise Refused("the steps of its pipeline have no names.")
+    return Pipeline(list(zip(names, (reader, network), strict=True)), **{key: outer[key] for key in PIPELINE})
 
 
 def _is_foreign(name: str, key: str) -> bool:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ._arrays.elementwise import Array
-from ._engine.files import TASKS, Refused, check_classes, check_model, read_file, refusals
+from ._decoding import Reading, is_source, sources_of
+from ._engine.files import TASKS, Refused, check_classes, check_model, check_reader, read_file, refusals
 from ._engine.inputs import cure, forms, stacked
 from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
 from ._engine.scaling import Scaling, warn_of_scale
@@ -81,7 +82,8 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
             raise Refused(f"its n_jobs is {str(n_jobs)[:60]!r}, which is no number of threads.")
         check_model(content.name, state)
-        model = ServedModel(content.name, state)
+        reader = content.more("reader")
+        model = ServedModel(content.name, state, reader and check_reader(reader, state["input_shape_"]))
     warn_of_other_version(content.name, content.version, stacklevel=2)
     return model
 
@@ -99,10 +101,16 @@ class ServedModel:
         Height, width and channels of the images.
     classes_ : ndarray (n_classes,), or None
         The classes or numbers of the labels; None for a regressor.
+    reader : Reading or None
+        How image files are read, if a pipeline with an `ImageReader` was saved. ``reader.read(source)`` gives one image
+        (h, w, c) from a path, bytes, an open file, a PIL image or an array of another size, and
+        ``reader.read(source, max_pixels=n)`` refuses larger images before they are decoded. Both raise a ValueError
+        with the reason for an image that cannot be read.
     """
 
-    def __init__(self, name: str, state: dict[str, Any]) -> None:
+    def __init__(self, name: str, state: dict[str, Any], reader: Reading | None = None) -> None:
         self.name = name
+        self.reader = reader
         self.input_shape_: tuple[int, ...] = state["input_shape_"]
         self.classes_: Array | None = state.get("classes_")
         self._n_jobs: int | None = state["n_jobs"]
@@ -114,15 +122,16 @@ class ServedModel:
 
     def __repr__(self) -> str:
         outputs = "" if self.classes_ is None else f", {len(self.classes_)} {'labels' if self._labels else 'classes'}"
-        return f"<{self.name} for images of {self.input_shape_}{outputs}>"
+        files = "" if self.reader is None else ", from files"
+        return f"<{self.name} for images of {self.input_shape_}{outputs}{files}>"
 
     def decision_function(self, X: Any) -> Array:
         """Raw predictions, as `CNNClassifier.decision_function`.
 
         Parameters
         ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
+            Images. Files need a model that was saved with its `ImageReader`.
 
         Returns
         -------
@@ -144,8 +153,8 @@ class ServedModel:
 
         Parameters
         ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
+            Images. Files need a model that was saved with its `ImageReader`.
 
         Returns
         -------
@@ -169,8 +178,8 @@ class ServedModel:
 
         Parameters
         ----------
-        X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            Images.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
+            Images. Files need a model that was saved with its `ImageReader`.
 
         Returns
         -------
@@ -197,6 +206,8 @@ class ServedModel:
 
     def _images(self, X: Any) -> Array:
         """Images (n, h, w, c): the forms that the estimator takes, except sparse matrices."""
+        if self.reader is not None and _are_files(X):
+            X = [self.reader.read(source) for source in sources_of(X)]
         array = np.asarray(stacked(X))
         if array.dtype.kind not in "buif":
             raise TypeError(f"X must hold numbers, got {array.dtype}.")
@@ -210,3 +221,14 @@ class ServedModel:
         images = array.reshape(len(array), *self.input_shape_)
         warn_of_scale(images, self._scaling)
         return images
+
+
+def _are_files(X: Any) -> bool:
+    """Whether these are images that are to be decoded; a single one is refused later."""
+    if is_source(X):
+        return True
+    if hasattr(X, "to_numpy"):  # a column of a table
+        X = X.to_numpy()
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind in "OUT"
+    return isinstance(X, (list, tuple)) and any(map(is_source, X))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import colour
 import contenders
+import images
 import numpy as np
 import pytest
 import rounding
@@ -47,6 +48,30 @@ def test_without_the_photographs_the_script_says_how_to_get_them(monkeypatch, tm
     with pytest.raises(SystemExit):
         colour.load()
     assert "cifar10.npz" in capsys.readouterr().err
+
+
+def test_ways_to_bring_images_to_one_size_are_compared(tmp_path, capsys):
+    pytest.importorskip("PIL")
+    folder = images.draw_folder(tmp_path / "shapes", 4)
+    assert [path.name for path in sorted(folder.iterdir())] == sorted(images.SHAPES)
+    images.resize_table({"shapes": folder}, seeds=1, epochs=1)
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [name.strip() for name, _ in rows] == list(images.WAYS)
+    assert all(0 <= float(cell.split()[0]) <= 1 for _, cell in rows)
+
+
+def test_readers_of_files_are_timed(monkeypatch, tmp_path):
+    pytest.importorskip("PIL")
+    monkeypatch.delitem(images.READERS, "`torchvision.datasets.ImageFolder`")
+    folder = images.write_files(tmp_path, "PNG, 64 x 64", 6)
+    found = [read(folder) for read in images.READERS.values()]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])  # of that size, they all read the same pixels
+    monkeypatch.setitem(images.READERS, "nothing", lambda folder: __import__("no_such_library"))
+    *rows, missing = images.time_table({"PNG": folder}, rounds=1).splitlines()[2:]
+    assert len(rows) == 3
+    assert all(float(row.split("|")[2].replace(",", "")) > 0 for row in rows)
+    assert missing == "| nothing | - |"
 
 
 def test_searches_are_measured_in_tables():

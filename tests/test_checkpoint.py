@@ -98,7 +98,7 @@ def test_what_is_taken_up_again_ends_as_what_never_was_broken_off(name, every, d
     expected = clone(model).fit(X, y)
     path = tmp_path / "model.skcnn"
     broken_off(model, path, X, y, every=every)
-    left, unfinished = read(path)
+    left, unfinished, _ = read(path)
     assert left.n_iter_ == unfinished.done == (4 if every == 1 else 3)
     again = clone(model).set_callbacks(Checkpoint(path, every=every)).fit(X, y)
     assert_same(again, expected, X)

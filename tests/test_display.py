@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.features import activations
+from skcnn.images import ImageReader
 from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU, Residual
 from skcnn.saliency import input_gradient
 
@@ -92,6 +95,70 @@ def test_misclassified_images_come_with_the_most_certain_errors_first(fitted, da
     assert f"{wrong.sum()} of 60 images misclassified, the 5 most certain" == drawn.figure_.get_suptitle()
     with pytest.raises(ValueError, match="All 60 images are classified correctly"):
         display.MisclassifiedDisplay.from_estimator(fitted, X, fitted.predict(X))
+
+
+def test_misclassified_images_come_with_the_names_of_their_files(fitted, data, tmp_path):
+    X, y = data
+    names = [f"folder/{i:03d}.png" for i in range(len(X))]
+    drawn = display.MisclassifiedDisplay.from_estimator(fitted, X, y, filenames=names, max_images=3)
+    p, wrong = fitted.predict_proba(X).max(axis=1), np.flatnonzero(fitted.predict(X) != y)
+    expected = [names[i] for i in wrong[np.argsort(-p[wrong], kind="stable")]]
+    assert drawn.filenames.tolist() == expected
+    assert [axes.get_title().split("\n")[-1] for axes in drawn.axes_] == [name[7:] for name in expected[:3]]
+    scaled = make_pipeline(StandardScaler(), clone(fitted).set_params(input_shape=(6, 6))).fit(X.reshape(60, -1), y)
+    assert display.MisclassifiedDisplay.from_estimator(scaled, X.reshape(60, -1), 9 - y).filenames is None
+
+
+def test_misclassified_files(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    paths = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, path in enumerate(paths):
+        image.new("RGB", (9, 7 + number), (40 * number % 256, 0, 0)).save(path)
+    y = np.array(["a", "b"] * 4)
+    model = make_pipeline(ImageReader(8), CNNClassifier((2,), max_iter=1, random_state=0)).fit(paths, y)
+    drawn = display.MisclassifiedDisplay.from_estimator(model, paths, np.where(model.predict(paths) == "a", "b", "a"))
+    assert sorted(drawn.filenames) == [str(path) for path in paths]
+    assert drawn.images.shape == (8, 8, 8, 3)
+
+
+def test_images_are_chosen_from_all_classes():
+    X = np.arange(100)[:, None, None] + np.zeros((4, 5))
+    y = np.array(["a"] * 90 + ["b"] * 2 + ["c"] * 8)
+    drawn = display.ImagesDisplay.from_images(X, y, max_images=8, random_state=0)
+    assert [axes.get_title() for axes in drawn.axes_] == ["a"] * 3 + ["b"] * 2 + ["c"] * 3
+    shown = drawn.images[:, 0, 0, 0].astype(int)
+    assert len(set(shown)) == 8
+    assert (y[shown] == [axes.get_title() for axes in drawn.axes_]).all()
+    assert drawn.figure_.get_suptitle() == "8 of 100 images"
+    again = display.ImagesDisplay.from_images(X, y, max_images=8, random_state=0)
+    np.testing.assert_array_equal(again.images, drawn.images)
+    names = [f"photos/{i}.png" for i in range(100)]
+    alone = display.ImagesDisplay.from_images(X, filenames=names, max_images=2, random_state=1)
+    assert [axes.get_title() for axes in alone.axes_] == [f"{int(i)}.png" for i in alone.images[:, 0, 0, 0]]
+    assert len(display.ImagesDisplay.from_images(X, np.stack([y == "a", y == "b"], 1)).axes_) == 24
+    assert display.ImagesDisplay.from_images(X[:3]).figure_.get_suptitle() == "3 images"
+
+
+def test_grids_of_what_are_no_images():
+    for wrong in (np.zeros((3, 4)), np.zeros((0, 4, 4))):
+        with pytest.raises(ValueError, match=r"X has shape .* Expected images"):
+            display.ImagesDisplay.from_images(wrong)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        display.ImagesDisplay.from_images(np.zeros((3, 4, 4)), [0, 1])
+    with pytest.raises(ValueError, match="max_images must be an int of 1 or more, got 0"):
+        display.ImagesDisplay.from_images(np.zeros((3, 4, 4)), max_images=0)
+
+
+def test_images_are_shown_as_they_are():
+    def drawn(images):
+        return [axes.get_images()[0] for axes in display.ImagesDisplay(images).plot().axes_]
+
+    dark, bright = drawn(np.array([[[0, 100]], [[100, 200]]], np.uint8)[..., None])
+    assert dark.get_cmap().name == "gray"
+    assert dark.get_clim() == bright.get_clim() == (0, 200)  # the first image is darker than the second
+    colours = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4), dtype=np.uint8)
+    np.testing.assert_array_equal(drawn(colours)[1].get_array(), colours[1, ..., :3])
+    np.testing.assert_allclose(drawn(colours[..., :3] / 10.0)[0].get_array() * 255, colours[0, ..., :3], atol=8)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -127,7 +127,7 @@ def test_import_is_quiet_and_brings_no_optional_package():
     # scikit-learn's callbacks import rich themselves where it is installed.
     code = (
         "import sys, sklearn.callback; before = set(sys.modules); from skcnn import *;"
-        "print(sorted({'matplotlib', 'torch', 'onnx', 'rich', 'skops'} & (set(sys.modules) - before)), end='')"
+        "print(sorted({'matplotlib', 'torch', 'onnx', 'rich', 'skops', 'PIL'} & (set(sys.modules) - before)), end='')"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]"

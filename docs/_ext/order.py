@@ -1,6 +1,14 @@
 """The order of the gallery: first what a newcomer wants to see, then by name."""
 
-FIRST = ("quickstart.py", "demo.py", "lines.py", "regression.py", "pipeline_and_grid_search.py", "own_architecture.py")
+FIRST = (
+    "quickstart.py",
+    "photos.py",
+    "demo.py",
+    "lines.py",
+    "regression.py",
+    "pipeline_and_grid_search.py",
+    "own_architecture.py",
+)
 
 
 class ByDifficulty:

@@ -20,6 +20,7 @@ MODULES = (
     "skcnn.initializers",
     "skcnn.augmentation",
     "skcnn.callbacks",
+    "skcnn.images",
     "skcnn.features",
     "skcnn.saliency",
     "skcnn.display",

@@ -1,33 +1,44 @@
-"""Serve a model: a function from the bytes of an image to an answer, and a server around it.
+"""Serve a model: a function from the bytes of an image to an answer, a server around it, and a page for a browser.
 
-The server needs the standard library alone. The model comes from `skcnn.runtime`, so that scikit-learn is not
-imported. ``python app.py digits.skcnn 8000`` starts it.
+The server needs Python's standard library, skcnn and Pillow. The model comes from `skcnn.runtime`, so that
+scikit-learn is not imported. ``python app.py digits.skcnn 8000`` starts it, and http://127.0.0.1:8000 is the page.
 
-``POST /predict`` takes a PNG file of 8 bits (which needs Pillow), or an array of one image or several as ``numpy.save``
-writes it, and answers in JSON. ``GET /health`` answers when the model is loaded. `application` makes a WSGI
-application, which any other server can run too.
+``POST /predict`` takes one image file in any format that Pillow reads and of any size, as the body of the request or as
+the file of a form (``multipart/form-data``), and answers in JSON. It also takes an array of one or several images as
+``numpy.save`` writes it. ``GET /health`` answers when the model is loaded. `application` makes a WSGI application,
+which any other server can run too.
 """
 
 import json
+import os
+import re
 import sys
 from io import BytesIO
+from pathlib import Path
 from socketserver import ThreadingMixIn
+from threading import BoundedSemaphore
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import numpy as np
 
 import skcnn.runtime
 
-LONGEST = 1 << 20  # bytes of a request
+LONGEST = 20 << 20  # bytes of a request: the photo of a telephone has 3 to 12 MB
+PIXELS = 50_000_000  # of an image: decoded, each takes three or four bytes
+SECONDS = 30  # that a client may be silent
+PAGE = Path(__file__).with_name("page.html")
+
+# Decoding takes the memory of all pixels of an image. A hundred clients may send one at once; they wait for their turn.
+decoding = BoundedSemaphore(os.cpu_count() or 1)
 
 
 # %%
-# The function. What comes from outside is looked at before it is decoded: a picture of a few bytes can unfold to
+# The function. Bytes and pixels are counted before anything is decoded: a picture of a few bytes can unfold to
 # gigabytes, and an array can hold a pickle.
 def predict(model, content):
-    """The bytes of a PNG file or an array -> what the model says of each image, as JSON can hold it."""
+    """The bytes of an image file or an array -> the model's answer for each image, as JSON can hold it."""
     names = [str(name) for name in model.classes_]
-    found = model.predict_proba(images_of(content, model.input_shape_))
+    found = model.predict_proba(images_of(model, content))
     if not np.isfinite(found).all():  # JSON has no NaN
         raise ValueError("The numbers of the image are too large.")
     return [
@@ -35,69 +46,77 @@ def predict(model, content):
     ]
 
 
-def images_of(content, shape):
-    """Bytes -> images (n, h, w, c); a ValueError for what are none."""
-    h, w, c = shape
-    try:
-        if content.startswith(b"\x93NUMPY"):
+def images_of(model, content):
+    """Bytes -> images (n, h, w, c), prepared as for training; a ValueError with the reason for anything else."""
+    if content.startswith(b"\x93NUMPY"):
+        try:
             images = np.load(BytesIO(content), allow_pickle=False)
-            return images.reshape(1, h, w, c) if images.shape in ((h, w), (h, w, c)) else images
-        return picture_of(content, (w, h), "L" if c == 1 else "RGB").reshape(1, h, w, c)
-    except Exception as error:  # damaged bytes make decoders raise anything, a SyntaxError or a RecursionError too
-        reason = error if isinstance(error, ValueError) else "it cannot be read"
-        wanted = f"a PNG file of {w} x {h} pixels, or an array as numpy.save writes it"
-        raise ValueError(f"Expected {wanted}, but: {reason}.") from None
+        except Exception:  # damaged bytes make NumPy raise anything
+            raise ValueError("The array cannot be read: expected one as numpy.save writes it.") from None
+        if images.dtype.kind not in "buif":  # an array of text would be taken for paths of files on the server
+            raise ValueError(f"The array must hold numbers, got {images.dtype}.")
+        h, w, c = model.input_shape_
+        return images.reshape(1, h, w, c) if images.shape in ((h, w), (h, w, c)) else images
+    if model.reader is None:
+        raise ValueError("Expected an array as numpy.save writes it: the model was saved without an ImageReader.")
+    with decoding:
+        return model.reader.read(content, max_pixels=PIXELS)[np.newaxis]
 
 
-def picture_of(content, size, mode):
-    """The pixels of a PNG file."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ValueError("this server reads arrays only, for Pillow is not installed") from None
-    with Image.open(BytesIO(content), formats=["PNG"]) as picture:
-        if picture.size != size:  # known before anything is decoded
-            raise ValueError(f"the picture has {picture.size[0]} x {picture.size[1]} pixels")
-        if picture.mode.startswith("I"):  # Pillow would clip them to white
-            raise ValueError("the picture has more than 8 bits")
-        return np.asarray(picture.convert(mode))
+def file_of(content_type, body):
+    """The file in the body of a request: all of it, or the first file of a form."""
+    if not content_type.startswith("multipart/form-data"):
+        return body
+    if boundary := re.search(r'boundary="?([^";]+)', content_type):
+        for part in body.split(b"--" + boundary[1].encode()):
+            head, _, content = part.partition(b"\r\n\r\n")
+            if b"filename=" in head:
+                return content.removesuffix(b"\r\n")
+    raise ValueError("The form holds no file.")
 
 
 # %%
 # The same as a WSGI application. Predictions are re-entrant: one model serves all threads.
 def application(model):
-    """A WSGI application around a model; a ValueError for one that gives no probabilities."""
+    """A WSGI application around a model; an error for a model that cannot answer."""
     try:
         model.predict_proba(np.zeros((1, *model.input_shape_)))
     except AttributeError as error:  # a regressor, or a loss such as hinge
         raise ValueError(f"The server answers with probabilities. {error}") from None
+    if model.reader is not None:
+        model.reader.read(np.zeros((1, 1), np.uint8))  # an ImportError without Pillow
 
     def answer(environ):
         """The status of a request, and what is said."""
         if environ["PATH_INFO"] == "/health":
             return "200 OK", {"model": repr(model)}
         if environ["PATH_INFO"] != "/predict":
-            return "404 Not Found", {"error": "There are POST /predict and GET /health."}
+            return "404 Not Found", {"error": "There are GET / for a page, POST /predict and GET /health."}
         if environ["REQUEST_METHOD"] != "POST":
             return "405 Method Not Allowed", {"error": "Send an image by POST."}
-        try:
-            length = int(environ.get("CONTENT_LENGTH") or -1)
-        except ValueError:
-            length = -1
-        if length < 0:
+        length = environ.get("CONTENT_LENGTH") or ""
+        if not (length.isascii() and length.isdigit()):
             return "411 Length Required", {"error": "Send the header Content-Length."}
+        length = int(length)
         if length > LONGEST:
-            discard(environ["wsgi.input"], min(length, 64 * LONGEST))
-            return "413 Content Too Large", {"error": f"Send {LONGEST} bytes at most."}
+            discard(environ["wsgi.input"], min(length, 4 * LONGEST))
+            return "413 Content Too Large", {"error": f"Send {LONGEST >> 20} MB at most."}
         try:
-            return "200 OK", {"predictions": predict(model, environ["wsgi.input"].read(length))}
+            body = environ["wsgi.input"].read(length)
+        except OSError:
+            return "408 Request Timeout", {"error": "The image did not arrive in time."}
+        try:
+            return "200 OK", {"predictions": predict(model, file_of(environ.get("CONTENT_TYPE") or "", body))}
         except (TypeError, ValueError) as error:
             return "400 Bad Request", {"error": str(error)}
 
     def respond(environ, start_response):
-        status, said = answer(environ)
-        body = json.dumps(said, allow_nan=False).encode()
-        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        if environ["PATH_INFO"] == "/" and environ["REQUEST_METHOD"] == "GET":
+            status, kind, body = "200 OK", "text/html; charset=utf-8", PAGE.read_bytes()
+        else:
+            status, said = answer(environ)
+            kind, body = "application/json", json.dumps(said, allow_nan=False).encode()
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
         return [body]
 
     return respond
@@ -105,8 +124,11 @@ def application(model):
 
 def discard(stream, length):
     """Read what is not wanted: a client that is still sending does not hear the answer."""
-    while length > 0 and (part := stream.read(min(length, LONGEST))):
-        length -= len(part)
+    try:
+        while length > 0 and (part := stream.read(min(length, 1 << 20))):
+            length -= len(part)
+    except OSError:  # it has stopped
+        pass
 
 
 # %%
@@ -115,10 +137,18 @@ class Server(ThreadingMixIn, WSGIServer):
     """A WSGI server with a thread for each request."""
 
     daemon_threads = True
+    request_queue_size = 128  # clients that may knock at the same moment
+
+    def handle_error(self, request, client_address):
+        """Let a client go that has left or fallen silent; anything else is a mistake to be seen."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class Quiet(WSGIRequestHandler):
     """Writes no line for each request."""
+
+    timeout = SECONDS
 
     def log_message(self, *arguments):
         pass
@@ -133,7 +163,7 @@ if __name__ == "__main__":
     path = sys.argv[1] if len(sys.argv) > 1 else "digits.skcnn"
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 8000
     with serve(skcnn.runtime.load(path), port) as server:
-        print(f"{path} is served at http://{server.server_address[0]}:{server.server_port}/predict", flush=True)
+        print(f"{path} is served at http://{server.server_address[0]}:{server.server_port}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

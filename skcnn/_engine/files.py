@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from .._arrays.elementwise import Array
+from .._decoding import Reading
 from .._version import __version__
 from ..description import Description, subclasses
 from ..layers.conv import Convolution
@@ -31,7 +32,7 @@ from .network import Network
 from .scaling import Scaling
 
 MAGIC = b"skcnn model\n"
-FORMAT = 1
+FORMAT = 2  # that of a network alone is 1, which older versions read too
 ALIGNMENT = 64
 TASKS = {"CNNClassifier": "classification", "CNNRegressor": "regression"}
 RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Model, Scaling)}
@@ -90,7 +91,7 @@ def write_file(
     described = [{"dtype": array.dtype.name, "shape": list(array.shape)} for array in arrays]
     body = b"".join(_padded(array.tobytes()) for array in arrays)
     header = {
-        "format": FORMAT,
+        "format": FORMAT if "reader" in rest else 1,
         "skcnn": __version__,
         "estimator": name,
         "state": encoded,
@@ -101,7 +102,8 @@ def write_file(
     if excess := _excess(header):
         raise ValueError(f"{name} cannot be saved: {excess}. joblib.dump writes it.")
     text = _padded(json.dumps(header, allow_nan=False).encode(), b" ", len(MAGIC) + 8)
-    write_whole(Path(path), MAGIC + len(text).to_bytes(8, "little") + text + body)
+    with whole_file(Path(path)) as file:
+        file.write(MAGIC + len(text).to_bytes(8, "little") + text + body)
 
 
 @dataclass(frozen=True)
@@ -196,14 +198,15 @@ def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
     return data + filler * (-(start + len(data)) % ALIGNMENT)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write to a new file and give it its name at the end: whoever reads never sees half of it."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that gets its name at the end: whoever reads never sees half of it."""
     # Its name says whose it is, for a process that is killed leaves it; with the file's own it might be too long.
     temporary = path.with_name(f".skcnn-{os.urandom(8).hex()}.part")
     try:
         # With the rights of any new file, unlike one of tempfile: a server may run as somebody else.
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -361,6 +364,15 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     predictor_of(model).record(1)
     for array in (model.weights, model.state):
         array.flags.writeable = False
+
+
+def check_reader(told: Mapping[str, Any], input_shape: tuple[int, ...]) -> Reading:
+    """How a fitted `ImageReader` reads images; refused where it does not fit the network behind it."""
+    names = "size", "resize", "color", "background"
+    reading = Reading.of(**{name: told[name] for name in names}, dtype=told["dtype_"])
+    if reading.dtype == "auto" or (*reading.size, told["channels_"]) != input_shape:
+        raise Refused("it reads images that are not those of its network.")
+    return reading
 
 
 def _check_windows(network: Network) -> None:
