@@ -54,7 +54,7 @@ def unfitted(name):
         after = [] if len(row.layer.output_shape(row.shape)) == 1 else [Flatten()]
         params = {"layers": [*before, row.layer, *after]}
     elif kind == "initializer":
-        params = {"layers": [Conv2D(2, kernel_initializer=row), ReLU(), Flatten(), Dense(4, kernel_initializer=row)]}
+        params = {"layers": [Conv2D(2, kernel_initializer=row), ReLU(), Flatten(), Dense(5, kernel_initializer=row)]}
     cls = CNNRegressor if kind == "loss" and row.task == "regression" else CNNClassifier
     return cls(**SMALL | params), np.random.default_rng(0).normal(size=(12, *shape))
 
