@@ -170,7 +170,7 @@ def test_fields_of_other_objects_without_a_meaning(digits, knobs, parameter, val
         ("optimizer", "momentum", ["optimizer='momentum'", "'rmsprop', 'sgd'"]),
         ("schedule", "cosin", ["schedule='cosin'", "Did you mean 'cosine'?"]),
         ("loss", "logloss", ["loss='logloss'", "Did you mean 'log_loss'?"]),
-        ("activation", "rlu", ["activation='rlu'", "Did you mean 'relu'?", "'prelu', 'relu', 'selu'"]),
+        ("activation", "rlu", ["activation='rlu'", "Did you mean 'relu'?", "'prelu', 'relu', 'relu6', 'selu'"]),
     ],
 )
 def test_unknown_names(digits, parameter, name, said):
@@ -336,7 +336,7 @@ def test_pixels_that_are_not_finite(fitted, digits, value, said, dtype):
 @pytest.mark.parametrize(
     ("transform", "error", "said"),
     [
-        (lambda X: X[:, :7], ValueError, ["(7, 8, 1)", "expecting images of shape (8, 8, 1)", "Resize"]),
+        (lambda X: X[:, :7], ValueError, ["(7, 8, 1)", "Resize", "expecting images of shape (8, 8, 1)"]),
         (lambda X: X.reshape(120, 64)[:, :63], ValueError, ["X has 63 features", "expecting 64 features"]),
         (lambda X: X.reshape(120, 4, 16), ValueError, ["(4, 16, 1)", "expecting images of shape (8, 8, 1)"]),
         (lambda X: X.reshape(120, 4, 4, 4), ValueError, ["(4, 4, 4)", "expecting images of shape (8, 8, 1)"]),

@@ -60,7 +60,7 @@ def unfitted(name):
     elif kind == "loss":
         params = {"loss": row.loss}
     elif kind == "initializer":
-        params = {"layers": [Conv2D(2, kernel_initializer=row), ReLU(), Flatten(), Dense(4, kernel_initializer=row)]}
+        params = {"layers": [Conv2D(2, kernel_initializer=row), ReLU(), Flatten(), Dense(5, kernel_initializer=row)]}
     cls = CNNRegressor if kind == "loss" and row.numbers else CNNClassifier
     return cls(**SMALL | params), np.random.default_rng(0).normal(size=(12, *shape))
 

@@ -165,7 +165,7 @@ NOT_IMAGES = {
     "one palette": (lambda X: [*X[:3], Image.new("P", (8, 9))], ValueError, "palette in row 3"),
     "pairs": (lambda X: [(image, 1) for image in X], TypeError, "a tuple in row 0.*give X and y apart"),
     "dicts": (lambda X: [{"bytes": b"1"}] * len(X), TypeError, r"a dict in row 0.*\(h, w\) or \(h, w, c\)"),
-    "bytes": (lambda X: [b"123"] * len(X), TypeError, r"bytes in row 0.*PIL\.Image\.open"),
+    "bytes": (lambda X: [b"123"] * len(X), TypeError, r"bytes in row 0.*read_images"),
     "iterator": (iter, TypeError, r"iterator.*read only once. Give list\(X\w*\)"),
     "generator": (lambda X: (image for image in X), TypeError, r"generator.*Give list\(X\w*\)"),
     "one picture": (lambda X: pictures(X)[0], TypeError, r"single image of Pillow, 8 pixels wide.*Give \[X\w*\]"),

@@ -295,7 +295,7 @@ def test_a_single_image_is_told_how_to_be_a_batch(shape):
         with pytest.raises(ValueError, match=rf"is expecting.*one image: for a batch of it, give {advice}"):
             model.predict(one)
     for other in (X[:, 0], [[1.0, 2.0], [3.0]], np.full((2, X[0].size), np.nan)):
-        with pytest.raises(ValueError, match=r"(?s)^(?!.*one image)"):
+        with pytest.raises(ValueError, match=r"(?s)^(?!.*This is one image)"):
             model.predict(other)
     np.testing.assert_array_equal(model.predict(X[0][np.newaxis]), model.predict(X)[:1])
 
@@ -304,5 +304,5 @@ def test_a_row_of_signals_with_an_error_is_no_single_image():
     X = np.random.default_rng(0).normal(size=(12, 1, 30))
     model = CNNClassifier((2,), max_iter=1).fit(X, np.arange(12) % 2)
     assert model.predict(X[0]).shape == (1,)
-    with pytest.raises(ValueError, match=r"(?s)NaN(?!.*one image)"):
+    with pytest.raises(ValueError, match=r"(?s)NaN(?!.*This is one image)"):
         model.predict(np.full((1, 30), np.nan))

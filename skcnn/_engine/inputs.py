@@ -142,9 +142,7 @@ def _no_image(item: Any, row: int, name: str) -> str:
     if isinstance(item, (str, os.PathLike)):
         return f"{name} holds text or paths, as {str(item)!r} in row {row}, and not images. Paths are read by {READ}."
     if isinstance(item, bytes):
-        return (
-            f"{name} holds bytes in row {row}. If they are files of images, PIL.Image.open(io.BytesIO(...)) reads each."
-        )
+        return f"{name} holds bytes in row {row}, and not images. Files of images are read by {READ}."
     if isinstance(item, tuple):
         return f"{name} holds a tuple in row {row}. If that is an image and its class, give X and y apart."
     return (
