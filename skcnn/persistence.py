@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ from ._arrays.elementwise import Array
 from ._engine.files import RECORDS as PREDICTING
 from ._engine.files import (
     Content,
+    File,
     Refused,
+    check_binary,
     check_classes,
     check_model,
     encode,
     of_this_package,
+    read_bytes,
     read_file,
     refusals,
+    remove_abandoned,
     write_file,
 )
 from ._engine.model import Model
@@ -69,20 +74,22 @@ SKOPS_TRUSTED = _trusted()
 """What to trust where skops loads an estimator of this package: ``skops.io.load(path, trusted=SKOPS_TRUSTED)``."""
 
 
-def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
+def save(estimator: BaseCNN, path: File) -> None:
     """Write an estimator to a file that `load` reads: arrays and JSON, no pickle.
 
     Parameters
     ----------
     estimator : CNNClassifier or CNNRegressor
         Fitted or not.
-    path : str or path-like
-        Where to. A file that is there is replaced when the new one is whole.
+    path : str, path-like or binary file object
+        Output path. An existing file is replaced atomically. A file object is written at its current position, and need
+        not be seekable.
 
     Raises
     ------
     TypeError
-        For anything else, and for a parameter that is neither a plain value nor an array nor a description.
+        If `estimator` is anything else, if a parameter is neither a plain value nor an array nor a description, or if
+        `path` is neither a path nor a file object in binary mode.
 
     Examples
     --------
@@ -96,10 +103,13 @@ def save(estimator: BaseCNN, path: str | os.PathLike[str]) -> None:
     >>> bool((skcnn.load(path).predict(digits.images) == classifier.predict(digits.images)).all())
     True
     """
+    check_binary(path, "write")
     write(estimator, path)
+    if isinstance(path, (str, os.PathLike)):
+        remove_abandoned(Path(path).parent)
 
 
-def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinished | None = None) -> None:
+def write(estimator: BaseCNN, path: File, unfinished: Unfinished | None = None) -> None:
     """Save an estimator, with what a fit needs that is to go on from it."""
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
@@ -114,13 +124,13 @@ def write(estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinish
     write_file(path, name, held, RECORDS, **more)
 
 
-def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> BaseCNN:
+def load(path: File, *, classes: Iterable[type[Description]] = ()) -> BaseCNN:
     """Read an estimator that `save` has written. No code of the file is run, for there is none.
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
+    path : str, path-like or binary file object
+        The file. A file object is read from its current position to its end.
     classes : iterable of classes, default=()
         Layers, losses and so on of your own that the file may name.
 
@@ -134,7 +144,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     FileNotFoundError
         If there is no file.
     TypeError
-        If `classes` holds anything but classes.
+        If `classes` holds anything but classes, or if `path` is neither a path nor a file object in binary mode.
     ValueError
         If it is not a file that `save` has written, is damaged, is of a newer format, or names a class that
         is not known.
@@ -142,11 +152,12 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     return read(path, classes)[0]
 
 
-def read(path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None]:
+def read(path: File, classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None]:
     """An estimator from a file, and what the fit needs that is to go on from it, if it has not ended."""
     own = check_classes(classes)
+    data = read_bytes(path)
     with refusals(path):
-        content = read_file(path, KINDS, own, RECORDS)
+        content = read_file(data, KINDS, own, RECORDS)
         estimator, unfinished = _build(content), content.more("unfinished")
         if (requests := content.more("requests")) is not None:
             estimator._metadata_request = _requested(estimator, requests)
