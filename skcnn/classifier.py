@@ -74,6 +74,9 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     dropout : float or sequence of float, default=0.0
         Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
         for each dense layer.
+    output_initializer : str or Initializer, default="zeros"
+        How the kernel of the output layer is drawn: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
+        "constant", or an object of `skcnn.initializers`. It is the estimator's choice also where `layers` is given.
     loss : str or Loss, default="log_loss"
         What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
         losses there is no `predict_proba`. A fitted model predicts with the loss of its fit.
@@ -224,6 +227,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         activation: Any = "relu",
         batch_norm: bool = False,
         dropout: Any = 0.0,
+        output_initializer: Any = "zeros",
         loss: Any = "log_loss",
         optimizer: Any = "adam",
         learning_rate: float = 1e-3,
@@ -256,6 +260,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.activation = activation
         self.batch_norm = batch_norm
         self.dropout = dropout
+        self.output_initializer = output_initializer
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate = learning_rate

@@ -1,4 +1,4 @@
-"""What a fitted network consists of, as a table."""
+"""The layers of a network as a table."""
 
 from __future__ import annotations
 

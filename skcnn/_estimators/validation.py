@@ -27,6 +27,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d, validat
 from .._arrays.elementwise import Array
 from ..augmentation import Augmentation
 from ..description import is_count
+from ..initializers import Initializer
 from ..layers import Activation
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -54,6 +55,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "activation": [str, Activation],
     "batch_norm": ["boolean"],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "output_initializer": [str, Initializer],
     "loss": [str, Loss],
     "optimizer": [str, Optimizer],
     "learning_rate": [Interval(Real, 0, None, closed="left")],
