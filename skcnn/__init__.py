@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._engine.memory import MemoryUseWarning
     from .classifier import CNNClassifier
     from .features import CNNFeatures
     from .persistence import SKOPS_TRUSTED, load, save
@@ -19,6 +20,7 @@ __all__ = [
     "CNNClassifier",
     "CNNFeatures",
     "CNNRegressor",
+    "MemoryUseWarning",
     "VersionWarning",
     "__version__",
     "load",
@@ -30,6 +32,7 @@ _MODULES = {
     "CNNClassifier": "classifier",
     "CNNFeatures": "features",
     "CNNRegressor": "regressor",
+    "MemoryUseWarning": "_engine.memory",
     "SKOPS_TRUSTED": "persistence",
     "VersionWarning": "versions",
     "load": "persistence",

@@ -11,6 +11,8 @@ from .._arrays.elementwise import Array
 
 CHUNK = 1 << 18  # numbers that are brought to float64 at a time: 2 MB
 ROUNDED = 1e-3  # of a standard deviation that a number may be rounded by
+CHEAP = 160_000  # multiply-adds per image; scikit-learn's checks need double precision with up to 154,000
+RANGE = 1e-30  # the smallest standard deviation for single precision, and the inverse of the largest
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,20 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
     return Scaling(mean, np.where(scale > rounded, scale, 1.0))
 
 
-def needed_dtype(kind: np.dtype[Any], scaling: Scaling) -> Any:
-    """What images of a dtype are computed in: double precision where single would lose what they say.
+def needed_dtype(kind: np.dtype[Any], scaling: Scaling, multiply_adds: int) -> Any:
+    """The dtype to compute in, for images of a dtype and a network of so many multiply-adds per image.
 
-    Those are images in double precision, and integers that vary by little around a mean so large that single precision
-    has not all integers there.
+    Images in double precision keep it in small networks, where it costs nothing. Elsewhere single precision is enough
+    unless it would lose digits that matter: of numbers that vary by little around a large mean, and of numbers near
+    the ends of its range. Integers lose no digits below 2 ** 24.
     """
-    if kind.kind in "iu":
-        mean, eps = np.abs(scaling.mean), np.finfo(np.float32).eps
-        return np.float64 if ((mean > 2 / eps) & (eps * mean > ROUNDED * scaling.scale)).any() else np.float32
-    return np.float64 if kind.newbyteorder("=") == np.float64 else np.float32
+    wide = kind.kind == "f" and kind.itemsize >= 8
+    if wide and multiply_adds < CHEAP:
+        return np.float64
+    mean, scale, eps = np.abs(scaling.mean), scaling.scale, np.finfo(np.float32).eps
+    rounded = eps * mean > ROUNDED * scale
+    if wide:
+        loses = rounded | (mean + scale > 1 / RANGE) | (scale < RANGE)
+    else:
+        loses = rounded & (mean > 2 / eps) & (kind.kind in "iu")
+    return np.float64 if loses.any() else np.float32

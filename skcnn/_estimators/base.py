@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.elementwise import Array, ufunc_settings
 from .._engine.data import INIT, SPLIT, Data, stream
+from .._engine.memory import check_memory
 from .._engine.model import Model, loss_of, predictor_of
 from .._engine.network import Network
 from .._engine.parallel import thread_count
@@ -128,7 +129,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         elif resume:
             model, progress, history = self._resumed(recipe)
         else:
-            model = self._initial_model(data, weights[data.rows], seed)
+            model = self._initial_model(data, weights[data.rows], seed, recipe, validation is not None)
             progress, history = Progress.begin(model, recipe, seed), History()
         model.loss, progress.weight_scale = self.loss, scale
 
@@ -249,12 +250,14 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         """That of the fit, whose link the weights were learnt for: the parameter may be another one by now."""
         return loss_of(self._model, self.loss, self._task) if self.__sklearn_is_fitted__() else self._given_loss()
 
-    def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
+    def _initial_model(self, data: Data, weights: Array, seed: int, recipe: Recipe, validated: bool) -> Model:
         """An untrained model for the data: standardization measured, weights drawn."""
         images = data.images
         network = self._network(images.shape[1:], self._outputs(data.targets))
         scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
-        dtype = np.dtype(needed_dtype(images.dtype, scaling) if self.dtype == "auto" else self.dtype)
+        needed = needed_dtype(images.dtype, scaling, network.multiply_adds)
+        dtype = np.dtype(needed if self.dtype == "auto" else self.dtype)
+        check_memory(network, recipe, min(recipe.batch_size, len(data.rows)), dtype, validated)
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
         network.weights.views(vector)["output.bias"][...] = self._given_loss().base_score(data.targets, data.weights)
