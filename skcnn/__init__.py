@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._engine.memory import MemoryUseWarning
     from .classifier import CNNClassifier
     from .exceptions import (
         ImageLayoutWarning,
@@ -27,6 +28,7 @@ __all__ = [
     "CNNRegressor",
     "ImageLayoutWarning",
     "ImageScaleWarning",
+    "MemoryUseWarning",
     "OutputLayerWarning",
     "TargetFormatWarning",
     "VersionWarning",
@@ -43,6 +45,7 @@ _MODULES = {
     "ImageLayoutWarning": "exceptions",
     "ImageScaleWarning": "exceptions",
     "OutputLayerWarning": "exceptions",
+    "MemoryUseWarning": "_engine.memory",
     "SKOPS_TRUSTED": "persistence",
     "TargetFormatWarning": "exceptions",
     "VersionWarning": "exceptions",

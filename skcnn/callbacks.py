@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays.elementwise import Array
-from ._engine.files import check_classes
+from ._engine.files import check_classes, remove_abandoned
 from ._estimators.base import BaseCNN
 from .description import Description
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
@@ -26,9 +26,10 @@ class Checkpoint:
     """Keep a fit on disk while it goes on, so that it can be broken off and taken up again.
 
     After every so many epochs, and at the end of the fit, the file is replaced by a new one, which first is written
-    whole: a process that is killed at any moment leaves the last whole file. ``fit`` with a checkpoint whose file is
-    of a fit that has not ended goes on from there, to the same bits as if it had never been broken off. Where the file
-    is of a fit that has ended, ``fit`` starts anew.
+    whole: a process that is killed at any moment leaves the last whole file. It may also leave a part of the next one,
+    ``.skcnn-*.part``. The next fit with a checkpoint in the same directory removes it. ``fit`` with a checkpoint whose
+    file is of a fit that has not ended goes on from there, to the same bits as if it had never been broken off. Where
+    the file is of a fit that has ended, ``fit`` starts anew.
 
     Parameters
     ----------
@@ -109,6 +110,7 @@ class Checkpoint:
         except OSError as error:
             what = f"Checkpoint: nothing can be written to {os.fspath(path.parent)!r}: {error.strerror}"
             raise OSError(error.errno, what) from None
+        remove_abandoned(path.parent)
         if not path.exists():
             return
         earlier, unfinished, _ = read(path, self.classes)

@@ -79,6 +79,9 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     dropout : float or sequence of float, default=0.0
         Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
         for each dense layer.
+    output_initializer : str or Initializer, default="zeros"
+        How the kernel of the output layer is drawn: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
+        "constant", or an object of `skcnn.initializers`. It is the estimator's choice also where `layers` is given.
     loss : str or Loss, default="log_loss"
         What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
         losses there is no `predict_proba`. A fitted model predicts with the loss of its fit.
@@ -131,9 +134,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
         int, every fit on the same data gives the same bits.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        What is computed in. "auto" computes float64 input in float64, integers too if they are standardized and vary by
-        little around a mean beyond 2 ** 24, and everything else in float32. Networks of less than 32,768 multiply-adds
-        per image predict in float64 at any rate.
+        Floating-point type used for computation. "auto" means float32 except in two cases: for float64 images in
+        networks of less than 160,000 multiply-adds per image, and for images that float32 would round by more than a
+        thousandth of their standard deviation, where they are standardized. Networks of less than 32,768 multiply-adds
+        per image predict in float64 in any case.
     n_jobs : int, default=None
         Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
         -1 all processors. The results are the same bits for every number.
@@ -231,6 +235,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         activation: Any = "relu",
         batch_norm: bool = False,
         dropout: Any = 0.0,
+        output_initializer: Any = "zeros",
         loss: Any = "log_loss",
         optimizer: Any = "adam",
         learning_rate: float = 1e-3,
@@ -263,6 +268,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.activation = activation
         self.batch_norm = batch_norm
         self.dropout = dropout
+        self.output_initializer = output_initializer
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -308,8 +314,9 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         sample_weight : array-like (n,), default=None
             Weights of the rows, 0 or more. A weight of 2 is the row twice.
         X_val, y_val : array-like, default=None
-            A validation set. Its loss and score are noted after each epoch, and the model of the epoch with the best
-            score is kept; it ends the training only with `early_stopping`.
+            A validation set. Its loss and score are measured after each epoch, and the weights of the best-scoring
+            epoch are kept. It ends the training only with `early_stopping`. Because it selects the epoch, its score is
+            optimistic: test on other images.
         sample_weight_val : array-like, default=None
             Weights of its rows.
 

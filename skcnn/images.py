@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self
+from typing import IO, Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -437,7 +437,7 @@ def _summary(failures: dict[int, ImageError], advice: str) -> ImageError:
 class _Store:
     """Images of one shape and dtype, one after the other: in memory, or in a file as `numpy.save` writes it."""
 
-    def __init__(self, rows: int, file: BinaryIO | None = None) -> None:
+    def __init__(self, rows: int, file: IO[bytes] | None = None) -> None:
         self._rows = rows
         self._file = file
         self._array: Array | None = None

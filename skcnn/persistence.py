@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,18 @@ from ._arrays.elementwise import Array
 from ._engine.files import RECORDS as PREDICTING
 from ._engine.files import (
     Content,
+    File,
     Refused,
+    check_binary,
     check_classes,
     check_model,
     check_reader,
     encode,
     of_this_package,
+    read_bytes,
     read_file,
     refusals,
+    remove_abandoned,
     write_file,
 )
 from ._engine.model import Model
@@ -73,20 +78,22 @@ SKOPS_TRUSTED = _trusted()
 """Types to trust when skops loads an estimator of this package: ``skops.io.load(path, trusted=SKOPS_TRUSTED)``."""
 
 
-def save(estimator: BaseCNN | Pipeline, path: str | os.PathLike[str]) -> None:
+def save(estimator: BaseCNN | Pipeline, path: File) -> None:
     """Write an estimator to a file that `load` reads: arrays and JSON, no pickle.
 
     Parameters
     ----------
     estimator : CNNClassifier, CNNRegressor, or Pipeline of an ImageReader and one of them
         Fitted or not. The file does not hold the ``memory`` of a pipeline.
-    path : str or path-like
-        Where to. A file that is there is replaced when the new one is whole.
+    path : str, path-like or binary file object
+        Output path. An existing file is replaced atomically. A file object is written at its current position, and need
+        not be seekable.
 
     Raises
     ------
     TypeError
-        For anything else, and for a parameter that is neither a plain value nor an array nor a description.
+        If `estimator` is anything else, if a parameter is neither a plain value nor an array nor a description, or if
+        `path` is neither a path nor a file object in binary mode.
     ValueError
         If layers are nested some 40 levels deep, or are some 20,000, which no file may describe.
 
@@ -102,6 +109,7 @@ def save(estimator: BaseCNN | Pipeline, path: str | os.PathLike[str]) -> None:
     >>> bool((skcnn.load(path).predict(digits.images) == classifier.predict(digits.images)).all())
     True
     """
+    check_binary(path, "write")
     if isinstance(estimator, Pipeline):
         reader, network = _parts(estimator)
         fitted = {key: getattr(reader, key) for key in ("dtype_", "channels_") if hasattr(reader, key)}
@@ -109,6 +117,8 @@ def save(estimator: BaseCNN | Pipeline, path: str | os.PathLike[str]) -> None:
         write(network, path, reader=reader.get_params() | fitted, pipeline=pipeline)
     else:
         write(estimator, path)
+    if isinstance(path, (str, os.PathLike)):
+        remove_abandoned(Path(path).parent)
 
 
 def _parts(pipeline: Pipeline) -> list[Any]:
@@ -123,9 +133,7 @@ def _parts(pipeline: Pipeline) -> list[Any]:
     return parts
 
 
-def write(
-    estimator: BaseCNN, path: str | os.PathLike[str], unfinished: Unfinished | None = None, **more: dict[str, Any]
-) -> None:
+def write(estimator: BaseCNN, path: File, unfinished: Unfinished | None = None, **more: dict[str, Any]) -> None:
     """Save an estimator, with what a fit needs that is to go on from it, and what stands in front of it."""
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
@@ -140,13 +148,13 @@ def write(
     write_file(path, name, held, RECORDS, **beside)
 
 
-def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> Any:
+def load(path: File, *, classes: Iterable[type[Description]] = ()) -> Any:
     """Read an estimator that `save` has written. No code of the file is run, for there is none.
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
+    path : str, path-like or binary file object
+        The file. A file object is read from its current position to its end.
     classes : iterable of classes, default=()
         Layers, losses and so on of your own that the file may name.
 
@@ -160,7 +168,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     FileNotFoundError
         If there is no file.
     TypeError
-        If `classes` holds anything but classes.
+        If `classes` holds anything but classes, or if `path` is neither a path nor a file object in binary mode.
     ValueError
         If it is not a file that `save` has written, is damaged, is of a newer format, or names a class that
         is not known.
@@ -169,13 +177,12 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     return estimator if pipeline is None else pipeline
 
 
-def read(
-    path: str | os.PathLike[str], classes: Iterable[type[Description]] = ()
-) -> tuple[BaseCNN, Unfinished | None, Pipeline | None]:
+def read(path: File, classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None, Pipeline | None]:
     """A network from a file, what the fit needs that is to go on from it, if it has not ended, and its pipeline."""
     own = check_classes(classes)
+    data = read_bytes(path)
     with refusals(path):
-        content = read_file(path, SAVED_KINDS, own, RECORDS)
+        content = read_file(data, SAVED_KINDS, own, RECORDS)
         estimator, unfinished = _build(content), content.more("unfinished")
         if (requests := content.more("requests")) is not None:
             estimator._metadata_request = _requested(estimator, requests)

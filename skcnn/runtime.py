@@ -7,7 +7,6 @@ networks that need its special functions: for two classes or labels, and for sig
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
@@ -16,7 +15,17 @@ import numpy as np
 
 from ._arrays.elementwise import Array
 from ._decoding import Reading, is_source, sources_of
-from ._engine.files import TASKS, Refused, check_classes, check_model, check_reader, read_file, refusals
+from ._engine.files import (
+    TASKS,
+    File,
+    Refused,
+    check_classes,
+    check_model,
+    check_reader,
+    read_bytes,
+    read_file,
+    refusals,
+)
 from ._engine.inputs import cure, forms, stacked
 from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
 from ._engine.scaling import Scaling, warn_of_scale
@@ -33,13 +42,13 @@ READ = {
 }
 
 
-def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] = ()) -> ServedModel:
+def load(path: File, *, classes: Iterable[type[Description]] = ()) -> ServedModel:
     """Read a fitted estimator that `skcnn.save` has written, for predictions alone.
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
+    path : str, path-like or binary file object
+        The file. A file object is read from its current position to its end.
     classes : iterable of classes, default=()
         Layers and losses of your own that the file may name.
 
@@ -53,7 +62,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     FileNotFoundError
         If there is no file.
     TypeError
-        If `classes` holds anything but classes.
+        If `classes` holds anything but classes, or if `path` is neither a path nor a file object in binary mode.
     ValueError
         If it is not a file that `skcnn.save` has written, is damaged, is of a newer format, names a class that is not
         known, or holds an estimator that is not fitted.
@@ -72,8 +81,9 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type[Description]] =
     True
     """
     own = check_classes(classes)
+    data = read_bytes(path)
     with refusals(path):
-        content = read_file(path, SERVED_KINDS, own)
+        content = read_file(data, SERVED_KINDS, own)
         wanted = READ[content.name]
         if not set(wanted) <= set(content):
             raise Refused("it is not fitted.")

@@ -1,4 +1,4 @@
-"""Testing layers: running one on a tape, from and to arrays in the user's order, and checking its gradients."""
+"""Testing layers, networks and losses: running them on a tape, and checking their gradients."""
 
 from __future__ import annotations
 
@@ -9,36 +9,56 @@ from typing import Any
 import numpy as np
 
 from ._arrays.elementwise import Array, copy
+from ._engine.network import Network
+from ._engine.scaling import no_scaling
 from ._tape.arena import Arena
-from ._tape.parameters import Arrays
+from ._tape.parameters import Arrays, Parameter
 from ._tape.tape import Batch, Tape, read_only
 from .description import refuse_class, resolve
 from .initializers import Initializer
 from .layers import Layer
 from .layers.base import Shape, ShapeError
+from .losses import Loss
 
 INSIDE, OUTSIDE = (1, 2, 0, 3), (2, 0, 1, 3)  # (n, h, w, c) -> (h, w, n, c), and back
 SHOWN = 5  # arrays of which a failed check tells
+OUTPUTS = 3  # of a network, where the targets do not say
 
 
 def check_gradients(
-    layer: Layer, input_shape: Shape, *, rows: int = 3, step: float = 1e-6, tolerance: float = 1e-6, seed: int = 0
+    layer: Layer | Sequence[Layer] | Loss,
+    input_shape: Shape,
+    *,
+    loss: str | Loss = "log_loss",
+    target: Any = None,
+    rows: int = 3,
+    step: float = 1e-6,
+    tolerance: float = 1e-6,
+    seed: int = 0,
 ) -> None:
-    """Check the gradients that a layer computes against central differences.
+    """Check the gradients of a layer, a whole network or a loss against central differences.
 
-    The layer is recorded for training, in double precision, with random parameters and images, and run forward and
-    backward. Then each number of its input and of its parameters is moved by a step up and down, and the change of the
-    output compared. All buffers hold NaN until they are written, so that a layer that reads what it has not written
-    fails, too. A layer that is random gets the same random numbers each time.
+    It is recorded for training, in double precision, with random parameters and images, and run forward and backward.
+    Then each number that the output depends on is moved by a step up and down, and the change of the output compared.
+    All buffers hold NaN until they are written, so that a layer that reads what it has not written fails, too. A layer
+    that is random gets the same random numbers each time.
 
     Parameters
     ----------
-    layer : Layer
-        The layer.
+    layer : Layer, list of Layer or Loss
+        A layer is checked with respect to its input and its parameters. A list is the hidden layers of a network, which
+        is checked with respect to all its weights, those of the output layer included. A loss is checked with respect
+        to raw predictions.
     input_shape : tuple of int
-        Shape of one image in front of it: (h, w, c), or (features,).
+        Shape of one image in front of it: (h, w, c), or (features,). For a loss (k,), the number of raw predictions.
+    loss : str or Loss, default="log_loss"
+        Loss of a network.
+    target : array-like (n,) or (n, k), default=None
+        Targets of a network or a loss, as a loss takes them: class numbers, or labels or numbers (n, k). By default,
+        random class numbers for classification, or labels if k is 1, and positive numbers for regression. The output
+        layer of a network has as many units as the targets need.
     rows : int, default=3
-        Images in the batch.
+        Images in the batch, if there is no `target`.
     step : float, default=1e-6
         How far each number is moved. A layer with corners, such as `ReLU`, is right only where none is that close.
     tolerance : float, default=1e-6
@@ -49,28 +69,35 @@ def check_gradients(
     Raises
     ------
     AssertionError
-        If a gradient is wrong: with the parameter's name, or "input", the position, and the two values. Also if the
-        output has not the shape that the layer promises.
+        If a gradient is wrong: with the parameter's name, "input" or "raw", the position, and the two values. Also if
+        an output has not the promised shape.
+    TypeError
+        If it is neither a layer nor a list of layers nor a loss.
+    ValueError
+        If a layer cannot take its input, or the loss cannot take the target.
 
     Examples
     --------
-    >>> from skcnn.layers import Conv2D
+    >>> from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+    >>> from skcnn.losses import Huber
     >>> from skcnn.testing import check_gradients
     >>> check_gradients(Conv2D(2, strides=2), (5, 4, 3))
+    >>> check_gradients([Conv2D(2), ReLU(), MaxPool2D(), Flatten(), Dense(3)], (6, 6, 1), loss="focal")
+    >>> check_gradients(Huber(0.5), (2,))
     """
     refuse_class(layer, "layer")
-    if not isinstance(layer, Layer):
-        raise TypeError(f"layer must be a layer, got {layer!r}.")
-    layer.check()
     shape = tuple(input_shape)
-    try:
-        promised = layer.output_shape(shape)
-    except ShapeError as error:
-        raise ShapeError(f"{layer!r} cannot take input of shape {shape}: {error}.") from None
-    found = _Gradients(layer, shape, rows, seed)
-    found.check_shape(promised)
+    found: _Gradients
+    if isinstance(layer, Layer):
+        found = _LayerGradients(layer, shape, rows, seed)
+    elif isinstance(layer, Loss):
+        found = _LossGradients(layer, shape, target, rows, seed)
+    elif isinstance(layer, (list, tuple)):
+        found = _NetworkGradients(layer, shape, resolve(Loss, loss, "loss"), target, rows, seed)
+    else:
+        raise TypeError(f"layer must be a layer, a list of layers or a loss, got {layer!r}.")
     wrong = []
-    for name, (array, gradient) in found.pairs().items():
+    for name, (array, gradient) in found.pairs.items():
         expected = found.differences(array, step)
         allowed = tolerance * max(np.abs(expected).max(initial=0), np.abs(found.y).max(initial=0))
         failed = ~(np.abs(gradient - expected) <= allowed)  # NaN fails
@@ -92,35 +119,20 @@ def _report(name: str, gradient: Array, expected: Array, failed: Array) -> str:
 
 
 class _Gradients:
-    """A layer, run once forward and backward, and then again wherever it is asked what changes."""
+    """Something that was run once forward and backward, and is run again wherever it is asked what changes.
 
-    def __init__(self, layer: Layer, shape: Shape, rows: int, seed: int) -> None:
-        self._layer = layer
-        self._run = LayerRun([*layer.lowered()], (rows, *shape), draw_parameters(layer, shape, seed), seed=seed)
-        self._x, self._p = self._run.shards[0].x, self._run.p
-        self._random = [shard.tape.rng.bit_generator.state for shard in self._run.shards]
-        self._names = [name for name, parameter in layer.parameters(shape).items() if parameter.trainable]
-        rng = np.random.default_rng(seed + 1)
-        self._x[...] = rng.normal(size=self._x.shape)
-        self._dy = rng.normal(size=self._run.shards[0].y.shape)
-        self.y, self._dx, g = self._replay()
-        self._g = {name: value.copy() for name, value in g.items()}
+    Its gradients are those of sum(dy * y).
+    """
 
-    def _replay(self) -> tuple[Array, Array, dict[str, Array]]:
-        for shard, state in zip(self._run.shards, self._random, strict=True):
-            shard.tape.rng.bit_generator.state = state
-        return self._run(self._x, self._dy)
+    y: Array  # the output
+    dy: Any
+    pairs: dict[
+        str, tuple[Array, Array]
+    ]  # name -> an array that the output depends on, and the gradient that was computed
 
-    def check_shape(self, promised: Shape) -> None:
-        if self.y.shape[1:] != promised:
-            raise AssertionError(
-                f"{self._layer!r} returns an output of shape {self.y.shape[1:]}, and its output_shape says {promised}."
-            )
-
-    def pairs(self) -> dict[str, tuple[Array, Array]]:
-        """Name -> an array that the output depends on, and the gradient that the layer computed."""
-        own = {name: (self._p[name], self._g[name]) for name in self._names}
-        return {"input": (self._x, self._dx)} | own
+    def output(self) -> Array:
+        """Run forward and backward."""
+        raise NotImplementedError
 
     def differences(self, array: Array, step: float) -> Array:
         """The slope of sum(dy * y) along each number of an array, which is what its gradient ought to be."""
@@ -130,23 +142,137 @@ class _Gradients:
             outputs = []
             for moved in (value + step, value - step):
                 array[position] = moved
-                outputs.append(self._replay()[0])
+                outputs.append(self.output().copy())
             array[position] = value
-            slope[position] = np.sum(self._dy * (outputs[0] - outputs[1])) / (2 * step)
+            slope[position] = np.sum(self.dy * (outputs[0] - outputs[1])) / (2 * step)
         return slope
+
+
+class _LayerGradients(_Gradients):
+    def __init__(self, layer: Layer, shape: Shape, rows: int, seed: int) -> None:
+        layer.check()
+        try:
+            promised = layer.output_shape(shape)
+        except ShapeError as error:
+            raise ShapeError(f"{layer!r} cannot take input of shape {shape}: {error}.") from None
+        self._run = LayerRun([*layer.lowered()], (rows, *shape), draw_parameters(layer, shape, seed), seed=seed)
+        self._x, p = self._run.shards[0].x, self._run.p
+        self._random = [shard.tape.rng.bit_generator.state for shard in self._run.shards]
+        rng = np.random.default_rng(seed + 1)
+        self._x[...] = rng.normal(size=self._x.shape)
+        self.dy = rng.normal(size=self._run.shards[0].y.shape)
+        self.y, dx, g = self._replay()
+        if self.y.shape[1:] != promised:
+            raise AssertionError(
+                f"{layer!r} returns an output of shape {self.y.shape[1:]}, and its output_shape says {promised}."
+            )
+        names = [name for name, parameter in layer.parameters(shape).items() if parameter.trainable]
+        self.pairs = {"input": (self._x, dx)} | {name: (p[name], g[name].copy()) for name in names}
+
+    def output(self) -> Array:
+        return self._replay()[0]
+
+    def _replay(self) -> tuple[Array, Array, dict[str, Array]]:
+        for shard, state in zip(self._run.shards, self._random, strict=True):
+            shard.tape.rng.bit_generator.state = state
+        return self._run(self._x, self.dy)
+
+
+class _LossGradients(_Gradients):
+    def __init__(self, loss: Loss, shape: Shape, target: Any, rows: int, seed: int) -> None:
+        loss.check()
+        if len(shape) != 1:
+            raise ShapeError(f"The shape of the raw predictions of a loss is (k,), got {shape}.")
+        rng = np.random.default_rng(seed)
+        target = _targets(loss, target, rows, shape[0], rng)
+        raw = rng.normal(size=(len(target), *shape))
+        self._tape = Tape(np.float64, Batch(len(raw)), poison=True)
+        self._raw = self._tape.input(raw.shape)
+        with self._tape.step("loss"):
+            self._values, gradient = loss.record(self._tape, self._raw, target)
+        for name, given, promised in (("values", self._values, raw.shape[:1]), ("gradient", gradient, raw.shape)):
+            if given.shape != promised or given.dtype != np.float64:
+                raise AssertionError(
+                    f"{loss!r} records {name} of shape {given.shape} in {given.dtype}, and must record {promised} in"
+                    " float64."
+                )
+        self.dy, self.pairs = 1.0, {"raw": (raw, gradient)}
+        self.y = self.output().copy()
+        self.pairs = {"raw": (raw, gradient.copy())}
+
+    def output(self) -> Array:
+        self._raw[...] = self.pairs["raw"][0]
+        self._tape.replay(0)
+        return self._values
+
+
+class _NetworkGradients(_Gradients):
+    def __init__(self, layers: Sequence[Layer], shape: Shape, loss: Loss, target: Any, rows: int, seed: int) -> None:
+        loss.check()
+        rng = np.random.default_rng(seed)
+        target = _targets(loss, target, rows, OUTPUTS, rng)
+        outputs = target.shape[1] if target.ndim == 2 else max(OUTPUTS, int(target.max()) + 1)
+        network = Network(layers, shape, outputs, "he")
+        weights, state = np.empty(network.weights.size), np.empty(network.state.size)
+        for layout, vector in ((network.weights, weights), (network.state, state)):
+            for name, view in layout.views(vector).items():
+                view[...] = _drawn(layout.parameters[name], name, rng)
+        gradient = np.full(weights.shape, np.nan)
+        self._images = rng.normal(size=(len(target), *shape))
+        self._tape = Tape(np.float64, Batch(len(target)), training=True, rng=np.random.default_rng(seed), poison=True)
+        assert self._tape.rng is not None
+        self._random = self._tape.rng.bit_generator.state
+        self._x, self._total = self._tape.input(self._images.shape), self._tape.input((1,))
+        network.record_training(
+            self._tape,
+            self._x,
+            target,
+            np.ones(len(target)),
+            p=network.bind(weights, state),
+            g=network.bind(gradient),
+            scaling=no_scaling(shape[2]),
+            loss=loss,
+            total=self._total,
+        )
+        self.dy = 1 / len(target)
+        self.y = self.output().copy()
+        values, slopes = (network.weights.views(vector) for vector in (weights, gradient.copy()))
+        self.pairs = {name: (values[name], slopes[name]) for name in values}
+
+    def output(self) -> Array:
+        assert self._tape.rng is not None
+        self._tape.rng.bit_generator.state = self._random
+        self._x[...] = self._images
+        self._tape.replay(0)
+        return self._total
+
+
+def _targets(loss: Loss, target: Any, rows: int, outputs: int, rng: np.random.Generator) -> Array:
+    """Targets as they were given, or random ones that most losses of the task take."""
+    if target is not None:
+        found = np.asarray(target)
+        found = found.astype(np.float64 if found.ndim == 2 else np.intp)
+    elif loss.task == "regression":
+        found = rng.exponential(size=(rows, outputs))
+    elif outputs == 1:
+        found = rng.integers(2, size=(rows, 1)).astype(np.float64)
+    else:
+        found = rng.integers(outputs, size=rows)
+    loss.check_target(found, "target")
+    return found
 
 
 def draw_parameters(layer: Layer, shape: Shape, seed: int = 0) -> dict[str, Array]:
     """Name -> array: kernels as their initializer draws them, everything else at random around its initial value."""
     rng = np.random.default_rng(seed)
-    found = {}
-    for name, parameter in layer.parameters(shape).items():
-        if isinstance(parameter.initial, float):
-            found[name] = parameter.initial + rng.uniform(-0.4, 0.4, parameter.shape)
-        else:
-            initializer = resolve(Initializer, parameter.initial, name)
-            found[name] = initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)
-    return found
+    return {name: _drawn(parameter, name, rng) for name, parameter in layer.parameters(shape).items()}
+
+
+def _drawn(parameter: Parameter, name: str, rng: np.random.Generator) -> Array:
+    if isinstance(parameter.initial, float):
+        return parameter.initial + rng.uniform(-0.4, 0.4, parameter.shape)
+    initializer = resolve(Initializer, parameter.initial, name)
+    return initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)
 
 
 class LayerRun:

@@ -6,7 +6,9 @@ from pathlib import Path
 import colour
 import contenders
 import images
+import large
 import numpy as np
+import output_layer
 import pytest
 import rounding
 import scale
@@ -104,6 +106,37 @@ def test_what_serving_takes_is_measured_in_fresh_processes(monkeypatch, tmp_path
     sizes = serving.installations([*names, "skcnn.load"])
     assert sizes["NumPy alone"] < sizes[serving.US] < sizes["skcnn.load"]
     assert serving.table(samples, sizes).count("\n") == 3
+
+
+def test_initializers_of_the_output_layer_are_compared(monkeypatch, capsys):
+    monkeypatch.setattr(output_layer, "RATES", (("adam", 1e-2),))
+    monkeypatch.setattr(output_layer, "INITIALIZERS", ("zeros", "he"))
+    monkeypatch.setattr(output_layer, "EPOCHS", (1, 4))
+    monkeypatch.setenv("SKCNN_DATA", "nowhere")
+    monkeypatch.setattr("sys.argv", ["output_layer.py", "--seeds", "1", "digits", "mnist"])
+    output_layer.main()
+    head, _, *rows, left_out = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert head == "| digits | epochs | zeros | he |"
+    scores = [[float(cell) for cell in row.split("|")[3:-1]] for row in rows]
+    assert all(10 < first < last <= 100 for first, last in zip(*scores, strict=True))
+    assert left_out.startswith("mnist is left out: ")
+    assert np.isnan(output_layer.scores("angles", "sgd", 1e9, "he", 0, (1,))).all()
+
+
+def test_large_images_are_learnt_from(monkeypatch, capsys):
+    monkeypatch.setattr(large, "SHAPES", 60)
+    monkeypatch.setattr(large, "EPOCHS", 1)
+    monkeypatch.setattr("sys.argv", ["large.py", "--sides", "32", "--seeds", "1"])
+    large.main()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == list(large.NETWORKS)
+    weights = {row[1]: int(row[2].replace(",", "")) for row in rows}
+    assert min(weights, key=weights.get) == "(32, 64), global pooling"
+    assert large.blocks(224, (32, 64)) == (32, 64, 64, 64, 64)
+    X, y = large.shapes(24, 0, 90)
+    areas = [np.abs(X[y == kind].astype(float) - 120).mean() for kind in range(3)]
+    assert X.shape == (90, 24, 24, 3)
+    assert max(areas) < 1.6 * min(areas)  # the brightness alone does not tell the shape
 
 
 def test_requirements_are_followed_without_extras():

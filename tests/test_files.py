@@ -1,11 +1,17 @@
 """`skcnn.save` and `skcnn.load`: the same predictions from a file that cannot run code, and clear errors for others."""
 
 import copy
+import gzip
+import io
 import json
+import os
 import pickle
 import re
+import subprocess
 import sys
+import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +22,7 @@ import skcnn
 import skcnn.runtime
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn._engine import files
+from skcnn.callbacks import Checkpoint
 from skcnn.description import description
 from skcnn.layers import AvgPool2D, Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
 from skcnn.optimizers import SGD
@@ -210,6 +217,122 @@ def test_the_longest_names_and_what_a_killed_process_leaves(file, monkeypatch, t
     assert path.read_bytes() == file[1]
 
 
+WRITER = """
+import os, sys, time
+from skcnn._engine import files
+
+def halt(number):
+    print("writing", flush=True)
+    time.sleep(60)
+
+os.fsync = halt
+with files.whole_file(files.Path(sys.argv[1])) as file:
+    file.write(b"x" * 100_000)
+"""
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="Windows removes no file that is open")
+def test_what_a_killed_process_has_left_is_removed_by_the_next_and_what_a_living_one_writes_is_not(file, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "other")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "writing\n"
+            (left,) = tmp_path.iterdir()
+            assert re.fullmatch(r"\.skcnn-[0-9a-f]{16}\.part", left.name)
+            skcnn.save(file[0], tmp_path / "model")
+            assert sorted(tmp_path.iterdir()) == [left, tmp_path / "model"]
+        finally:
+            process.kill()
+    (tmp_path / ".skcnn-of-somebody-else").write_bytes(b"")
+    skcnn.save(file[0], tmp_path / "model")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".skcnn-of-somebody-else", "model"]
+    assert (tmp_path / "model").read_bytes() == file[1]
+
+
+def test_a_checkpoint_removes_what_killed_fits_have_left(images, tmp_path):
+    for number in range(3):
+        (tmp_path / f".skcnn-{number}.part").write_bytes(b"half of a file"[:number])
+    CNNClassifier(**SMALL).set_callbacks(Checkpoint(tmp_path / "model")).fit(*images)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+# -- file objects
+
+
+class Unseekable:
+    """As a socket or a pipe: it can be written or read once."""
+
+    def __init__(self, content=b""):
+        self.buffer = io.BytesIO(content)
+
+    def write(self, data):
+        return self.buffer.write(data)
+
+    def read(self, size=-1):
+        return self.buffer.read(size)
+
+
+def test_models_are_written_to_file_objects_and_read_from_them(file, images, tmp_path):
+    model, content = file
+    for target in (io.BytesIO(), Unseekable()):
+        skcnn.save(model, target)
+        written = target.getvalue() if isinstance(target, io.BytesIO) else target.buffer.getvalue()
+        assert written == content  # the same as in a file, and the object is left open
+    for load in (skcnn.load, skcnn.runtime.load):
+        for source in (io.BytesIO(content), Unseekable(content)):
+            np.testing.assert_array_equal(load(source).predict_proba(images[0]), model.predict_proba(images[0]))
+    with gzip.open(tmp_path / "model.gz", "wb") as packed:
+        skcnn.save(model, packed)
+    with gzip.open(tmp_path / "model.gz") as packed:
+        assert skcnn.load(packed).n_iter_ == 2
+    with (tmp_path / "raw").open("wb", buffering=0) as raw:
+        skcnn.save(CNNRegressor(**SMALL).fit(*images), raw)
+    assert skcnn.load(tmp_path / "raw").n_iter_ == 2
+    with (tmp_path / "raw").open("rb", buffering=0) as raw:
+        assert skcnn.runtime.load(raw).name == "CNNRegressor"
+
+
+def test_a_pipe_takes_a_model_piece_by_piece(file):
+    reading, writing = os.pipe()
+    parts = []
+
+    def receive():
+        with os.fdopen(reading, "rb") as source:
+            parts.append(source.read())
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    with os.fdopen(writing, "wb", buffering=0) as target:
+        skcnn.save(file[0], target)
+    thread.join()
+    assert parts == [file[1]]
+
+
+def test_a_file_object_is_read_from_where_it_stands(file, images):
+    stream = io.BytesIO()
+    stream.write(b"something else")
+    skcnn.save(file[0], stream)
+    for load in (skcnn.load, skcnn.runtime.load):
+        with pytest.raises(ValueError, match=r"BytesIO.* cannot be loaded: it is empty.*seek\(0\)"):
+            load(stream)
+        stream.seek(len(b"something else"))
+        np.testing.assert_array_equal(load(stream).predict(images[0]), file[0].predict(images[0]))
+
+
+@pytest.mark.parametrize("load", [skcnn.load, skcnn.runtime.load])
+def test_what_is_neither_a_path_nor_a_binary_file_is_told_so(load, file, tmp_path):
+    for wrong in (None, 3, b"model"):
+        with pytest.raises(TypeError, match="Expected a path, or a file object with a read method, got"):
+            load(wrong)
+        with pytest.raises(TypeError, match="Expected a path, or a file object with a write method, got"):
+            skcnn.save(file[0], wrong)
+    with pytest.raises(TypeError, match=r"is a text file: open it in binary mode, open\(path, 'rb'\)"):
+        load(io.StringIO("model"))
+    with (tmp_path / "text").open("w") as text, pytest.raises(TypeError, match=r"binary mode, open\(path, 'wb'\)"):
+        skcnn.save(file[0], text)
+
+
 def test_a_file_has_the_rights_of_any_new_file(file, tmp_path):
     skcnn.save(file[0], tmp_path / "model.skcnn")
     (tmp_path / "other").write_bytes(b"")
@@ -250,7 +373,7 @@ def in_trend(content, key, value):
 
 
 BROKEN = {
-    "nothing": (lambda c: b"", "not a file that skcnn.save has written"),
+    "nothing": (lambda c: b"", "it is empty"),
     "pickle": (lambda c: b"\x80\x04K\x01.", "not a file that skcnn.save has written"),
     "cut in the header": (lambda c: c[:100], "cut off"),
     "cut in the arrays": (lambda c: c[:-200], "damaged or cut off"),
@@ -463,7 +586,7 @@ def test_what_is_loaded_predicts_whatever_was_changed_in_the_header(file, images
         header, body = header_of(file[1])
         found = [place for place in places(header) if place and place[0] in ("state", "arrays")]
         place, other = (found[i] for i in rng.integers(len(found), size=2))
-        value = VALUES[rng.integers(len(VALUES))] if rng.random() < 0.7 else at(header, other)
+        value = VALUES[rng.integers(len(VALUES))] if rng.random() < 0.7 else copy.deepcopy(at(header, other))
         at(header, place[:-1])[place[-1]] = value
         path.write_bytes(with_header(json.loads(json.dumps(header)), body))
         try:

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photographs import randomized, torchvision
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from test_onnx import meanings
+from test_onnx import OF_CLASSES
 
 import skcnn
 import skcnn.runtime
@@ -87,9 +87,6 @@ def test_every_layer_comes_back(case):
     assert_allclose(three.predict_proba(images), one.predict_proba(images), rtol=0, atol=1e-5)
 
 
-OF_CLASSES = [row for loss in cases.LOSSES if loss.task == "classification" for row in meanings(loss)]
-
-
 @pytest.mark.parametrize(("loss", "y"), OF_CLASSES)
 def test_every_loss_of_classes_comes_back(loss, y):
     one = small(loss=loss).fit(X, y)
@@ -102,7 +99,7 @@ def test_every_loss_of_classes_comes_back(loss, y):
         assert_allclose(two.predict_proba(X), one.predict_proba(X), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in cases.LOSSES if loss.task == "regression"], ids=repr)
+@pytest.mark.parametrize("loss", [case.loss for case in cases.LOSSES if case.numbers], ids=repr)
 @pytest.mark.parametrize("outputs", [None, 3])
 def test_every_loss_of_targets_comes_back(loss, outputs):
     y = np.abs(RNG.normal(5, 2, 30 if outputs is None else (30, outputs)))

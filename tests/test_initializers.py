@@ -1,14 +1,16 @@
 """Initializers: the variance and the distribution of what they draw."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 from cases import INITIALIZERS
 from scipy.stats import kstest, truncnorm
+from sklearn.base import clone
 
 import skcnn.initializers
-from skcnn import CNNClassifier
+from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import registered
 from skcnn.initializers import Constant, Glorot, He, Initializer, LeCun, Orthogonal, TruncatedNormal, Zeros
 from skcnn.layers import Conv2D, Dense, Flatten, ReLU, Tanh
@@ -120,3 +122,53 @@ def test_every_name_draws_the_kernels_of_a_network(digits):
             np.testing.assert_allclose(kernel.T @ kernel, np.eye(6), atol=1e-12)
         else:
             assert 0.02 < kernel.std() < 0.12
+
+
+# -- the output layer
+
+
+@pytest.mark.parametrize("estimator", [CNNClassifier, CNNRegressor])
+def test_the_output_layer_is_drawn_as_its_initializer_says(estimator):
+    X, y = np.random.default_rng(0).normal(size=(40, 6, 6)), np.arange(40) % 4
+    start = {
+        "conv_filters": (16,),
+        "hidden_layer_sizes": (500,),
+        "learning_rate": 0.0,
+        "max_iter": 1,
+        "random_state": 0,
+    }
+    plain, he = (estimator(**start, **more).fit(X, y) for more in ({}, {"output_initializer": "he"}))
+    assert not plain.parameters_["output.kernel"].any()
+    kernel = he.parameters_["output.kernel"]
+    assert kstest(kernel.ravel() / np.sqrt(2 / 500), "norm").pvalue > 0.01
+    for name, value in plain.parameters_.items():  # all others are the same
+        if name != "output.kernel":
+            np.testing.assert_array_equal(he.parameters_[name], value)
+    constant = estimator(layers=[Flatten()], **start | {"conv_filters": 1}, output_initializer=Constant(0.25)).fit(X, y)
+    assert (constant.parameters_["output.kernel"] == 0.25).all()
+
+
+def test_the_output_layers_initializer_is_a_parameter_like_others():
+    model = CNNClassifier((4,), output_initializer="he", max_iter=1, random_state=0)
+    model.set_params(output_initializer__distribution="uniform")
+    assert model.output_initializer == He("uniform")
+    assert clone(model).get_params()["output_initializer"] == He("uniform")
+    X, y = np.random.default_rng(0).normal(size=(20, 6, 6)), np.arange(20) % 3
+    trained = clone(model).set_params(learning_rate=0.0).fit(X, y)
+    assert np.abs(trained.parameters_["output.kernel"]).max() <= np.sqrt(6 / 128)
+    for wrong, message in (("hee", "output_initializer='hee'.*'he'"), (He, "output_initializer.*class")):
+        with pytest.raises((TypeError, ValueError), match=message):
+            clone(model).set_params(output_initializer=wrong).fit(X, y)
+    with pytest.raises(ValueError, match=r"TruncatedNormal\(-1\): stddev must be a number above 0"):
+        clone(model).set_params(output_initializer=TruncatedNormal(-1)).fit(X, y)
+
+
+def test_the_output_layers_initializer_is_kept_by_files_and_pickles(tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(20, 6, 6)), np.arange(20) % 3
+    model = CNNClassifier((4,), output_initializer=He("uniform"), max_iter=1, random_state=0).fit(X, y)
+    skcnn.save(model, tmp_path / "model")
+    for copied in (skcnn.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
+        assert copied.output_initializer == He("uniform")
+        np.testing.assert_array_equal(copied.predict_proba(X), model.predict_proba(X))
+        again = copied.fit(X, y)
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))

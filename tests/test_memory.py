@@ -1,11 +1,16 @@
 """What a fit and a prediction hold at most."""
 
+import copy
+import gc
+import threading
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from skcnn import CNNClassifier
+from skcnn._engine import parallel, predictor
 from skcnn._engine.data import Data
 from skcnn.callbacks import Checkpoint
 from skcnn.layers import Conv2D, Flatten, MaxPool2D, ReLU
@@ -77,3 +82,131 @@ def test_shards_that_a_thread_computes_one_after_the_other_have_the_same_memory(
         model = CNNClassifier(layers=layers, batch_size=batch_size, max_iter=1, n_jobs=1)
         held.append(peak(lambda model=model: model.fit(X, y)))
     assert held[1] < 2 * held[0]  # with eight shards in place of one, each with its images and its gradient
+
+
+def held_by(model):
+    """Bytes of the arrays that the predictions of a model have left behind."""
+    return sum(kit._arena.size + sum(tape.size for tape in kit._tapes.values()) for kit in model._predictor._pool)
+
+
+@pytest.fixture
+def predicting():
+    """A fitted network of few weights, whose tapes are large, and images."""
+    X = np.random.default_rng(0).normal(size=(300, 16, 16)).astype(np.float32)
+    model = CNNClassifier((16,), hidden_layer_sizes=(16,), max_iter=1, n_jobs=1).fit(X[:30], np.arange(30) % 3)
+    return model, X
+
+
+@pytest.mark.parametrize("step", [1, -1, 37])
+def test_predictions_of_ever_other_numbers_of_rows_keep_bounded_memory(predicting, step):
+    model, X = predicting
+    once = copy.deepcopy(model)
+    once.predict(X[: once._predictor.rows])  # the largest chunk
+    largest = held_by(once)
+    for rows in range(300):
+        model.predict(X[: 1 + rows * step % 299])
+    assert held_by(model) <= predictor.MOST * largest
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for rows in range(300):
+            model.predict(X[: 1 + rows * step % 299])
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown <= predictor.MOST * largest + 1_000_000  # and nothing else does
+
+
+def test_few_tapes_are_recorded_again_where_the_memory_is_bounded(predicting, monkeypatch):
+    model, X = predicting
+    recorded = []
+    record = model._predictor.record
+    monkeypatch.setattr(model._predictor, "record", lambda rows, *more: recorded.append(rows) or record(rows, *more))
+    for _ in range(5):
+        for rows in (60, 1, 33, 7, 100, 128):
+            model.predict(X[:rows])
+    assert len(recorded) <= 12
+
+
+def test_what_many_threads_have_predicted_with_is_given_up_when_it_is_idle(predicting, monkeypatch):
+    monkeypatch.setattr(predictor, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.05)
+    model, X = predicting
+    expected = model.predict_proba(X[:20])
+    one = held_by(model)
+    meet, threads, answers = threading.Barrier(16), [], []
+
+    def work():
+        kit = model._predictor._kit()
+        meet.wait()  # all have one of their own
+        model._predictor._put_back(kit)
+        answers.append(model.predict_proba(X[:20]))
+
+    for _ in range(16):
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert len(model._predictor._pool) > 1
+    deadline = time.monotonic() + 10
+    while len(model._predictor._pool) > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(model._predictor._pool) == 1
+    assert held_by(model) <= one
+    for answer in (*answers, model.predict_proba(X[:20])):
+        np.testing.assert_array_equal(answer, expected)
+
+
+def test_memory_that_is_in_use_is_not_given_up(predicting, monkeypatch):
+    monkeypatch.setattr(predictor, "IDLE_SECONDS", 1000)
+    found = predicting[0]._predictor
+    kits = [found._kit() for _ in range(3)]
+    for kit in kits:
+        found._put_back(kit)
+    assert found.sweep()
+    assert len(found._pool) == 3
+    kits[0].used -= 2000
+    assert found.sweep()
+    assert found._pool == kits[1:]
+    for kit in kits:
+        kit.used -= 2000
+    assert not found.sweep()
+    assert len(found._pool) == 1  # the last one stays for the next prediction
+
+
+def test_the_thread_that_gives_up_memory_ends_and_does_not_hold_models(monkeypatch):
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.02)
+    sweeper = parallel._Sweeper()
+
+    class Owner:
+        swept = 0
+
+        def sweep(self):
+            self.swept += 1
+            return True
+
+    owner = Owner()
+    sweeper.watch(owner)
+    sweeper.watch(owner)
+    thread = sweeper._thread
+    deadline = time.monotonic() + 10
+    while owner.swept < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert thread.is_alive()
+    del owner
+    thread.join(10)
+    assert not thread.is_alive()
+    assert sweeper._thread is None
+
+
+def test_predictions_need_no_thread_that_gives_up_memory(monkeypatch):
+    """As when the interpreter ends, and no thread can be started any more."""
+
+    def failing(thread):
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    sweeper = parallel._Sweeper()
+    sweeper.watch(sweeper)
+    assert sweeper._thread is None

@@ -1,12 +1,13 @@
-"""The summary of a fitted network."""
+"""The summary of a network, fitted or not."""
 
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
-from skcnn import CNNClassifier
+from skcnn import CNNClassifier, CNNRegressor
 from skcnn._estimators.summary import LayerSummary, Summary
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 
@@ -130,3 +131,37 @@ def test_the_summary_of_a_network_from_knobs(digits, classes):
     counted = 8 * 8 * 9 * 4 + 4 * 4 * 4 * 8 + 8 * outputs
     assert sum(layer.multiply_adds for layer in model.summary().layers) == counted
     assert f"{model.n_parameters_:,}" in str(model.summary()).splitlines()[-1]
+
+
+# -- before fit
+
+
+@pytest.mark.parametrize("estimator", [CNNClassifier, CNNRegressor])
+@pytest.mark.parametrize(
+    "params", [{}, {"layers": [Conv2D(3), Flatten(), Dense(4)]}, {"conv_filters": 4, "batch_norm": True}]
+)
+def test_a_network_is_shown_before_it_is_fitted(estimator, params):
+    X = np.random.default_rng(0).normal(size=(9, 12, 10, 2))
+    model = estimator(input_shape=(12, 10, 2), max_iter=1, **params)
+    before = {k: str(model.summary(n_outputs=k)) for k in (1, 2, 3)}
+    assert not hasattr(model, "n_iter_")
+    y = {1: np.arange(9) % 2, 3: np.arange(9) % 3 if estimator is CNNClassifier else np.ones((9, 3))}
+    for k, target in y.items():
+        assert str(model.fit(X, target).summary()) == before[k]
+    assert str(model.summary(n_outputs=2)) == before[3]  # it uses its own number
+    assert str(estimator(input_shape=[12, 10], **params).summary()).count("12 x 10 x 1") == 1
+
+
+def test_a_network_that_cannot_be_shown_says_what_is_missing():
+    with pytest.raises(
+        NotFittedError, match=r"CNNRegressor is not fitted yet, and has no input_shape: call fit first, or"
+    ):
+        CNNRegressor().summary()
+    with pytest.raises(ValueError, match=r"input_shape must be \(h, w\) or \(h, w, c\).*got \(28, 'a'\)"):
+        CNNClassifier(input_shape=(28, "a")).summary()
+    with pytest.raises(ValueError, match="n_outputs must be an int of 1 or more, got 0"):
+        CNNClassifier(input_shape=(28, 28)).summary(n_outputs=0)
+    with pytest.raises(ValueError, match=r"layers\[0\] = Dense\(4\) cannot take input"):
+        CNNClassifier(input_shape=(28, 28), layers=[Dense(4)]).summary()
+    with pytest.raises(ValueError, match="'kernel_size' parameter"):
+        CNNClassifier(input_shape=(28, 28), kernel_size=0).summary()

@@ -4,12 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from cases import LAYERS
+from cases import LAYERS, LOSSES
 
 from skcnn._tape.parameters import Parameter
+from skcnn.architecture import build_layers
 from skcnn.description import description
-from skcnn.layers import Conv2D, Dense, Dropout, Layer
-from skcnn.losses import LogLoss
+from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, GlobalAvgPool2D, Layer, Residual, Tanh
+from skcnn.losses import Focal, LogLoss, Loss, Poisson
 from skcnn.testing import check_gradients, run
 
 
@@ -117,12 +118,96 @@ def test_a_random_layer_gets_the_same_numbers_each_time():
 def test_what_is_no_layer_is_told_so():
     with pytest.raises(TypeError, match=r"Dense is a class: pass an object"):
         check_gradients(Dense, (3,))
-    with pytest.raises(TypeError, match=r"layer must be a layer, got LogLoss\(\)"):
-        check_gradients(LogLoss(), (3,))
+    with pytest.raises(TypeError, match=r"layer must be a layer, a list of layers or a loss, got 'relu'"):
+        check_gradients("relu", (3,))
     with pytest.raises(ValueError, match="filters must be"):
         check_gradients(Conv2D(0), (3, 3, 1))
     with pytest.raises(ValueError, match="needs a flat input"):
         check_gradients(Dense(3), (3, 3, 1))
+
+
+# -- losses
+
+
+@pytest.mark.parametrize("loss", [case.loss for case in LOSSES], ids=repr)
+def test_losses_of_the_package_pass(loss):
+    alpha = getattr(loss, "alpha", None)  # Focal's are for classes, or one is for labels
+    if not isinstance(alpha, float):
+        check_gradients(loss, (3 if alpha is None else len(alpha),), rows=5)
+    if loss.task == "classification" and not isinstance(alpha, list | tuple):
+        check_gradients(loss, (3,), target=[[0, 1, 1], [1, 0, 0]])
+        check_gradients(loss, (1,))
+
+
+@description
+class Cubic(Loss):
+    """sum((raw - target)^4), with a mistake to choose."""
+
+    mistake: str = ""
+    task = "regression"
+
+    def record(self, tape, raw, target):
+        d = tape(np.subtract, raw, target, tape.scratch(raw.shape, np.float64))
+        values = tape.scratch((len(raw),), np.float64)
+        tape(lambda d, out: np.sum(d**4, 1, out=out), d, values)
+        if self.mistake == "leak":
+            tape(lambda d, out: np.add(out, d[0, 0] ** 2, out=out), d, values)
+        gradient = tape.scratch(raw.shape, np.float64)
+        tape(lambda d, out: np.multiply(d**3, 3 if self.mistake == "factor" else 4, out=out), d, gradient)
+        return values[:, None] if self.mistake == "shape" else values, gradient
+
+
+def test_a_loss_of_ones_own_is_checked():
+    check_gradients(Cubic(), (2,))
+    with pytest.raises(
+        AssertionError, match=r"Cubic\('factor'\) on \(2,\) has wrong gradients:\nraw\[\d, \d\]: backward"
+    ):
+        check_gradients(Cubic("factor"), (2,))
+    with pytest.raises(AssertionError, match=r"raw\[0, 0\]: .* \(1 of 6 numbers are wrong\)"):
+        check_gradients(Cubic("leak"), (2,))
+    with pytest.raises(AssertionError, match=r"values of shape \(3, 1\) in float64, and must record \(3,\)"):
+        check_gradients(Cubic("shape"), (2,))
+
+
+def test_a_loss_is_given_raw_predictions_and_targets_that_it_takes():
+    with pytest.raises(ValueError, match=r"raw predictions of a loss is \(k,\), got \(3, 3, 1\)"):
+        check_gradients(LogLoss(), (3, 3, 1))
+    with pytest.raises(ValueError, match=r"0 or more, but target has -1\.0"):
+        check_gradients(Poisson(), (1,), target=[[-1.0]])
+    with pytest.raises(ValueError, match="gamma"):
+        check_gradients(Focal(gamma=-1), (3,))
+
+
+# -- networks
+
+
+NETWORKS = {
+    "knobs": build_layers((6, 5, 2), conv_filters=(3, 4), hidden_layer_sizes=(5,), activation="tanh"),
+    "normed": [Conv2D(3), BatchNorm(), Tanh(), Dropout(0.3), Flatten()],
+    "nested": [Residual([Conv2D(4), Tanh(), Conv2D(4)]), GlobalAvgPool2D()],
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+def test_all_weights_of_a_network_are_checked(name, loss):
+    check_gradients(NETWORKS[name], (6, 5, 2), loss=loss, rows=4)
+
+
+def test_a_layer_with_a_mistake_is_found_in_a_network():
+    with pytest.raises(AssertionError) as caught:
+        check_gradients([Flatten(), Dense(4), Quadratic("factor"), Dense(2)], (2, 2, 1))
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.partition("[")[0] for line in lines] == ["dense1.kernel", "dense1.bias"]  # those in front of it
+
+
+def test_the_targets_of_a_network_are_those_that_are_given():
+    check_gradients([Flatten(), Dense(3)], (2, 2, 1), target=[0, 5])
+    check_gradients([Flatten(), Dense(3)], (2, 2, 1), target=[[1, 0], [0, 1]], loss="hinge")
+    with pytest.raises(ValueError, match="must end with a flat output"):
+        check_gradients([Conv2D(2)], (4, 4, 1))
+    with pytest.raises(ValueError, match="loss='log'"):
+        check_gradients([Flatten()], (4, 4, 1), loss="log")
 
 
 def test_parameters_may_lie_in_memory_in_any_order():

@@ -208,6 +208,7 @@ def test_one_step_of_sgd_equals_that_of_pytorch(name, weight_decay):
         "shuffle": False,
         "random_state": 0,
         "alpha": weight_decay,
+        "dtype": "float64",
     }
     # From where some steps have led: the output layer starts at zero, and no gradient passes through it.
     start = CNNClassifier(learning_rate=0.3, warm_start=True, **options).fit(X, y).fit(X, y)

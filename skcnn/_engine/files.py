@@ -8,15 +8,16 @@ checked: a file that does not fit together is refused with a ValueError, whateve
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -30,6 +31,13 @@ from ..losses import resolve_loss
 from .model import Model, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
 from .network import Network
 from .scaling import Scaling
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can remove a file that is open
+    fcntl = None  # type: ignore[assignment]
+
+File = str | os.PathLike[str] | IO[bytes]  # a path, or a file object that was opened in binary mode
 
 MAGIC = b"skcnn model\n"
 FORMAT = 2  # that of a network alone is 1, which older versions read too
@@ -52,15 +60,16 @@ class Refused(Exception):
 
 
 @contextmanager
-def refusals(path: str | os.PathLike[str]) -> Iterator[None]:
+def refusals(file: File) -> Iterator[None]:
     """Whatever a file makes go wrong inside becomes a ValueError that names it."""
+    name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else getattr(file, "name", file)
     try:
         yield
     except Refused as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
+        raise ValueError(f"{name!r} cannot be loaded: {error}") from None
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{os.fspath(path)!r} does not hold a model that fits together ({problem}).") from None
+        raise ValueError(f"{name!r} does not hold a model that fits together ({problem}).") from None
 
 
 def of_this_package(*kinds: type[Description]) -> list[type[Description]]:
@@ -81,9 +90,7 @@ def kind_of(cls: type[Description]) -> str:
 # -- the file
 
 
-def write_file(
-    path: str | os.PathLike[str], name: str, state: Mapping[str, Any], records: Mapping[str, type], **more: Any
-) -> None:
+def write_file(file: File, name: str, state: Mapping[str, Any], records: Mapping[str, type], **more: Any) -> None:
     """Write the state of an estimator of a name, and more beside it; a TypeError for what has no form in the file."""
     arrays: list[Array] = []
     encoded = {key: encode(value, arrays, records, key) for key, value in state.items()}
@@ -102,8 +109,12 @@ def write_file(
     if excess := _excess(header):
         raise ValueError(f"{name} cannot be saved: {excess}. joblib.dump writes it.")
     text = _padded(json.dumps(header, allow_nan=False).encode(), b" ", len(MAGIC) + 8)
-    with whole_file(Path(path)) as file:
-        file.write(MAGIC + len(text).to_bytes(8, "little") + text + body)
+    data = MAGIC + len(text).to_bytes(8, "little") + text + body
+    if isinstance(file, (str, os.PathLike)):
+        with whole_file(Path(file)) as whole:
+            whole.write(data)
+    else:
+        _write_to(file, data)
 
 
 @dataclass(frozen=True)
@@ -176,14 +187,43 @@ def check_classes(classes: Any) -> tuple[type[Description], ...]:
     return given
 
 
+def read_bytes(file: File) -> bytes:
+    """The content of a file, or what a file object still has to give."""
+    if isinstance(file, (str, os.PathLike)):
+        return Path(file).read_bytes()
+    check_binary(file, "read")
+    return file.read()
+
+
+def check_binary(file: Any, method: str) -> None:
+    """Refuse what is neither a path nor a file object in binary mode, with a TypeError."""
+    if not isinstance(file, (str, os.PathLike)) and not hasattr(file, method):
+        raise TypeError(f"Expected a path, or a file object with a {method} method, got {file!r}.")
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(f"{file!r} is a text file: open it in binary mode, open(path, '{method[0]}b').")
+
+
+def _write_to(file: IO[bytes], data: bytes) -> None:
+    """Write to a file object at its current position."""
+    if isinstance(file, io.RawIOBase):  # which may take less than it gets
+        buffered = io.BufferedWriter(file)
+        try:
+            buffered.write(data)
+            buffered.flush()
+        finally:
+            buffered.detach()
+    else:
+        file.write(data)
+
+
 def read_file(
-    path: str | os.PathLike[str],
+    data: bytes,
     kinds: Iterable[type[Description]],
     classes: Iterable[type[Description]],
     records: Mapping[str, type] = RECORDS,
 ) -> Content:
     """The content of a file, of which the classes of some kinds and some of the user's own are known."""
-    header, arrays = _parse(Path(path).read_bytes())
+    header, arrays = _parse(data)
     given = {(kind_of(cls), cls.__name__): cls for cls in classes}
     own = {key: cls for key, cls in given.items() if _is_own(cls)}
     # What save has not marked may be somebody's own as well, in a file from before there was a mark.
@@ -199,24 +239,56 @@ def _padded(data: bytes, filler: bytes = b"\0", start: int = 0) -> bytes:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A new file that gets its name at the end: whoever reads never sees half of it."""
-    # Its name says whose it is, for a process that is killed leaves it; with the file's own it might be too long.
-    temporary = path.with_name(f".skcnn-{os.urandom(8).hex()}.part")
+    file = _locked_file(path.parent)
+    temporary = Path(file.name)
     try:
-        # With the rights of any new file, unlike one of tempfile: a server may run as somebody else.
-        with temporary.open("xb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            if fcntl is None:  # Windows renames no file that is open
+                file.close()
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes have left in a folder that were killed while they wrote a file.
+
+    A process holds a lock on the file that it writes, and the lock ends with the process, on whichever machine.
+    """
+    for left in folder.glob(".skcnn-*.part"):
+        with suppress(OSError):
+            if fcntl is None:
+                left.unlink()
+            else:
+                with left.open("r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+
+
+def _locked_file(folder: Path) -> IO[bytes]:
+    """A new file that `remove_abandoned` leaves alone for as long as it is open."""
+    while True:
+        # The name shows what left it behind, if the process is killed; with the name of the model it might be too long.
+        # With the rights of any new file, unlike one of tempfile: a server may run as somebody else.
+        file = (folder / f".skcnn-{os.urandom(8).hex()}.part").open("xb")
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if Path(file.name).exists():  # nobody has removed it before the lock
+            return file
+        file.close()
+
+
 def _parse(content: bytes) -> tuple[dict[str, Any], list[Array]]:
     """The header and the arrays of a file."""
+    if not content:
+        raise Refused("it is empty. If it is a file object that was just written, call seek(0) first.")
     if not content.startswith(MAGIC):
         raise Refused("it is not a file that skcnn.save has written.")
     start = len(MAGIC) + 8

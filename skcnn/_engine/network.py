@@ -13,7 +13,7 @@ from .._arrays.elementwise import Array, copy, reshape, sum_first
 from .._tape.parameters import Arrays, Layout, Parameter
 from .._tape.tape import Tape
 from ..description import resolve
-from ..initializers import Initializer, Zeros
+from ..initializers import Initializer
 from ..layers.base import Layer, Shape, ShapeError
 from ..layers.dense import Dense
 from ..layers.residual import reachable, steps_to
@@ -34,6 +34,8 @@ class Network:
         Height, width and channels of an image.
     outputs : int
         Units of the output layer.
+    initializer : str or Initializer
+        Draws the kernel of the output layer. Files and pickles leave it out, because their weights are drawn already.
 
     Attributes
     ----------
@@ -50,13 +52,15 @@ class Network:
         Where a layer cannot take its input, with the layer, the shape and the remedy.
     """
 
-    def __init__(self, layers: Sequence[Layer], input_shape: Shape, outputs: int) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], input_shape: Shape, outputs: int, initializer: str | Initializer = "zeros"
+    ) -> None:
         check_layers(layers)
         # What a list in a layer holds must not change any more.
         self.hidden = tuple(deepcopy(layer) if layer.inner() else layer for layer in layers)
         self.input_shape = input_shape
         self.outputs = outputs
-        self.layers: list[Layer] = [*self.hidden, Dense(outputs, kernel_initializer=Zeros())]
+        self.layers: list[Layer] = [*self.hidden, Dense(outputs, kernel_initializer=initializer)]
         self.names = [*layer_names(layers), "output"]
         self.shapes = self._infer_shapes()
         self.parameters = {

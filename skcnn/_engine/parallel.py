@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -267,6 +268,40 @@ class _Idle:
             return False
 
 
-idle = _Idle()
+class _Sweeper:
+    """One thread that gives up what predictions have left behind and nobody uses; it ends when nothing is left."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, owner: Any) -> None:
+        """Call ``owner.sweep()`` every few seconds, until it returns false."""
+        with self._lock:
+            self._watched.add(owner)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="skcnn-sweeper", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # as when the interpreter ends: a prediction needs no such thread
+                    self._thread = None
+
+    def after_fork(self) -> None:
+        """The thread of the parent does not exist in a forked child."""
+        self.__init__()  # type: ignore[misc]
+
+    def _work(self) -> None:
+        while True:
+            time.sleep(IDLE_SECONDS)
+            with self._lock:
+                self._watched = weakref.WeakSet([owner for owner in self._watched if owner.sweep()])
+                if not self._watched:
+                    self._thread = None
+                    return
+
+
+idle, sweeper = _Idle(), _Sweeper()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=idle.after_fork)
+    os.register_at_fork(after_in_child=sweeper.after_fork)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from threading import get_ident
 from typing import Any
@@ -16,7 +17,7 @@ from .._tape.arena import Arena
 from .._tape.products import may_take_threads
 from .._tape.tape import Batch, Tape
 from .network import Network
-from .parallel import EVEN, idle, one_blas_thread, thread_count
+from .parallel import EVEN, IDLE_SECONDS, idle, one_blas_thread, sweeper, thread_count
 from .scaling import Scaling
 
 ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
@@ -27,13 +28,15 @@ LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long a
 MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
 LARGEST = 1 << 22  # bytes of the largest array of a chunk
 TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked for last
+MOST = 4  # times the memory of its largest tape that a kit may hold: blocks of one size are too small for the next
 
 
 class Predictor:
     """Raw predictions of a network with given weights, or what one of its layers gives, from any number of threads.
 
     Each thread that predicts takes a kit (tapes and their memory) from a pool and puts it back: nothing is shared
-    while it works, and the next prediction finds its tape recorded.
+    while it works, and the next prediction finds its tape recorded. Kits that are not used for some seconds are given
+    up, except the last one.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Predictor:
             kit = self._kit()
             given = inputs if rows is None else [array[rows] for array in inputs]
             kit.context.run(kit.predict_alone, given, out)
-            self._pool.append(kit)
+            self._put_back(kit)
             return
         # Read before BLAS is held: inside, it would always answer one.
         threads = max(1, min(thread_count(n_jobs), len(chunks), len(out) * self.network.multiply_adds // LEAST_WORK))
@@ -127,7 +130,7 @@ class Predictor:
         for chunk in chunks:
             given = [array[chunk if rows is None else rows[chunk]] for array in inputs]
             kit.context.run(kit.predict, given, out[chunk])
-        self._pool.append(kit)
+        self._put_back(kit)
 
     def _kit(self) -> _Kit:
         """A kit that nobody else uses, until it is put back into the pool; after an interruption it is not.
@@ -146,6 +149,21 @@ class Predictor:
             kit = _Kit(self)
         kit.thread = thread
         return kit
+
+    def _put_back(self, kit: _Kit) -> None:
+        kit.used = time.monotonic()
+        self._pool.append(kit)
+        if len(self._pool) > 1:
+            sweeper.watch(self)
+
+    def sweep(self) -> bool:
+        """Give up the kits that nobody has used for some seconds, except the last one; whether there are others."""
+        unused = time.monotonic() - IDLE_SECONDS
+        for kit in sorted(self._pool, key=lambda kit: kit.used)[:-1]:
+            if kit.used <= unused:
+                with suppress(ValueError):  # a thread has just taken it
+                    self._pool.remove(kit)
+        return len(self._pool) > 1
 
 
 class Differentiator(Predictor):
@@ -178,7 +196,9 @@ class _Kit:
         self._arena = Arena()
         self.context = settings_context()
         self.thread = 0  # that had it last
+        self.used = 0.0  # seconds on the monotonic clock
         self._tapes: dict[int, _Recorded] = {}
+        self._largest = 0  # bytes of the largest tape
 
     def predict(self, inputs: list[Array], out: Array) -> None:
         """Images (n, h, w, c), and what else the tape takes in -> what it gives, where BLAS is held."""
@@ -195,9 +215,21 @@ class _Kit:
         if found is None:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
-            found = _Recorded(*self._predictor.record(rows, self._arena))
+            found = self._record(rows)
+            if self._tapes and self._size(found) > MOST * self._largest:
+                self._tapes, self._arena = {}, Arena()
+                found = self._record(rows)
+            if not self._tapes:
+                self._largest = max(self._largest, self._size(found))
         self._tapes[rows] = found  # what was asked for last comes last
         return found
+
+    def _record(self, rows: int) -> _Recorded:
+        return _Recorded(*self._predictor.record(rows, self._arena))
+
+    def _size(self, latest: _Recorded) -> int:
+        """Bytes of the memory that all tapes share, and of their inputs."""
+        return self._arena.size + sum(recorded.size for recorded in (latest, *self._tapes.values()))
 
 
 class _Recorded:
@@ -206,6 +238,7 @@ class _Recorded:
     def __init__(self, tape: Tape, inputs: list[Array], raw: Array) -> None:
         self.tape = tape
         self._inputs, self._raw = inputs, raw
+        self.size = sum(array.nbytes for array in inputs)
         # To hold BLAS takes longer than all products of a small network.
         hold = any(may_take_threads(*product) for product in tape.products())
         self.held: AbstractContextManager[None] = one_blas_thread if hold else nullcontext()

@@ -19,6 +19,8 @@ FAR = 12
 SEVERAL = 3  # images that say something about their scale: one may well be dark
 IMAGES, GRID = 8, 16  # the sample that is looked at: images, and pixels along an axis
 EXTREME = 50  # standard deviations of a pixel that decides what all others are divided by
+CHEAP = 160_000  # multiply-adds per image; scikit-learn's checks need double precision with up to 154,000
+RANGE = 1e-30  # the smallest standard deviation for single precision, and the inverse of the largest
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,20 @@ def _median(values: Array) -> float:
     return float(sorted(values)[len(values) // 2])
 
 
-def needed_dtype(kind: np.dtype[Any], scaling: Scaling) -> Any:
-    """Return the precision for images of a dtype: double where single would lose their information.
+def needed_dtype(kind: np.dtype[Any], scaling: Scaling, multiply_adds: int) -> Any:
+    """Return the precision for images of a dtype and a network of so many multiply-adds per image.
 
-    Those are images in double precision, and integers that vary by little around a mean so large that single precision
-    has not all integers there.
+    Images in double precision keep it in small networks, where it costs nothing. Elsewhere single precision is enough
+    unless it would lose digits that matter: of numbers that vary by little around a large mean, and of numbers near
+    the ends of its range. Integers lose no digits below 2 ** 24.
     """
-    if kind.kind in "iu":
-        mean, eps = np.abs(scaling.mean), np.finfo(np.float32).eps
-        return np.float64 if ((mean > 2 / eps) & (eps * mean > ROUNDED * scaling.scale)).any() else np.float32
-    return np.float64 if kind.newbyteorder("=") == np.float64 else np.float32
+    wide = kind.kind == "f" and kind.itemsize >= 8
+    if wide and multiply_adds < CHEAP:
+        return np.float64
+    mean, scale, eps = np.abs(scaling.mean), scaling.scale, np.finfo(np.float32).eps
+    rounded = eps * mean > ROUNDED * scale
+    if wide:
+        loses = rounded | (mean + scale > 1 / RANGE) | (scale < RANGE)
+    else:
+        loses = rounded & (mean > 2 / eps) & (kind.kind in "iu")
+    return np.float64 if loses.any() else np.float32

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.elementwise import Array, ufunc_settings
 from .._engine.data import INIT, SPLIT, Data, stream
+from .._engine.memory import check_memory
 from .._engine.model import Model, loss_of, predictor_of
 from .._engine.network import Network
 from .._engine.parallel import thread_count
@@ -26,7 +28,8 @@ from .._engine.training import train
 from .._version import __version__
 from ..architecture import build_layers
 from ..augmentation import refuse_classes, resolve_augmentations
-from ..description import refuse_class, resolve
+from ..description import is_count, refuse_class, resolve
+from ..initializers import Initializer
 from ..losses import Loss, mean_loss, resolve_loss
 from ..versions import warn_of_other_version
 from .given import full_shape, given_scaling, outputs_of, with_arrays
@@ -128,7 +131,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         elif resume:
             model, progress, history = self._resumed(recipe)
         else:
-            model = self._initial_model(data, weights[data.rows], seed)
+            model = self._initial_model(data, weights[data.rows], seed, recipe, validation is not None)
             progress, history = Progress.begin(model, recipe, seed), History()
         model.loss, progress.weight_scale = self.loss, scale
         if validation is not None and validation.images is not images:  # or they were set aside
@@ -253,18 +256,25 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         """Return the loss of the fit, for whose link the weights were learnt: the parameter may have changed since."""
         return loss_of(self._model, self.loss, self._task) if self.__sklearn_is_fitted__() else self._given_loss()
 
-    def _initial_model(self, data: Data, weights: Array, seed: int) -> Model:
+    def _initial_model(self, data: Data, weights: Array, seed: int, recipe: Recipe, validated: bool) -> Model:
         """An untrained model for the data: standardization measured, weights drawn."""
         images = data.images
-        network = Network(self._hidden_layers(images.shape[1:]), images.shape[1:], self._outputs(data.targets))
+        network = self._network(images.shape[1:], self._outputs(data.targets))
         if self.layers is not None:
             warn_of_own_output(network, {network.outputs, len(getattr(self, "classes_", ()))})
         scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
-        dtype = np.dtype(needed_dtype(images.dtype, scaling) if self.dtype == "auto" else self.dtype)
+        needed = needed_dtype(images.dtype, scaling, network.multiply_adds)
+        dtype = np.dtype(needed if self.dtype == "auto" else self.dtype)
+        check_memory(network, recipe, min(recipe.batch_size, len(data.rows)), dtype, validated)
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
         network.weights.views(vector)["output.bias"][...] = self._given_loss().base_score(data.targets, data.weights)
         return Model(network, scaling, vector, network.initial(network.state, rng, dtype))
+
+    def _network(self, input_shape: tuple[int, ...], outputs: int) -> Network:
+        """The network that a fit would train."""
+        initializer = resolve(Initializer, self.output_initializer, "output_initializer")
+        return Network(self._hidden_layers(input_shape), input_shape, outputs, initializer)
 
     def _hidden_layers(self, input_shape: tuple[int, ...]) -> list[Any]:
         if self.layers is not None:
@@ -390,8 +400,16 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         check_is_fitted(self)
         return self._model.weights.size
 
-    def summary(self) -> Summary:
-        """The layers of the fitted network: shapes, parameters and multiply-adds.
+    def summary(self, *, n_outputs: int = 1) -> Summary:
+        """The layers of the network: shapes, parameters and multiply-adds.
+
+        Before ``fit`` it is the network that ``fit`` would train on images of `input_shape`.
+
+        Parameters
+        ----------
+        n_outputs : int, default=1
+            Units of the output layer before ``fit``: the number of classes (1 for two classes), labels or targets. A
+            fitted estimator uses its own number.
 
         Returns
         -------
@@ -401,12 +419,24 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         Raises
         ------
         NotFittedError
-            Before ``fit``.
+            If the estimator is not fitted, and `input_shape` is None.
+        ValueError
+            If the estimator is not fitted, and a parameter of the network or `n_outputs` has no meaning.
         """
         from .summary import summarize
 
-        check_is_fitted(self)
-        return summarize(self._model.network)
+        if self.__sklearn_is_fitted__():
+            return summarize(self._model.network)
+        if self.input_shape is None:
+            name = type(self).__name__
+            raise NotFittedError(
+                f"This {name} is not fitted yet, and has no input_shape: call fit first, or set input_shape to the"
+                f" shape of an image, as in {name}(input_shape=(28, 28, 1)).summary()."
+            )
+        if not is_count(n_outputs):
+            raise ValueError(f"n_outputs must be an int of 1 or more, got {n_outputs!r}.")
+        self._validate_params()
+        return summarize(self._network(full_shape(self.input_shape), int(n_outputs)))
 
     def _sk_visual_block_(self) -> Any:
         """Return the block that scikit-learn draws in the HTML form: the layers of a fitted network."""

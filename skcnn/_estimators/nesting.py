@@ -25,6 +25,7 @@ PARAMETER_KINDS: dict[str, type[Description]] = {
     "augmentation": Augmentation,
     "loss": Loss,
     "optimizer": Optimizer,
+    "output_initializer": Initializer,
     "schedule": Schedule,
 }
 LISTS: dict[str, Callable[[Any], list[str]]] = {"layers": layer_names, "augmentation": augmentation_names}

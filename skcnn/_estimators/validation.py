@@ -28,6 +28,7 @@ from .._arrays.elementwise import Array
 from .._engine.inputs import as_code, cure, is_missing, rows_of, stacked
 from .._engine.scaling import warn_of_scale
 from ..augmentation import Augmentation
+from ..initializers import Initializer
 from ..layers import Activation
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -54,6 +55,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "activation": [str, Activation],
     "batch_norm": ["boolean"],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "output_initializer": [str, Initializer],
     "loss": [str, Loss],
     "optimizer": [str, Optimizer],
     "learning_rate": [Interval(Real, 0, None, closed="left")],
