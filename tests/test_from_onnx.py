@@ -547,6 +547,14 @@ def test_what_the_end_means(end, units):
         assert_allclose(regressor.predict(images).reshape(run(content).shape), run(content), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("last", [("Reshape", "c s", "Y"), ("Squeeze", "c one", "Y")], ids=["reshaped", "squeezed"])
+def test_a_single_output_as_a_vector(last):
+    constants = {"V": np.ones((3, 1), np.float32), "s": np.array([-1]), "one": np.array([1])}
+    content = built([*HEAD, last], constants, rank=1)
+    found = from_onnx(content, **PLAIN, task="regression").predict(IMAGES.transpose(0, 2, 3, 1))
+    assert_allclose(found, run(content), rtol=1e-5)
+
+
 def test_mean_and_scale_are_of_pixels():
     content = built(flat(("Conv", "X W", "a", {"pads": [1, 1, 1, 1]})), {"W": W})
     mean, scale = [1.0, 2.0, 3.0], [0.5, 2.0, 4.0]

@@ -593,9 +593,8 @@ def test_losses_that_have_a_link_have_a_converter_for_it():
 # -- the page of the documentation
 
 PAGE = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
-TABLE = dict(
-    re.findall(r"^\| `(\w+)` \| ([\w ,;]+) \|$", PAGE.split("## The layers")[1].split("\n## ")[0], flags=re.MULTILINE)
-)
+LAYERS_OF_PAGE = PAGE[PAGE.index("\n## The layers") :]
+TABLE = dict(re.findall(r"^\| `(\w+)` \| ([\w ,;]+) \|$", LAYERS_OF_PAGE, flags=re.MULTILINE))
 
 
 def test_the_page_names_every_layer():

@@ -170,7 +170,8 @@ def _reshape(walk: Walk, node: Node) -> None:
     if target is None or target.ndim != 1:
         walk.refuse(node, "its shape must be known", "Export the model for a fixed height and width")
     if ints_or_none(target) == [-1] and value.is_flat and value.order is None:
-        walk.give(node, Value(("A",), value.shape), [name])
+        axes = ("N",) if value.shape == (1,) else ("A",)
+        walk.give(node, Value(axes, value.shape), [name])
         return
     dims = list(target)
     if not node("allowzero", 0):
