@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -78,6 +78,15 @@ SKOPS_TRUSTED = _trusted()
 """Types to trust when skops loads an estimator of this package: ``skops.io.load(path, trusted=SKOPS_TRUSTED)``."""
 
 
+class Loaded(Protocol):
+    """Type of what `load` returns: an estimator, or a pipeline that ends with one."""
+
+    def predict(self, X: Any) -> Array:
+        """Predict images."""
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
 def save(estimator: BaseCNN | Pipeline, path: File) -> None:
     """Write an estimator to a file that `load` reads: arrays and JSON, no pickle.
 
@@ -148,7 +157,7 @@ def write(estimator: BaseCNN, path: File, unfinished: Unfinished | None = None, 
     write_file(path, name, held, RECORDS, **beside)
 
 
-def load(path: File, *, classes: Iterable[type[Description]] = ()) -> Any:
+def load(path: File, *, classes: Iterable[type[Description]] = ()) -> Loaded:
     """Read an estimator that `save` has written. No code of the file is run, for there is none.
 
     Parameters

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
+import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
@@ -18,6 +20,13 @@ from ._estimators.validation import (
     check_weights,
     fit_context,
 )
+from .architecture.small import Knob
+from .augmentation import Augmentation
+from .initializers import Initializer
+from .layers import Activation, Layer
+from .losses import Loss
+from .optimizers import Optimizer
+from .schedules import Schedule
 
 
 class CNNRegressor(RegressorMixin, BaseCNN):
@@ -197,36 +206,36 @@ class CNNRegressor(RegressorMixin, BaseCNN):
 
     def __init__(
         self,
-        conv_filters: Any = (32, 64),
-        kernel_size: Any = 3,
-        pool_size: Any = 2,
-        hidden_layer_sizes: Any = (128,),
+        conv_filters: int | Sequence[int] = (32, 64),
+        kernel_size: Knob = 3,
+        pool_size: Knob = 2,
+        hidden_layer_sizes: int | Sequence[int] = (128,),
         *,
-        layers: Any = None,
-        input_shape: Any = None,
-        activation: Any = "relu",
+        layers: Sequence[Layer] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        activation: str | Activation = "relu",
         batch_norm: bool = False,
-        dropout: Any = 0.0,
-        output_initializer: Any = "zeros",
-        loss: Any = "squared_error",
-        optimizer: Any = "adam",
+        dropout: float | Sequence[float] = 0.0,
+        output_initializer: str | Initializer = "zeros",
+        loss: str | Loss = "squared_error",
+        optimizer: str | Optimizer = "adam",
         learning_rate: float = 1e-3,
-        schedule: Any = "constant",
+        schedule: str | Schedule = "constant",
         alpha: float = 1e-4,
         clip_norm: float | None = None,
         average: float | bool = False,
         batch_size: int = 64,
         max_iter: int = 30,
         shuffle: bool = True,
-        augmentation: Any = None,
+        augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
         standardize: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        random_state: Any = None,
-        dtype: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        dtype: Literal["auto", "float32", "float64"] = "auto",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import _fit_context, is_regressor
 from sklearn.model_selection import train_test_split
-from sklearn.utils import _optional_dependencies
+from sklearn.utils import _optional_dependencies, metaestimators
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
@@ -35,9 +36,20 @@ from ..optimizers import Optimizer
 from ..schedules import Schedule
 from .mistakes import choose_input_shape
 
-fit_context = _fit_context
+F = TypeVar("F", bound=Callable[..., Any])
 check_partial_fit_first_call = _check_partial_fit_first_call
 check_matplotlib_support = _optional_dependencies.check_matplotlib_support
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
+    """Return scikit-learn's decorator of methods that fit; the type keeps their signatures."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def available_if(check: Callable[[Any], bool]) -> Callable[[F], F]:
+    """Return scikit-learn's decorator of methods that some estimators lack; the type keeps their signatures."""
+    return metaestimators.available_if(check)
+
 
 # Address of the documentation of an estimator, with {estimator_name} in it; empty while no site is published.
 DOCUMENTATION = ""

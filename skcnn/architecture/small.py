@@ -24,7 +24,7 @@ from ..layers import (
     Residual,
 )
 
-Knob = Any  # one value, or a sequence with one for each block
+Knob = int | tuple[int, int] | Sequence[int | tuple[int, int]]  # one value, or a sequence with one for each block
 
 
 def build_layers(
@@ -36,7 +36,7 @@ def build_layers(
     hidden_layer_sizes: int | Sequence[int] = (128,),
     activation: str | Activation = "relu",
     batch_norm: bool = False,
-    dropout: Knob = 0.0,
+    dropout: float | Sequence[float] = 0.0,
 ) -> list[Layer]:
     """The hidden layers that the knobs of an estimator mean.
 
