@@ -9,7 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, GlobalAvgPool2D, Layer, MaxPool2D, ReLU
+from skcnn.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+)
 
 CLASSES = 10
 
@@ -117,7 +128,7 @@ CONVOLUTIONS = {
 }
 
 
-def torch_network(network: ReferenceNetwork) -> Any:
+def torch_network(network: ReferenceNetwork, classes: int = CLASSES) -> Any:
     """The same network as a ``torch.nn.Sequential``, with its weights in the channels-last memory format."""
     import torch
     from torch import nn
@@ -127,7 +138,7 @@ def torch_network(network: ReferenceNetwork) -> Any:
     for layer in network.layers:
         modules.append(_torch_layer(layer, shape))
         shape = layer.output_shape(shape)
-    modules.append(nn.Linear(shape[0], CLASSES))
+    modules.append(nn.Linear(shape[0], classes))
     return nn.Sequential(*modules).to(memory_format=torch.channels_last)
 
 
@@ -166,6 +177,8 @@ def _torch_layer(layer: Layer, shape: tuple[int, ...]) -> Any:
             return nn.MaxPool2d(size)
         case GlobalAvgPool2D():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case GlobalMaxPool2D():
+            return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
         case Flatten():
             return nn.Flatten()
         case Dense(units=units):

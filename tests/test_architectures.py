@@ -6,7 +6,7 @@ import pytest
 import skcnn.layers
 from skcnn import CNNClassifier
 from skcnn._engine.network import Network
-from skcnn.architecture import all_convolutional, lenet5, resnet, vgg
+from skcnn.architecture import all_convolutional, lenet5, photos, resnet, vgg
 from skcnn.layers import (
     AvgPool2D,
     BatchNorm,
@@ -15,6 +15,7 @@ from skcnn.layers import (
     Dropout,
     Flatten,
     GlobalAvgPool2D,
+    GlobalMaxPool2D,
     MaxPool2D,
     ReLU,
     Residual,
@@ -32,6 +33,9 @@ SMALL = {
     "vgg, batch norm": (vgg(13, width=4, hidden_layer_sizes=(), batch_norm=True), (32, 32, 1)),
     "resnet": (resnet(8, width=4), (16, 12, 3)),
     "all_convolutional": (all_convolutional(4), (16, 16, 3)),
+    "photos": (photos(16, width=4), (16, 16, 3)),
+    "photos, twice": (photos((9, 20), width=4, convolutions=2), (9, 20, 1)),
+    "photos, one pixel": (photos(1, width=4), (1, 1, 1)),
 }
 
 
@@ -120,6 +124,38 @@ def test_resnet_learns(digits):
     assert model.score(X, y) > 0.97
 
 
+@pytest.mark.parametrize("height", [1, 3, 4, 7, 8, 15, 16, 28, 32, 63, 64, 128])
+@pytest.mark.parametrize("width", [0, 5, 200])
+def test_photos_are_halved_until_their_shorter_side_has_4_to_7_pixels(height, width):
+    layers = photos((height, height + width), width=2)
+    last = Network(layers, (height, height + width, 3), 2).shapes[-3]  # of the last block, in front of its maximum
+    assert min(last[:2]) == height if height < 8 else 4 <= min(last[:2]) <= 7
+    assert layers == photos((height + width, height), width=2)
+    assert layers[-4:] == [Conv2D(layers[-4].filters, use_bias=False), BatchNorm(), ReLU(), GlobalMaxPool2D()]
+
+
+def test_photos_have_the_filters_and_the_parameters_that_are_documented():
+    filters = [layer.filters for layer in photos(128) if isinstance(layer, Conv2D)]
+    assert filters == [32, 64, 128, 128, 128, 128]
+    assert [sum(isinstance(layer, Conv2D) for layer in photos(size)) for size in (28, 32, 64)] == [3, 4, 5]
+    twice = photos(32, width=8, convolutions=2)
+    assert [layer.filters for layer in twice if isinstance(layer, Conv2D)] == [8, 8, 16, 16, 32, 32, 32, 32]
+    kernels = 9 * (3 * 32 + 32 * 64 + 64 * 128 + 2 * 128 * 128)
+    scales_and_offsets = 2 * (32 + 64 + 3 * 128)
+    assert count(photos(64), (64, 64, 3), 2) == kernels + scales_and_offsets + 128 * 2 + 2 == 389_154
+    assert count(photos(32), (32, 32, 3), 10) == 242_474
+
+
+def test_photos_find_an_object_wherever_it_is():
+    rng = np.random.default_rng(0)
+    y, corners = np.arange(60) % 2, rng.integers(0, 13, size=(60, 2))
+    X = np.zeros((60, 16, 16))
+    for image, label, (row, column) in zip(X, y, corners, strict=True):  # a horizontal or a vertical line
+        image[(row + 1, slice(column, column + 4)) if label else (slice(row, row + 4), column + 1)] = 1
+    model = CNNClassifier(layers=photos(16, width=8), max_iter=20, batch_size=10, learning_rate=3e-3, random_state=0)
+    assert model.fit(X[:40], y[:40]).score(X[40:], y[40:]) == 1
+
+
 def test_options():
     assert lenet5(activation="relu")[:2] == [Conv2D(6, kernel_size=5, padding="valid"), ReLU()]
     assert lenet5()[1] == Tanh()
@@ -144,6 +180,11 @@ def test_options():
         (lambda: vgg(hidden_layer_sizes=(0,)), r"hidden_layer_sizes must hold ints of 1 or more"),
         (lambda: lenet5(padding=-1), r"padding must be an int of 0 or more, got -1"),
         (lambda: lenet5(activation="rleu"), r"Did you mean 'relu'"),
+        (lambda: photos(0), r"size must be an int of 1 or more, or a pair .*, got 0"),
+        (lambda: photos((64, 64, 3)), r"size must be .*, got \(64, 64, 3\)"),
+        (lambda: photos(64.0), r"size must be .*, got 64\.0"),
+        (lambda: photos(width=0), r"width must be an int of 1 or more, got 0"),
+        (lambda: photos(convolutions=0), r"convolutions must be an int of 1 or more, got 0"),
         (lambda: all_convolutional(2.5), r"width must be an int of 1 or more, got 2\.5"),
     ],
 )

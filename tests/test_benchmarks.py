@@ -5,6 +5,7 @@ from pathlib import Path
 
 import colour
 import contenders
+import few_images
 import images
 import large
 import numpy as np
@@ -50,6 +51,60 @@ def test_without_the_photographs_the_script_says_how_to_get_them(monkeypatch, tm
     with pytest.raises(SystemExit):
         colour.load()
     assert "cifar10.npz" in capsys.readouterr().err
+
+
+def test_few_images_are_measured_in_a_table(monkeypatch, capsys):
+    names = [name for name in few_images.CONTENDERS if name != "PyTorch"]  # a second to import it
+    monkeypatch.setattr("sys.argv", ["few_images.py", "--synthetic", "--seeds", "2", "--contenders", *names])
+    few_images.main()
+    head, rule, *rows = capsys.readouterr().out.splitlines()
+    assert {line.count("|") for line in (head, rule, *rows)} == {3}
+    assert [row.split("|")[1].strip() for row in rows] == names
+    for row in rows:
+        mean, _, half_range, *_ = row.split("|")[2].split()
+        assert 0 <= float(mean) - float(half_range) <= float(mean) + float(half_range) <= 1
+
+
+def test_the_twin_of_the_recipe_learns_what_the_recipe_learns():
+    pytest.importorskip("torch")
+    scores = [few_images.run(name, "synthetic", 0, epochs=15)[2] for name in ("photos", "PyTorch")]
+    assert min(scores) > 0.3  # of five classes
+    assert abs(scores[0] - scores[1]) < 0.4
+
+
+def test_photos_are_read_from_a_folder_and_divided(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for name, colour_of_all in (("a", (250, 0, 0)), ("b", (0, 0, 250))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".hidden").write_text("no image")
+        for number in range(3):
+            image.new("RGB", (80, 40), colour_of_all).save(tmp_path / name / f"{number}.png")
+    X, y = few_images.read_photos(tmp_path)
+    np.testing.assert_array_equal(y, [0, 0, 0, 1, 1, 1])
+    assert X.shape == (6, 64, 64, 3)
+    np.testing.assert_array_equal(X[[0, 3], 32, 32], [(250, 0, 0), (0, 0, 250)])
+    assert not X[:, :15].any()  # padded
+    X_fit, y_fit, X_aside, y_aside = few_images.split("folder", 0, tmp_path)
+    assert sorted([*y_fit, *y_aside]) == list(y)
+    for part, classes in ((X_fit, y_fit), (X_aside, y_aside)):
+        np.testing.assert_array_equal(part[:, 32, 32, 2] > 0, classes)
+
+
+def test_as_many_images_of_each_class_are_drawn():
+    y = np.random.default_rng(0).integers(3, size=90)
+    X, drawn = few_images.of_each_class(np.arange(90), y, 5, seed=1)
+    np.testing.assert_array_equal(np.bincount(drawn), [5, 5, 5])
+    np.testing.assert_array_equal(y[X], drawn)
+    assert len(set(X)) == 15
+
+
+def test_gradients_of_an_edge_have_one_direction():
+    edge = np.zeros((1, 16, 16))
+    edge[:, :, 8:] = 1
+    features = few_images.gradients(edge).reshape(-1, 9)
+    assert features[:, 0].any()
+    assert not features[:, 1:].any()
+    np.testing.assert_array_equal(few_images.gradients(np.repeat(edge[..., None], 3, axis=3)).reshape(-1, 9), features)
 
 
 def test_ways_to_bring_images_to_one_size_are_compared(tmp_path, capsys):

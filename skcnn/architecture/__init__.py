@@ -1,7 +1,7 @@
 """Lists of layers: what the knobs of an estimator mean, and networks that have a name."""
 
 from .imagenet import efficientnet_lite0, mobilenet_v2, resnet18, resnet50, squeezenet1_1
-from .small import all_convolutional, build_layers, lenet5, resnet, vgg
+from .small import all_convolutional, build_layers, lenet5, photos, resnet, vgg
 
 __all__ = [
     "all_convolutional",
@@ -9,6 +9,7 @@ __all__ = [
     "efficientnet_lite0",
     "lenet5",
     "mobilenet_v2",
+    "photos",
     "resnet",
     "resnet18",
     "resnet50",
