@@ -189,7 +189,7 @@ def test_serve_a_model(tmp_path):
     assert number(r"accuracy on the test images ([\d.]+)", printed) > 0.94
     assert "predicts the same: True" in printed
     assert "answers as the estimator's: True" in printed
-    assert '400 {"error": "Expected a PNG file of 8 x 8 pixels' in printed
+    assert '400 {"error": "Expected an array as numpy.save writes it' in printed
 
 
 def test_search_on_a_cluster(tmp_path):
