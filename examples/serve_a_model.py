@@ -4,7 +4,7 @@ Serve a model
 
 A fitted network becomes a file, the file a model that needs no scikit-learn, and the model a server that answers over
 HTTP. The server is ``examples/serving/app.py``, a page of code around Python's own; this script starts it in a thread
-and asks it.
+and sends it arrays. A model that takes image files is served in ``examples/photos.py``.
 """
 
 # %%
