@@ -11,7 +11,7 @@ class ReadOnly(dict[str, Any]):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
             "The arrays of a fitted network are read-only: an array put into parameters_ or state_ would not reach the"
-            " network. Train it further with partial_fit or warm_start, or change a copy: dict(estimator.parameters_)."
+            " network. Give it to the estimator's set_weights, for example set_weights({'conv1.kernel': array})."
         )
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
