@@ -11,9 +11,9 @@ import numpy as np
 from .._arrays.elementwise import Array
 from .._engine.inputs import as_code, cure, stacked
 from .._engine.network import Network
-from ..description import is_count
 from ..exceptions import ImageLayoutWarning, OutputLayerWarning, TargetFormatWarning, warn_user
 from ..layers import Dense, HardSigmoid, Sigmoid, Softmax
+from .given import full_shape
 
 SQUARE = 64  # 2-D rows of at least this many features that are a square number are square images
 TABLE = 32  # rows of fewer features are hardly images
@@ -54,10 +54,7 @@ def choose_input_shape(X: Any, rows: Array, shape: tuple[int, ...] | None, wante
 
 def _explicit(X: Any, features: int, shape: tuple[int, ...] | None, wanted: Any) -> tuple[int, int, int]:
     """(h, w, c) of an ``input_shape``; a ValueError if the images are of another."""
-    sizes = tuple(wanted)
-    if len(sizes) not in (2, 3) or not all(is_count(s) for s in sizes):
-        raise ValueError(f"input_shape must be (h, w) or (h, w, c) with ints of 1 or more, got {wanted!r}.")
-    full = (*sizes, 1) if len(sizes) == 2 else sizes
+    full = full_shape(wanted)
     if shape is not None and shape != full:
         hint = cure(X, np.shape(stacked(X)), full, "X")
         raise ValueError(f"input_shape={wanted!r} does not fit X, whose images have shape {shape}.{hint}")
