@@ -32,7 +32,8 @@ from ._engine.files import (
 from ._engine.model import Model
 from ._engine.network import Network
 from ._engine.progress import History, Monitor, Progress, Snapshot, Unfinished
-from ._estimators.base import VERSION, BaseCNN
+from ._estimators.base import BaseCNN
+from ._estimators.fitted import VERSION
 from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier

@@ -14,6 +14,7 @@ from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
 from .classifier import CNNClassifier
 from .description import is_count, is_real
+from .regressor import CNNRegressor
 
 NOISY_IMAGES = 256  # images that are copied at a time, where noise is added to them
 
@@ -66,9 +67,10 @@ def input_gradient(
     -----
     d f(x) / d x[a, b, k], with f as in prediction: batch normalization by its running statistics, no dropout. It is
     that of the raw prediction, before a sigmoid, a softmax or a loss's exponential, whose slope says how certain
-    the network is rather than where it looks. K. Simonyan, A. Vedaldi and A. Zisserman, "Deep inside convolutional
-    networks: visualising image classification models and saliency maps", arXiv:1312.6034, section 3. The mean over
-    noisy images: D. Smilkov et al., "SmoothGrad: removing noise by adding noise", arXiv:1706.03825.
+    the network is rather than where it looks. For a regressor it is in the unit of y. K. Simonyan, A. Vedaldi and
+    A. Zisserman, "Deep inside convolutional networks: visualising image classification models and saliency maps",
+    arXiv:1312.6034, section 3. The mean over noisy images: D. Smilkov et al., "SmoothGrad: removing noise by adding
+    noise", arXiv:1706.03825.
 
     Examples
     --------
@@ -122,8 +124,8 @@ def default_target(estimator: BaseCNN, images: Array) -> Array:
 def _slopes(estimator: BaseCNN, n: int, target: Any) -> Array:
     """Return the weights (n, outputs) of the raw predictions in the sum that is differentiated."""
     outputs = estimator._model.network.outputs
-    if not isinstance(estimator, CNNClassifier):
-        return np.eye(outputs)[_numbers(target, np.arange(outputs), n, "outputs")]
+    if isinstance(estimator, CNNRegressor):
+        return np.diag(estimator.target_scale_)[_numbers(target, np.arange(outputs), n, "outputs")]
     chosen = _numbers(target, estimator.classes_, n, "classes")
     return np.where(chosen, 1.0, -1.0)[:, None] if estimator._is_binary() else np.eye(outputs)[chosen]
 

@@ -172,7 +172,9 @@ def test_classes_that_onnx_does_not_have():
     [(8, 8), (5, 7, 3), (6, 4, 17), (1, 20, 2), (1, 1, 9), (9, 1, 2)],
     ids=lambda shape: "x".join(map(str, shape)),
 )
-@pytest.mark.parametrize("params", [{}, {"standardize": False}, {"dtype": "float64"}, {"batch_norm": True}], ids=repr)
+@pytest.mark.parametrize(
+    "params", [{}, {"standardize": False, "learning_rate": 1e-4}, {"dtype": "float64"}, {"batch_norm": True}], ids=repr
+)
 def test_images_of_any_shape(shape, params):
     X = RNG.normal(100, 20, (N, *shape))
     assert_same(small(**params).fit(X, CLASSES), X)

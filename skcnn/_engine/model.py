@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._arrays.elementwise import Array
-from ..losses import Loss, resolve_loss
+from ..losses import Loss
 from .network import Network
 from .predictor import Predictor
 from .scaling import Scaling
@@ -22,12 +22,8 @@ class Model:
     scaling: Scaling
     weights: Array
     state: Array
-    loss: str | Loss | None = None  # as it was given for the training; None in what older versions have written
-
-
-def loss_of(model: Model, parameter: object, task: str) -> Loss:
-    """The loss that a model was trained with, and so its link; the estimator's parameter where nothing else tells."""
-    return resolve_loss(parameter if model.loss is None else model.loss, task)
+    loss: Loss  # that the weights were learnt for, and so its link
+    target_scaling: Scaling | None = None  # of a regressor's outputs, where the network learns standardized targets
 
 
 def check_layer(layer: object, names: Iterable[str]) -> None:
@@ -68,7 +64,9 @@ def predicted_classes(raw: Array, classes: Array, labels: bool) -> Array:
     return decided if labels else classes[decided]
 
 
-def predicted_targets(loss: Loss, raw: Array, columns: int | None) -> Array:
+def predicted_targets(model: Model, raw: Array, columns: int | None) -> Array:
     """Raw predictions (n, outputs) -> predicted targets (n,) or (n, k)."""
-    y = loss.predict(raw)
+    y = model.loss.predict(raw)
+    if model.target_scaling is not None:
+        y = y * model.target_scaling.scale + model.target_scaling.mean
     return y[:, 0] if columns is None else y

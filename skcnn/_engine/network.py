@@ -127,15 +127,19 @@ class Network:
         scaling: Scaling,
         loss: Loss,
         total: Array,
+        raw: Array | None = None,
     ) -> None:
         """Record a forward and a backward pass.
 
-        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,); the gradients of the mean
-        over the rows of the batch go to ``g``, and the weighted sum of this shard's losses to ``total`` (1,).
+        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,). The gradients of the mean
+        over the rows of the batch go to ``g``, the weighted sum of this shard's losses to ``total`` (1,), and the raw
+        predictions to ``raw`` (n, outputs), if it is given.
         """
         steps = fuse(self.lowered)
         y, backward = record_steps(tape, steps, self._arrange(tape, x, scaling, steps), p, g)
         with tape.step("loss"):
+            if raw is not None:
+                tape(copy, y, raw)
             values, slope = record_loss(loss, tape, y, target)
             tape(np.multiply, values, row_weights, values)
             tape(sum_first, values[:, None], total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,9 +15,8 @@ from .._tape.tape import Batch, Tape
 from ..augmentation import Augmentation, Mixing, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
-from .model import Model
 from .parallel import EVEN, Team
-from .progress import Progress, Recipe
+from .progress import Fit, Recipe
 from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
@@ -25,21 +24,24 @@ LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain
 
 
 class Passes:
-    """Recorded training steps for the batches of a data set, to be replayed by a team of ``threads``."""
+    """Recorded training steps for the batches of a data set, to be replayed by a team of threads."""
 
-    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress, threads: int) -> None:
+    def __init__(self, fit: Fit, data: Data, recipe: Recipe) -> None:
+        model, progress = fit.model, fit.progress
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
         self._weights = model.weights if progress.trained is None else progress.trained
         self._batch_size = min(recipe.batch_size, len(data.rows))
         self.shards = self._shards(self._batch_size)
         self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
-        self.threads = min(threads, self.shards)
+        self.threads = min(recipe.threads, self.shards)
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
         share = np.zeros((), model.weights.dtype)
         self._average = None if progress.trained is None else Average(model.weights, share)
         self._passes: dict[int, Pass] = {}
+        self._raw = np.empty((len(data.rows), model.network.outputs), model.weights.dtype)
+        self.mixed = any(isinstance(augmentation, Mixing) for augmentation in recipe.augmentation)
 
     def _shards(self, rows: int) -> int:
         """How many a batch is cut into: it follows from the batch, never from the number of threads."""
@@ -67,13 +69,13 @@ class Passes:
             # Weighted by powers of the decay that are divided by their sum: the first step is the mean of itself.
             self._average.share[...] = (1 - recipe.average) / (1 - recipe.average**progress.averaged)
 
-    def epoch(self, epoch: int, team: Team) -> float:
-        """Go once through the data; the mean loss, with its penalty."""
+    def epoch(self, epoch: int, team: Team, report: Callable[[int, float], None]) -> Tally:
+        """Go once through the data. ``report`` is called after each batch, with the rows done and their mean loss."""
         progress, recipe, model = self._progress, self._recipe, self._model
         order = self._order()
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
-        total = 0.0
+        total = penalties = 0.0
         kernels = self._weights[: model.network.weights.decayed]
         for batch in self._batches(order):
             rate = self.learning_rate(epoch + batch.start / len(order))
@@ -85,11 +87,13 @@ class Passes:
                 recorded.load(self._data, order[batch])
             penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
             self.tick(rate)
-            loss = recorded.run(team)
-            total += loss + penalty * (batch.stop - batch.start)
-            if not math.isfinite(total):
+            total += recorded.run(team)
+            penalties += penalty * (batch.stop - batch.start)
+            self._raw[order[batch]] = recorded.raw()
+            if not math.isfinite(total + penalties):
                 break
-        return total / len(order)
+            report(batch.stop, (total + penalties) / batch.stop)
+        return Tally(total / len(order), penalties / len(order), self._raw)
 
     def _order(self) -> Array:
         n = len(self._data.rows)
@@ -132,8 +136,9 @@ class Passes:
                 tape.input((size, *self._data.targets.shape[1:]), self._data.targets.dtype),
                 tape.input((size,), np.float64),
                 tape.input((1,), np.float64),
+                tape.input((size, network.outputs)),
             )
-            if recipe.loss.task == "classification" and any(isinstance(a, Mixing) for a in recipe.augmentation):
+            if recipe.loss.task == "classification" and self.mixed:
                 second = tape.input(shard.target.shape, shard.target.dtype)
                 shard.mixed = MixedTargets(shard.target, second, tape.input((size,), np.float64))
             target = shard.mixed or shard.target
@@ -148,6 +153,7 @@ class Passes:
                 scaling=model.scaling,
                 loss=recipe.loss,
                 total=shard.total,
+                raw=shard.raw,
             )
             shards.append(shard)
         scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
@@ -168,6 +174,15 @@ class Passes:
         return Pass(shards)
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Measurements of an epoch, made while the weights change: mean loss and penalty, raw predictions (rows, k)."""
+
+    loss: float
+    penalty: float
+    raw: Array
+
+
 @dataclass
 class _Shard:
     """A tape and its inputs."""
@@ -177,6 +192,7 @@ class _Shard:
     target: Array
     weight: Array
     total: Array
+    raw: Array  # predictions (n, outputs), which the step leaves here
     mixed: MixedTargets | None = None  # the targets, where classes are mixed: numbers are, by themselves
 
     def load_augmented(
@@ -234,3 +250,7 @@ class Pass:
         for jobs in self._jobs:
             team.run(jobs)
         return math.fsum(float(shard.total[0]) for shard in self._shards)
+
+    def raw(self) -> Array:
+        """Return the raw predictions (n, outputs) of the last replay."""
+        return np.concatenate([shard.raw for shard in self._shards])

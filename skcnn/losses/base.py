@@ -24,6 +24,8 @@ class Loss(Description):
 
     task: ClassVar[str] = "classification"  # or "regression"
     has_probabilities: ClassVar[bool] = False  # whether raw predictions are probabilities behind a link
+    # Whether a regressor learns (y - mean) / standard deviation: predictions then have no link, and are scaled back.
+    standardizes_targets: ClassVar[bool] = False
 
     def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         """Record the loss of raw predictions (n, k).
