@@ -164,7 +164,7 @@ class _LayerGradients(_Gradients):
         self.y, dx, g = self._replay()
         if self.y.shape[1:] != promised:
             raise AssertionError(
-                f"{layer!r} returns an output of shape {self.y.shape[1:]}, and its output_shape says {promised}."
+                f"{layer!r} returns an output of shape {self.y.shape[1:]}, but its output_shape returns {promised}."
             )
         names = [name for name, parameter in layer.parameters(shape).items() if parameter.trainable]
         self.pairs = {"input": (self._x, dx)} | {name: (p[name], g[name].copy()) for name in names}

@@ -239,5 +239,5 @@ def test_errors(fitted, data):
     with pytest.raises(ValueError, match="number of an output, 0 to 1: the regressor has 2"):
         input_gradient(several, X)
     model = CNNClassifier(layers=[OneWay(), Flatten()], max_iter=1).fit(X, y)
-    with pytest.raises(TypeError, match=r"OneWay\(\) records no backward pass.*wherever tape.backward is true"):
+    with pytest.raises(TypeError, match=r"OneWay\(\) records no backward pass.*whenever tape.backward is true"):
         input_gradient(model, X)

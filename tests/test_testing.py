@@ -94,7 +94,7 @@ def test_a_gradient_that_is_not_written_is_found():
 
 
 def test_a_shape_that_is_not_the_promised_one_is_found():
-    assert "returns an output of shape (5,), and its output_shape says (9,)" in message_of("shape")
+    assert "returns an output of shape (5,), but its output_shape returns (9,)" in message_of("shape")
 
 
 @description
