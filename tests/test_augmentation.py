@@ -426,7 +426,7 @@ class Careless(Augmentation):
 def test_an_augmentation_that_returns_other_images_is_told_so(digits, how, said):
     images = digits[0].astype(np.uint8)
     model = small(augmentation=["random_flip", Careless(how)], batch_size=120)
-    with pytest.raises(ValueError, match=rf"Careless\('{how}'\) must return images of the same shape and dtype.*{said}"):
+    with pytest.raises(ValueError, match=rf"Careless\('{how}'\) must return images of the same shape.*{said}"):
         model.fit(images, digits[1])
 
 

@@ -344,7 +344,7 @@ def test_parameters_without_a_meaning(parameters, message):
 def test_images_of_other_channels_need_a_colour():
     source = io.BytesIO(file_of(PHOTO[..., 0]))
     source.name = "b.png"
-    with pytest.raises(ValueError, match=r"color='keep' needs .* 'b.png' has 1, and those before it have 3"):
+    with pytest.raises(ValueError, match=r"color='keep' needs .* 'b.png' has 1, the images before it have 3"):
         read_images([PHOTO, source], 8, color="keep")
 
 
@@ -539,7 +539,7 @@ def test_a_folder_that_may_not_be_looked_into(photos, monkeypatch):
     monkeypatch.setattr(os, "scandir", guarded)
     with pytest.raises(ImageError, match=r"bee' cannot be read: permission denied"):
         load_folder(photos, 16)
-    with pytest.warns(FolderWarning, match="one class folder only"):
+    with pytest.warns(FolderWarning, match="only one class folder"):
         data = load_folder(photos, 16, on_error="skip")
     assert (str(photos / "bee"), "permission denied") in data.skipped
 
@@ -562,7 +562,7 @@ def test_folders_without_images(tmp_path, photos):
 
 
 def test_a_folder_with_one_class_is_probably_a_mistake(photos):
-    with pytest.warns(FolderWarning, match=r"one class folder only, 'photos'.*load '.*photos'"):
+    with pytest.warns(FolderWarning, match=r"only one class folder, 'photos'.*load '.*photos'"):
         data = load_folder(photos.parent, 16)
     assert data.target_names.tolist() == ["photos"]
     assert len(data.images) == 6
@@ -802,7 +802,7 @@ def test_what_was_fitted_decides_the_depth_and_the_channels():
     assert deep.dtype_ == "uint16"
     assert deep.transform([PHOTO]).dtype == np.uint16
     kept = ImageReader(8, color="keep").fit([PHOTO])
-    with pytest.raises(ValueError, match="have 1 channels, and ImageReader was fitted to 3"):
+    with pytest.raises(ValueError, match="have 1 channels, but ImageReader was fitted to 3"):
         kept.transform([PHOTO[..., 0]])
 
 

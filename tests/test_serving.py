@@ -299,7 +299,7 @@ def test_a_model_without_a_reader_takes_arrays(images, tmp_path):
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [
-        (skcnn.CNNClassifier((2,), loss="hinge", max_iter=1), "gives no probabilities"),
+        (skcnn.CNNClassifier((2,), loss="hinge", max_iter=1), "provides no probabilities"),
         (skcnn.CNNRegressor((2,), max_iter=1), "A CNNRegressor has no predict_proba"),
     ],
 )
