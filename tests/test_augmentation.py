@@ -648,7 +648,7 @@ def test_nested_names_reach_one_augmentation_and_those_of_a_list():
 
 @pytest.mark.parametrize("augmentation", [RandomFlip, [RandomFlip]])
 def test_a_class_in_place_of_an_object_is_told_so(digits, augmentation):
-    with pytest.raises(TypeError, match=r"RandomFlip is a class: pass an object, RandomFlip\(...\)"):
+    with pytest.raises(TypeError, match=r"RandomFlip is a class. Pass an object, RandomFlip\(...\)"):
         small(augmentation=augmentation).fit(*digits)
 
 

@@ -286,7 +286,7 @@ def test_no_gradient_is_computed_that_nobody_needs(monkeypatch):
     [
         (Residual(Conv2D(3)), ValueError, r"layers must be a list of layers, got Conv2D\(3\)"),
         (Residual([Conv2D(0)]), ValueError, r"layers\[0\] = Residual.*its layers\[0\] = Conv2D\(0\): filters must be"),
-        (Residual([Conv2D]), TypeError, r"layers\[0\]=Conv2D is a class: pass an object"),
+        (Residual([Conv2D]), TypeError, r"layers\[0\]=Conv2D is a class. Pass an object"),
         (Residual([ReLU(), 3]), TypeError, r"layers\[1\] must be a layer, got 3"),
         (Residual([ReLU()], shortcut="none"), ValueError, r"shortcut must be 'auto', a layer or a list"),
         (Residual([ReLU()], shortcut=[2]), TypeError, r"shortcut\[0\] must be a layer, got 2"),
