@@ -369,8 +369,8 @@ class RandomRotation(Augmentation):
 
     Notes
     -----
-    The result is the same as that of `RandomAffine` with rotation only. P. Simard, D. Steinkraus and J. Platt, "Best
-    practices for convolutional neural networks applied to visual document analysis", ICDAR 2003, section 2.
+    It equals `RandomAffine` with rotation only. P. Simard, D. Steinkraus and J. Platt, "Best practices for
+    convolutional neural networks applied to visual document analysis", ICDAR 2003, section 2.
 
     Examples
     --------
@@ -409,8 +409,8 @@ class RandomZoom(Augmentation):
 
     Notes
     -----
-    The result is the same as that of `RandomAffine` with zoom only. P. Simard, D. Steinkraus and J. Platt, "Best
-    practices for convolutional neural networks applied to visual document analysis", ICDAR 2003, section 2.
+    It equals `RandomAffine` with zoom only. P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional
+    neural networks applied to visual document analysis", ICDAR 2003, section 2.
 
     Examples
     --------

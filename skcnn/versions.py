@@ -9,7 +9,7 @@ from .exceptions import VersionWarning
 
 
 def warn_of_other_version(name: str, written: object, stacklevel: int) -> None:
-    """Warn if a model of class ``name`` was written by a different version. None is an unknown version."""
+    """Warn if a model of class ``name`` was written by a different version. The version is unknown if it is None."""
     if written != __version__:
         other = f"skcnn {written}" if written else "an unknown version of skcnn"
         warnings.warn(

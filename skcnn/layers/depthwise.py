@@ -45,10 +45,9 @@ class DepthwiseConv2D(Convolution):
 
         y[a, b, k] = bias[k] + sum over i, j of x[s a + d i - p, s b + d j - p, c] * kernel[i, j, 0, k],  k = c m + q,
 
-    for q = 0, ..., m - 1. The result is the same as that of a `Conv2D` with as many groups as channels. Compared with a
-    full convolution of the same output shape, it needs c times fewer multiplications, but does not mix channels: A. G.
-    Howard et al., "MobileNets", arXiv:1704.04861, section 3.1. The parameters are ``kernel`` (kh, kw, 1, c m) and
-    ``bias`` (c m,).
+    for q = 0, ..., m - 1. It equals a `Conv2D` with as many groups as channels. Compared with a full convolution of the
+    same output shape, it needs c times fewer multiplications, but does not mix channels: A. G. Howard et al.,
+    "MobileNets", arXiv:1704.04861, section 3.1. The parameters are ``kernel`` (kh, kw, 1, c m) and ``bias`` (c m,).
 
     Examples
     --------

@@ -225,7 +225,7 @@ class Focal(_Logistic):
         return np.array(self.alpha, np.float64)
 
     def _label_weights(self, k: int) -> tuple[float, float]:
-        """Return the weight of absent labels or the first of two classes, and that of present labels or the second."""
+        """Return the weights of absent and present labels, or of the first and second class."""
         if not isinstance(self.alpha, (list, tuple)):
             return 1 - float(self.alpha), float(self.alpha)
         if k > 1 or len(self.alpha) != 2:
