@@ -284,13 +284,13 @@ def test_fields_without_a_meaning_are_refused(loss, words):
 @pytest.mark.parametrize(
     ("alpha", "target", "words"),
     [
-        (0.25, TARGETS["classes"], "there are 4 classes, so that alpha must be None or a list of 4 weights"),
-        ([1.0, 2.0], TARGETS["classes"], "there are 4 classes, so that alpha must be None or a list of 4 weights"),
-        ([1.0, 2.0], TARGETS["labels"], "y holds 4 labels, so that alpha must be None or a number, got"),
+        (0.25, TARGETS["classes"], "there are 4 classes, so alpha must be None or a list of 4 weights"),
+        ([1.0, 2.0], TARGETS["classes"], "there are 4 classes, so alpha must be None or a list of 4 weights"),
+        ([1.0, 2.0], TARGETS["labels"], "y holds 4 labels, so alpha must be None or a number, got"),
         (
             [1, 2, 3],
             TARGETS["labels"][:, :1],
-            "two classes, so that alpha must be None, a number or a list of two weights",
+            "two classes, so alpha must be None, a number or a list of two weights",
         ),
     ],
 )
@@ -316,7 +316,7 @@ def test_names_are_those_of_scikit_learn(theirs, names):
 
 def test_a_loss_for_the_other_task_is_refused(digits):
     assert resolve_loss("huber", "regression") == Huber()
-    words = "loss='huber' is a loss for regression, not for classification. Those for classification: 'focal', 'hinge',"
+    words = "loss='huber' is a loss for regression, not for classification. Losses for classification: 'focal',"
     with pytest.raises(ValueError, match=words):
         CNNClassifier(loss="huber").fit(*digits)
     with pytest.raises(ValueError, match="loss='log_loss' is a loss for classification, not for regression"):
