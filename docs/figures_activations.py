@@ -94,7 +94,15 @@ def figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> It
         for edge in panel.spines.values():
             edge.set_visible(False)
     yield axes
-    canvas.savefig(path, dpi=100)
+    save(canvas, path)
+
+
+def save(canvas: Any, path: Path) -> None:
+    """Write a figure, with the same bytes for the same figure."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "skcnn"}):
+        canvas.savefig(path, metadata={"Date": None})
 
 
 def title(panel: Any, text: str) -> None:

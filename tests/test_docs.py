@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -30,6 +31,8 @@ TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", flags=re.DOTALL | re.MULTIL
 
 def extension(name):
     """A module of the build, none of which needs sphinx here."""
+    if str(DOCS / "_ext") not in sys.path:
+        sys.path.append(str(DOCS / "_ext"))
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -127,7 +130,7 @@ def test_methods_are_told_from_those_of_scikit_learn():
 @pytest.mark.parametrize(
     ("source", "link", "expected"),
     [
-        ("docs/layers.md", "../examples/lines.py", "/gallery/lines.rst"),
+        ("docs/layers.md", "../examples/lines.py", "/gallery/first_steps/lines.rst"),
         ("docs/layers.md", "../examples", "/gallery/index.rst"),
         ("docs/layers.md", "../CHANGELOG.md#added", "/project/changelog.md#added"),
         ("docs/layers.md", "design.md", "/design.md"),
