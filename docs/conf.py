@@ -15,8 +15,8 @@ author = "The skcnn developers"
 copyright = f"{author}. BSD-3-Clause. Version {skcnn.__version__}"
 version = release = skcnn.__version__
 site_description = (
-    "Convolutional neural networks as scikit-learn estimators, in plain NumPy: classify images and predict numbers from "
-    "them, on a CPU, inside pipelines and searches."
+    "Convolutional neural networks as scikit-learn estimators, in plain NumPy: classify images and predict numbers "
+    "from them, on a CPU, inside pipelines and searches."
 )
 REPOSITORY = ""  # address of the repository, to which every page then links; empty while there is no public one
 

@@ -1,6 +1,4 @@
-"""The parts of a page around its text: a description for search engines, links to the previous and next page, and
-descriptions of the gallery's pictures.
-"""
+"""The parts of a page around its text: descriptions of pages and pictures, and links to the previous and next page."""
 
 import html
 from pathlib import PurePosixPath
