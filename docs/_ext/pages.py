@@ -80,6 +80,7 @@ def copy_sources(app):
         text = (root / source).read_text(encoding="utf-8")
         (docs / page).write_text(with_links_of_the_site(text, source, f"docs/{page}", root), encoding="utf-8")
     copy_examples(root / "examples", docs / "_build" / "examples")
+    remove_old_pages(docs / "gallery", docs / "_build" / "examples")
 
 
 def copy_examples(source, target):
@@ -93,6 +94,13 @@ def copy_examples(source, target):
             shutil.copytree(source / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__"))
             (folder / "README.rst").write_text(heading(folder.name), encoding="utf-8")
         shutil.copy(path, folder)
+
+
+def remove_old_pages(gallery, examples):
+    """Remove the gallery's pages of examples that are no more, or that are in another group now."""
+    for page in gallery.rglob("*.rst"):
+        if page.stem != "index" and not (examples / page.relative_to(gallery)).with_suffix(".py").exists():
+            page.unlink()
 
 
 def on_read(app, name, source):
