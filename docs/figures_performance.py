@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from figures_activations import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, figure
+from figures_style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, figure
 
 DOCS = Path(__file__).parent
 PREDICTIONS = ("1 image", "64 images", "1,024 images")

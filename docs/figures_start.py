@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from figures_activations import BLUE, GRID, INK, MUTED, ORANGE, save
+from figures_style import BLUE, GRID, IMAGES, INK, MUTED, ORANGE, save
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import skcnn
-
-IMAGES = Path(__file__).parent / "images"
 
 
 def draw(path: Path) -> None:
