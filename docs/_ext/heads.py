@@ -12,7 +12,7 @@ WITHOUT_NEIGHBOURS = ("reference/", "project/", "gallery/", "_modules/")  # page
 def shortened(text, length=LENGTH):
     """A text of at most so many characters, cut between two words."""
     words = " ".join(text.split())
-    return words if len(words) <= length else words[: length - 1].rpartition(" ")[0].rstrip(",;:.") + " ..."
+    return words if len(words) <= length else words[: length - 3].rpartition(" ")[0].rstrip(",;:.") + " ..."
 
 
 def description_of(doctree):
