@@ -595,7 +595,7 @@ def test_losses_that_have_a_link_have_a_converter_for_it():
 # -- the page of the documentation
 
 PAGE = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
-LAYERS_OF_PAGE = PAGE[PAGE.index("\n## The layers") :]
+LAYERS_OF_PAGE = PAGE[PAGE.index("\n## Exported layers") :]
 TABLE = dict(re.findall(r"^\| `(\w+)` \| ([\w ,;]+) \|$", LAYERS_OF_PAGE, flags=re.MULTILINE))
 
 

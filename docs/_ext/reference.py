@@ -103,7 +103,8 @@ def object_page(module, name, value):
     full = f"{module.__name__}.{name}"
     lines = [*title(full if module.__name__ == "skcnn" else name), f".. currentmodule:: {module.__name__}", ""]
     if not inspect.isclass(value):
-        lines += [f".. {'autofunction' if callable(value) else 'autodata'}:: {name}", ""]
+        lines += [f".. {'autofunction' if callable(value) else 'autodata'}:: {name}"]
+        lines += ([] if callable(value) else ["   :no-value:"]) + [""]  # the values of constants hold private names
     else:
         lines += [f".. autoclass:: {name}"]
         own, inherited = ([], []) if is_described(value) else methods(value)
