@@ -136,11 +136,11 @@ GROUPS: dict[str, Group] = {
     "kernels": Group(
         PHOTOGRAPHS,
         {
-            "one 3 x 3 a block": network([*block(32), *block(32), *block(32), GlobalMaxPool2D()]),
-            "one 5 x 5 a block": network([*block(32, 5), *block(32, 5), *block(32, 5), GlobalMaxPool2D()]),
-            "two 3 x 3 a block": network([*block(32, 3, 2), *block(32, 3, 2), *block(32, 3, 2), GlobalMaxPool2D()]),
-            "one 7 x 7 a block": network([*block(32, 7), *block(32, 7), *block(32, 7), GlobalMaxPool2D()]),
-            "three 3 x 3 a block": network([*block(32, 3, 3), *block(32, 3, 3), *block(32, 3, 3), GlobalMaxPool2D()]),
+            "one 3 x 3 a block": network([*block(16), *block(16), *block(16), GlobalMaxPool2D()]),
+            "one 5 x 5 a block": network([*block(16, 5), *block(16, 5), *block(16, 5), GlobalMaxPool2D()]),
+            "two 3 x 3 a block": network([*block(16, 3, 2), *block(16, 3, 2), *block(16, 3, 2), GlobalMaxPool2D()]),
+            "one 7 x 7 a block": network([*block(16, 7), *block(16, 7), *block(16, 7), GlobalMaxPool2D()]),
+            "three 3 x 3 a block": network([*block(16, 3, 3), *block(16, 3, 3), *block(16, 3, 3), GlobalMaxPool2D()]),
         },
     ),
     "filters": Group(

@@ -17,6 +17,7 @@ extensions = [
     "pages",
     "reference",
     "names",
+    "notebooks",
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
