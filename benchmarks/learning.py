@@ -1,7 +1,8 @@
 """The experiments of the section "Learn": what batch norm, the order of pixels, and the rules of design are worth.
 
-    python benchmarks/learning.py rates norm order     # scikit-learn's digits, a minute or two
-    SKCNN_DATA=folder python benchmarks/learning.py kernels filters pooling dropout   # 2,000 images of CIFAR-10
+    python benchmarks/learning.py rates norm order     # scikit-learn's digits, a few minutes
+    python benchmarks/learning.py speed                # the network in plain NumPy beside the package
+    SKCNN_DATA=folder python benchmarks/learning.py kernels filters pooling dropout --seeds 3 --epochs 15
 
 Each line is one network: the mean of the accuracy on held-out images over the seeds, half the range between the best
 and the worst seed, the weights, and the seconds of a fit on one thread. Each seed draws other training images, other
@@ -11,10 +12,12 @@ initial weights and another order. SKCNN_DATA names the folder with ``cifar10.np
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import few_images
@@ -24,6 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from skcnn import CNNClassifier
 from skcnn.layers import (
@@ -45,6 +49,7 @@ from skcnn.optimizers import SGD
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 DIGITS, PHOTOGRAPHS = "digits", "cifar-200"
 EPOCHS = 20
+PLAIN = Path(__file__).parents[1] / "docs" / "learn" / "cnn_in_numpy.py"
 Make = Callable[[int, int], Any]  # epochs, seed -> an estimator
 
 
@@ -217,15 +222,59 @@ def table(group: str, results: dict[str, list[tuple[float, int, float]]]) -> str
     return "\n".join(lines)
 
 
+def best(f: Callable[[], object], repeats: int) -> float:
+    """The seconds of the fastest of several calls; those of the processor, for other programs may run beside it."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        f()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def speed(images: int = 1797, by_loops: int = 64, repeats: int = 7) -> str:
+    """The seconds of an epoch of the network in docs/learn/cnn_in_numpy.py, on one thread, in Markdown."""
+    spec = importlib.util.spec_from_file_location("cnn_in_numpy", PLAIN)
+    assert spec is not None
+    assert spec.loader is not None
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    X, y, *_ = few_images.split(DIGITS, 0)
+    x, y = (np.resize(X, (images, *X.shape[1:]))[..., None] - 4.9) / 6.0, np.resize(y, images)
+    layers = [Conv2D(8), ReLU(), MaxPool2D(), Conv2D(16), ReLU(), MaxPool2D(), Flatten()]
+
+    def epoch(rows: int) -> Callable[[], object]:
+        rng = np.random.default_rng(0)
+        p = plain.initial_weights(rng)
+        return lambda: plain.train(p, x[:rows], y[:rows], rng, epochs=1)
+
+    found = {}
+    with threadpool_limits(1):
+        found["matrix products"] = best(epoch(images), repeats)
+        for dtype in ("float64", "float32"):
+            model = CNNClassifier(
+                layers=layers, optimizer=SGD(nesterov=False), learning_rate=0.03, alpha=0.0, batch_size=32, max_iter=1,
+                standardize=False, dtype=dtype, n_jobs=1, random_state=0,
+            ).fit(x, y)  # fmt: skip
+            found[f"skcnn, {dtype}"] = best(lambda model=model: model.partial_fit(x, y), repeats)
+        plain.convolve, plain.convolve_backward = plain.convolve_loops, plain.convolve_loops_backward
+        found = {"loops": best(epoch(by_loops), 1) * images / by_loops} | found
+    return "\n".join(["| | seconds |", "|---|---|", *(f"| {name} | {found[name]:.3g} |" for name in found)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="+", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS))
+    parser.add_argument("groups", nargs="+", choices=[*GROUPS, "speed"], metavar="GROUP",
+                        help=", ".join([*GROUPS, "speed"]))  # fmt: skip
     parser.add_argument("--data", help="images, as in few_images.py, instead of those of the group")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     arguments = parser.parse_args()
     for group in arguments.groups:
+        if group == "speed":
+            print(speed(), end="\n\n")
+            continue
         names = list(GROUPS[group].networks)
         found = Parallel(n_jobs=arguments.jobs)(
             delayed(run)(group, name, seed, epochs=arguments.epochs, data=arguments.data)

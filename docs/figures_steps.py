@@ -29,7 +29,8 @@ STYLE = """
 .numbers rect.result { fill: #d9770655; }
 """
 STEPPER = """
-.steps { overflow-x: auto; border: 1px solid var(--pst-color-border, #d0d7de); border-radius: 6px; padding: 0.75rem; }
+.steps { overflow-x: auto; border: 1px solid var(--pst-color-border, #d0d7de); border-radius: 6px;
+  padding: 0.75rem; margin-bottom: 1.15rem; }
 .steps > input { position: absolute; opacity: 0; pointer-events: none; }
 .steps .step { display: none; }
 .steps svg { display: block; width: 100%; min-width: 34rem; height: auto; }

@@ -12,38 +12,44 @@ def convolve_loops(x, W, b, stride=1, padding=0):
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     (n, h, w, _), (kh, kw, _, f) = x.shape, W.shape
     y = np.zeros((n, (h - kh) // stride + 1, (w - kw) // stride + 1, f))
-    for m, a, b_, k in np.ndindex(y.shape):  # image, row, column, filter
-        window = x[m, a * stride : a * stride + kh, b_ * stride : b_ * stride + kw]
-        y[m, a, b_, k] = np.sum(window * W[..., k]) + b[k]
+    for m, i, j, k in np.ndindex(y.shape):  # image, row, column, filter
+        rows, columns = i * stride, j * stride
+        window = x[m, rows : rows + kh, columns : columns + kw]
+        y[m, i, j, k] = np.sum(window * W[..., k]) + b[k]
     return y
 
 
 def convolve_loops_backward(x, W, dy, stride=1, padding=0):
-    """Return dx, dW and db: each output gives its derivative to the pixels and the weights that made it."""
+    """Return dx, dW and db: each output gives back to the pixels and weights that made it."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     dx, dW, (kh, kw) = np.zeros(x.shape), np.zeros(W.shape), W.shape[:2]
-    for m, a, b, k in np.ndindex(dy.shape):
-        rows, columns = slice(a * stride, a * stride + kh), slice(b * stride, b * stride + kw)
-        dW[..., k] += dy[m, a, b, k] * x[m, rows, columns]
-        dx[m, rows, columns] += dy[m, a, b, k] * W[..., k]
+    for m, i, j, k in np.ndindex(dy.shape):
+        rows = slice(i * stride, i * stride + kh)
+        columns = slice(j * stride, j * stride + kw)
+        dW[..., k] += dy[m, i, j, k] * x[m, rows, columns]
+        dx[m, rows, columns] += dy[m, i, j, k] * W[..., k]
     h, w = x.shape[1:3]
-    return dx[:, padding : h - padding, padding : w - padding], dW, dy.sum(axis=(0, 1, 2))
+    dx = dx[:, padding : h - padding, padding : w - padding]
+    return dx, dW, dy.sum(axis=(0, 1, 2))
 
 
 def im2col(x, kh, kw, stride, padding):
-    """Copy each window into a row: (n, height, width, channels) -> (n, h', w', kh * kw * channels)."""
+    """Copy each window into a row: (n, h, w, c) -> (n, h', w', kh * kw * c)."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     h, w = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
-    taps = [x[:, i : i + h * stride : stride, j : j + w * stride : stride] for i, j in np.ndindex(kh, kw)]
+    taps = []
+    for i, j in np.ndindex(kh, kw):  # a place in the kernel, and all pixels that it meets
+        taps.append(x[:, i : i + h * stride : stride, j : j + w * stride : stride])
     return np.concatenate(taps, axis=-1)
 
 
 def col2im(columns, shape, kh, kw, stride, padding):
-    """Add each number of the columns to the pixel that it was copied from: the transpose of `im2col`."""
+    """Add each number of the columns to the pixel that it was copied from."""
     n, h, w, c = shape
     dx = np.zeros((n, h + 2 * padding, w + 2 * padding, c))
     rows, cols = columns.shape[1] * stride, columns.shape[2] * stride
-    for (i, j), tap in zip(np.ndindex(kh, kw), np.split(columns, kh * kw, axis=-1), strict=True):
+    taps = np.split(columns, kh * kw, axis=-1)
+    for (i, j), tap in zip(np.ndindex(kh, kw), taps, strict=True):
         dx[:, i : i + rows : stride, j : j + cols : stride] += tap
     return dx[:, padding : padding + h, padding : padding + w]
 
@@ -64,7 +70,8 @@ def convolve_backward(x, W, dy, stride=1, padding=0):
 def pool(x):
     """Return the maxima of windows of 2 x 2 pixels, and where in its window each maximum is."""
     n, h, w, c = x.shape
-    windows = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4).reshape(n, h // 2, w // 2, c, 4)
+    windows = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4)
+    windows = windows.reshape(n, h // 2, w // 2, c, 4)
     return windows.max(axis=-1), windows.argmax(axis=-1)
 
 
@@ -72,14 +79,16 @@ def pool_backward(winners, dy):
     """Return dx: the derivative of a maximum goes to the pixel that was the largest."""
     n, h, w, c = dy.shape
     dx = np.where(winners[..., None] == np.arange(4), dy[..., None], 0.0)
-    return dx.reshape(n, h, w, c, 2, 2).transpose(0, 1, 4, 2, 5, 3).reshape(n, 2 * h, 2 * w, c)
+    dx = dx.reshape(n, h, w, c, 2, 2).transpose(0, 1, 4, 2, 5, 3)
+    return dx.reshape(n, 2 * h, 2 * w, c)
 
 
 def initial_weights(rng, channels=1, filters=(8, 16), pixels=4, classes=10):
-    """Draw kernels with variance 2 / fan-in (He et al. 2015), and set the biases and the output layer to 0."""
+    """Draw kernels with variance 2 / fan-in (He et al. 2015); biases and the output are 0."""
     p = {}
     for number, f in enumerate(filters, 1):
-        p[f"W{number}"] = rng.normal(0, np.sqrt(2 / (9 * channels)), size=(3, 3, channels, f))
+        deviation = np.sqrt(2 / (9 * channels))
+        p[f"W{number}"] = rng.normal(0, deviation, size=(3, 3, channels, f))
         p[f"b{number}"], channels = np.zeros(f), f
     return p | {"W": np.zeros((pixels * channels, classes)), "b": np.zeros(classes)}
 
@@ -94,15 +103,16 @@ def forward(p, x):
 
 
 def log_loss(scores, y):
-    """Return the mean log loss of the classes y (n,), and its derivative with respect to the scores."""
+    """Return the mean log loss of the classes y (n,), and its gradient by the scores."""
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities = e / e.sum(axis=1, keepdims=True)
     truth = np.eye(scores.shape[1])[y]
-    return -np.mean(np.log((probabilities * truth).sum(axis=1))), (probabilities - truth) / len(y)
+    loss = -np.mean(np.log((probabilities * truth).sum(axis=1)))
+    return loss, (probabilities - truth) / len(y)
 
 
 def backward(p, kept, ds):
-    """Return the derivative of the loss with respect to each of the weights: the forward pass in reverse."""
+    """Return the gradient of the loss with respect to each weight: forward, in reverse."""
     x, a1, winners1, h1, a2, winners2, h2 = kept
     flat = h2.reshape(len(x), -1)
     g = {"W": flat.T @ ds, "b": ds.sum(axis=0)}
@@ -114,7 +124,7 @@ def backward(p, kept, ds):
 
 
 def train(p, x, y, rng, epochs=10, rate=0.03, momentum=0.9, batch=32):
-    """Change the weights against their gradient, batch by batch; return the mean loss of each epoch."""
+    """Change the weights against their gradient; return the mean loss of each epoch."""
     velocity, losses = {name: np.zeros_like(w) for name, w in p.items()}, []
     for _ in range(epochs):
         found = []
