@@ -16,6 +16,7 @@ from .._arrays.geometry import evenly
 from .._tape.arena import Arena
 from .._tape.products import may_take_threads
 from .._tape.tape import Batch, Tape
+from .inputs import check_range
 from .network import Network
 from .parallel import EVEN, IDLE_SECONDS, idle, one_blas_thread, sweeper, thread_count
 from .scaling import Scaling
@@ -248,8 +249,7 @@ class _Recorded:
         for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given, casting="unsafe")
             if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
-                largest = np.abs(given).max()
-                raise ValueError(f"Images hold {largest:.3g}: too large for {array.dtype}, in which it computes.")
+                check_range(given, array.dtype)
         self.tape.replay(0)
         np.copyto(out, self._raw)
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from .._arrays.elementwise import ufunc_settings
 from ..exceptions import warn_user
 from ..losses import mean_loss
 from .data import Data
+from .inputs import check_range
 from .interruption import ends_everything
 from .parallel import Team, one_blas_thread
 from .passes import Passes, Tally
@@ -23,6 +25,7 @@ LINE = 10.0  # seconds between two lines within an epoch
 # Networks that learn may be just above it: with a dropout of 0.9 on noise, the loss is larger by nine tenths. The mean
 # loss of a first and only epoch holds the first steps, which may be far away.
 MARGIN, SINGLE_EPOCH = 1.0, 100.0
+ROWS = 256  # images that are looked at together
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
                     tally = passes.epoch(first_epoch + epoch, team, report)
                 loss = tally.loss + tally.penalty
                 if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
+                    _check_images(data, model.weights.dtype)
                     _report_infinity(loss, fit, recipe, hooks)
                     fit.diverge(start)
                     ended()
@@ -137,6 +141,13 @@ def _is_worse_than_constant(tally: Tally, data: Data, recipe: Recipe, epochs: in
         constant = mean_loss(recipe.loss, raw, data.targets, data.weights)
     margin = MARGIN * (SINGLE_EPOCH if epochs == 1 else 1)
     return tally.loss > constant + margin * max(1.0, abs(constant))
+
+
+def _check_images(data: Data, dtype: np.dtype[Any]) -> None:
+    """Raise a ValueError if the loss is not finite because the images are beyond the range of the precision."""
+    if data.images.dtype.kind == "f" and data.images.itemsize > dtype.itemsize:
+        for start in range(0, len(data.rows), ROWS):
+            check_range(data.images[data.rows[start : start + ROWS]], dtype)
 
 
 def _never() -> bool:
