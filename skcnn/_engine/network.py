@@ -194,9 +194,16 @@ class Network:
                 tape(np.multiply, rows, factor, rows)
             return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
-    def prediction_steps(self, p: Mapping[str, Arrays], layer: str = "output") -> tuple[list[Step], dict[str, Arrays]]:
-        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
+    def prediction_steps(
+        self, p: Mapping[str, Arrays], layer: str = "output", pool: Layer | None = None
+    ) -> tuple[list[Step], dict[str, Arrays]]:
+        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters.
+
+        ``pool`` is a layer without parameters behind them.
+        """
         steps, parameters = fold(*steps_to(layer, self.lowered, p))
+        if pool is not None:
+            steps, parameters = [*steps, ("pool", pool)], parameters | {"pool": Arrays()}
         return fuse(steps), parameters
 
     @cached_property

@@ -16,6 +16,7 @@ from .._arrays.geometry import evenly
 from .._tape.arena import Arena
 from .._tape.products import may_take_threads
 from .._tape.tape import Batch, Tape
+from ..layers import Layer
 from .network import Network
 from .parallel import EVEN, IDLE_SECONDS, idle, one_blas_thread, sweeper, thread_count
 from .scaling import Scaling
@@ -47,6 +48,7 @@ class Predictor:
         scaling: Scaling,
         *,
         layer: str = "output",
+        pool: Layer | None = None,
         poison: bool = False,
     ) -> None:
         self.network = network
@@ -54,9 +56,10 @@ class Predictor:
         # precision keeps that out of every digit that anybody looks at.
         self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
         weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
-        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state), layer)
+        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state), layer, pool)
         self.scaling = scaling
-        self.shape = network.reached[layer]  # of what is predicted for one image
+        shape = network.reached[layer]
+        self.shape = shape if pool is None else pool.output_shape(shape)  # of what is predicted for one image
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
         self._pool: list[_Kit] = []
