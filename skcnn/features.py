@@ -145,7 +145,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         return math.prod(self.layer_shape_)
 
     def _predictor_to_layer(self) -> Predictor:
-        return predictor_of(self.estimator_._model, self.layer_, self._pooling)
+        return predictor_of(self.estimator_._model, self.layer_, pool=self._pooling)
 
     @property
     def _pooling(self) -> Layer | None:
