@@ -15,6 +15,7 @@ from ._arrays.elementwise import Array
 from ._engine.files import check_classes, remove_abandoned
 from ._engine.progress import Unfinished
 from ._estimators.base import BaseCNN
+from ._estimators.pretrained import saved_parameters
 from .description import Description
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
 
@@ -155,7 +156,7 @@ class Checkpoint:
             task = task.parent
 
     def _check_same(self, estimator: BaseCNN, earlier: BaseCNN) -> None:
-        now, then = estimator.get_params(deep=False), earlier.get_params(deep=False)
+        now, then = saved_parameters(estimator.get_params(deep=False)), earlier.get_params(deep=False)
         if type(estimator) is not type(earlier):
             what = f"a {type(earlier).__name__}"
         else:

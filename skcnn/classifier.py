@@ -74,6 +74,13 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     layers : list of Layer, default=None
         The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
         `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+    pretrained : CNNClassifier, CNNRegressor or FrozenEstimator of one, default=None
+        A fitted network to begin with: a fit takes over its layers, its standardization (instead of `standardize`) and
+        its weights, except the output layer. With `layers`, weights are taken over by their names. Clones share it. A
+        fitted estimator from a pickle or a file has "left out" here: it holds its own network only.
+    freeze : str, default=None
+        Name of the last frozen layer, as in ``summary()``: layers up to it stay as they are in the pretrained network,
+        statistics of batch normalization included, and drop nothing. None trains all layers.
     input_shape : (int, int) or (int, int, int), default=None
         Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
         square number of at least 64 features is a square image with one channel, and everything else is a signal,
@@ -247,6 +254,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         hidden_layer_sizes: int | Sequence[int] = (128,),
         *,
         layers: Sequence[Layer] | None = None,
+        pretrained: Any = None,
+        freeze: str | None = None,
         input_shape: tuple[int, ...] | None = None,
         activation: str | Activation = "relu",
         batch_norm: bool = False,
@@ -281,6 +290,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.pool_size = pool_size
         self.hidden_layer_sizes = hidden_layer_sizes
         self.layers = layers
+        self.pretrained = pretrained
+        self.freeze = freeze
         self.input_shape = input_shape
         self.activation = activation
         self.batch_norm = batch_norm

@@ -276,16 +276,16 @@ class HistoryDisplay(_Display):
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.score_ax_ = None
         # A colour is a set of images, a line style is a measure.
+        axes = ax
         for measure, style in (("loss", "-"), ("score", "--")):
             for rows, prefix, color in (("training", "", "tab:blue"), ("validation", "val_", "tab:orange")):
                 values = np.array(self.history[prefix + measure])
                 if np.isnan(values).all():
                     continue
                 if measure == "score" and self.score_ax_ is None:
-                    self.score_ax_ = ax.twinx()
-                    self.score_ax_.set_ylabel(self.score_name)
+                    self.score_ax_ = axes = ax.twinx()
+                    axes.set_ylabel(self.score_name)
                 label = f"{rows} {'loss' if measure == 'loss' else self.score_name}"
-                axes = ax if measure == "loss" else self.score_ax_
                 axes.plot(epochs, values, color=color, ls=style, marker=marker, label=label)
         lines = [*ax.get_lines(), *([] if self.score_ax_ is None else self.score_ax_.get_lines())]
         names = [line.get_label() for line in lines]

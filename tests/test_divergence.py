@@ -46,9 +46,9 @@ class InterruptedAt(Schedule):
 @pytest.mark.parametrize("validated", [False, True])
 def test_a_finite_divergence_is_said_and_the_best_epoch_is_kept(digits, validated):
     X, y = digits
-    options = {**SMALL, "optimizer": "sgd", "learning_rate": 0.01}
+    options = {**SMALL, "optimizer": "sgd", "learning_rate": 0.05}
     given = {"X_val": X[80:], "y_val": y[80:]} if validated else {}
-    model = CNNClassifier(schedule=JumpsAt(3, 1e5), max_iter=6, **options)
+    model = CNNClassifier(schedule=JumpsAt(5, 2e4), max_iter=8, **options)
     kept = "best validation score" if validated else "lowest loss"
     with pytest.warns(ConvergenceWarning, match=rf"loss of the last epoch is .*constant prediction.* {kept}") as caught:
         model.fit(X[:80], y[:80], **given)
@@ -56,10 +56,10 @@ def test_a_finite_divergence_is_said_and_the_best_epoch_is_kept(digits, validate
     assert len(caught) == 1
     assert np.isfinite(model.loss_curve_).all()
     best = 1 + int(np.argmax(model.validation_scores_) if validated else np.argmin(model.loss_curve_))
-    assert best <= 3
+    assert best <= 5
     again = CNNClassifier(max_iter=best, **options).fit(X[:80], y[:80])
     assert_array_equal(model.decision_function(X), again.decision_function(X))
-    assert model.n_iter_ == 6
+    assert model.n_iter_ == 8
 
 
 def remedies(estimator, X, y):

@@ -243,7 +243,8 @@ def test_names_are_those_of_the_layers():
 @pytest.mark.parametrize("layer", ["conv1", "maxpool1", "flatten1", "dense1", "output"])
 def test_features_of_a_layer(layer):
     X = RNG.normal(size=(N, 6, 6, 2))
-    assert_same(CNNFeatures(small(), layer).fit(X, CLASSES), X)
+    for pool in (None, "avg", "max"):
+        assert_same(CNNFeatures(small(), layer, pool=pool).fit(X, CLASSES), X)
 
 
 NESTED = {

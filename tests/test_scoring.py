@@ -221,7 +221,7 @@ def test_the_training_score_is_of_the_rows_that_are_learnt_from(data):
     options = {
         "learning_rate": 0.0,
         "max_iter": 1,
-        "output_initializer": "truncated_normal",
+        "output_initializer": "he",
         "scoring": "balanced_accuracy",
     }
     model = CNNClassifier(early_stopping=True, validation_fraction=0.5, **options, **SMALL).fit(X, y)
@@ -290,7 +290,7 @@ def test_a_resumed_fit_has_the_scores_of_one_that_was_not_broken_off(data, tmp_p
 
 
 def test_a_validation_set_in_another_coding_is_said(data):
-    X, y, X_val, y_val = data
+    X, _, X_val, _ = data
     target, target_val = np.exp(3 * X[:, :3].mean(axis=(1, 2))), np.exp(3 * X_val[:, :3].mean(axis=(1, 2)))
     network = CNNRegressor(max_iter=40, learning_rate=0.01, **SMALL)
     model = TransformedTargetRegressor(network, func=np.log, inverse_func=np.exp, check_inverse=False)

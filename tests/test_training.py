@@ -166,7 +166,7 @@ def test_shards_are_as_many_as_two_and_four_threads_can_share():
     counts = []
     for rows in range(1, 600):
         one, shards = (
-            Passes._shards(SimpleNamespace(_model=SimpleNamespace(network=network)), rows) for network in (small, large)
+            Passes._shards(SimpleNamespace(_operations=6 * network.multiply_adds), rows) for network in (small, large)
         )
         assert one == 1
         assert shards in (1, 2) or shards % 4 == 0

@@ -38,11 +38,14 @@ def machine_memory() -> int | None:
 def training_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> tuple[int, int]:
     """Estimated bytes of weights with all their copies, and of what a batch of ``rows`` leaves behind."""
     # The weights, the copy of a new best epoch beside that of the best before, and what the optimizer remembers.
-    copies = 3 + len(recipe.optimizer.slots) + bool(recipe.average)
-    outputs = sum(math.prod(layer.output_shape(shape)) for _, layer, shape in network.parts)
+    copies = (3 + bool(recipe.average)) * network.weights.size
+    trained = sum(part.stop - part.start for part in network.trained(recipe.freeze))
+    behind = {owner for owner, _ in network.steps_after(recipe.freeze)}
+    parts = [part for part in network.parts if part[0].split(".")[0] in behind]
+    outputs = sum(math.prod(layer.output_shape(shape)) for _, layer, shape in parts)
     held = min(rows, SHARD * recipe.threads) * OUTPUTS
     itemsize = np.dtype(dtype).itemsize
-    return copies * network.weights.size * itemsize, held * outputs * itemsize
+    return (copies + len(recipe.optimizer.slots) * trained) * itemsize, held * outputs * itemsize
 
 
 def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._arrays.elementwise import Array
+from ..layers import Layer
 from ..losses import Loss
 from .network import Network
 from .predictor import Predictor
@@ -33,10 +34,15 @@ def check_layer(layer: object, names: Iterable[str]) -> None:
         raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(found)}.")
 
 
-def predictor_of(model: Model, layer: str = "output") -> Predictor:
-    """Return a predictor for a model, up to one of its layers; a ValueError if it has no such layer."""
+def predictor_of(
+    model: Model, layer: str = "output", *, pool: Layer | None = None, after: str | None = None
+) -> Predictor:
+    """Return a predictor for a model, up to one of its layers, pooled; a ValueError if it has no such layer.
+
+    With ``after``, it takes what that layer gives instead of images.
+    """
     check_layer(layer, model.network.reached)
-    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
+    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer, pool=pool, after=after)
 
 
 def is_binary(classes: Array, labels: bool) -> bool:

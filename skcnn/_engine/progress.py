@@ -35,6 +35,7 @@ class Recipe:
     verbose: int
     threads: int
     augmentation: tuple[Augmentation, ...] = ()
+    freeze: str | None = None  # the last layer that is not trained
 
 
 @dataclass

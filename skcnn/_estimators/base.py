@@ -42,6 +42,7 @@ from .given import full_shape, given_scaling, outputs_of, with_arrays
 from .judging import Judge
 from .mistakes import warn_of_own_output
 from .nesting import PARAMETER_KINDS, NestedParameters
+from .pretrained import check_freeze, hidden_layers, shared, sharing, source_of, take_over
 from .validation import (
     check_images_and_targets,
     check_weights,
@@ -59,7 +60,7 @@ KNOBS = (
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
-    "early_stopping", "verbose",
+    "early_stopping", "verbose", "freeze",
 )  # fmt: skip
 
 
@@ -154,7 +155,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
             judge.of_epoch(fit, data),
             ConvergenceWarning,
             self._remedies(fit.model),
-            None if validation is None else judge.of_validation(fit, validation, recipe.threads),
+            None if validation is None else judge.of_validation(fit, validation, recipe),
             None if watch is None else watch.epoch,
         )
         epochs = 1 if partial else self.max_iter
@@ -262,14 +263,22 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         network = self._network(images.shape[1:], self._outputs(data.targets))
         if self.layers is not None:
             warn_of_own_output(network, {network.outputs, len(getattr(self, "classes_", ()))})
-        scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
-        needed = needed_dtype(images.dtype, scaling, network.multiply_adds)
+        source = source_of(self, network, BaseCNN)
+        if source is not None:
+            scaling = source.scaling
+        else:
+            scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
+        needed = needed_dtype(images.dtype, scaling, network.multiply_adds) if source is None else source.weights.dtype
         dtype = np.dtype(needed if self.dtype == "auto" else self.dtype)
         check_memory(network, recipe, min(recipe.batch_size, len(data.rows)), dtype)
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
+        state = network.initial(network.state, rng, dtype)
+        if source is not None:
+            take_over(source, network, vector, state, self.freeze)
+            warn_of_scale(images, scaling)
         network.weights.views(vector)["output.bias"][...] = recipe.loss.base_score(data.targets, data.weights)
-        return Model(network, scaling, vector, network.initial(network.state, rng, dtype), recipe.loss, targets)
+        return Model(network, scaling, vector, state, recipe.loss, targets)
 
     def _network(self, input_shape: tuple[int, ...], outputs: int) -> Network:
         """The network that a fit would train."""
@@ -279,6 +288,8 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
     def _hidden_layers(self, input_shape: tuple[int, ...]) -> list[Any]:
         if self.layers is not None:
             return list(self.layers)
+        if self.pretrained is not None:
+            return hidden_layers(self, BaseCNN)
         return build_layers(input_shape, **{knob: getattr(self, knob) for knob in KNOBS})
 
     def _resumed(self, recipe: Recipe) -> Fit:
@@ -288,6 +299,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
                 "The layers are not those that were fitted: training goes on with the same network only. Undo the"
                 " change of layers, conv_filters and so on, or start anew with a clone of this estimator."
             )
+        check_freeze(self.freeze, self._model.network)
         model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
         return Fit(model, self._progress.resumed(model, recipe), self._history())
 
@@ -411,6 +423,9 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+    def __sklearn_clone__(self) -> Any:
+        return shared(self, super(BaseCNN, sharing(self)).__sklearn_clone__())
 
 
 def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> Fit:

@@ -17,6 +17,7 @@ from .._engine.predictor import Predictor
 from .._engine.progress import Fit, History, Progress, Unfinished
 from .._version import __version__
 from ..versions import warn_of_other_version
+from .pretrained import saved_parameters
 from .readonly import ReadOnly
 from .validation import DocumentationLink, check_images
 
@@ -91,6 +92,7 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         state.pop("_unfinished", None)
         if "_model" in state:
             del state["_predictor"]
+            state = saved_parameters(state)
             if not state["_goes_on"]:  # the optimizer's memory is twice the weights
                 state["_progress"] = state["_progress"].forgotten()
         return state | {VERSION: __version__}

@@ -12,9 +12,9 @@ from sklearn.metrics import check_scoring
 
 from .._arrays.elementwise import Array, ufunc_settings
 from .._engine.data import Data
-from .._engine.model import predictor_of
+from .._engine.frozen import Evaluation
 from .._engine.passes import Tally
-from .._engine.progress import Fit
+from .._engine.progress import Fit, Recipe
 from ..exceptions import ValidationSetWarning, warn_user
 from ..losses import Loss, mean_loss
 
@@ -61,11 +61,12 @@ class Judge:
 
         return score
 
-    def of_validation(self, fit: Fit, data: Data, threads: int) -> Callable[[], tuple[float, float]]:
+    def of_validation(self, fit: Fit, data: Data, recipe: Recipe) -> Callable[[], tuple[float, float]]:
         """Return the function that measures loss and score on the validation set."""
+        evaluation = Evaluation(data, recipe)
 
         def validate() -> tuple[float, float]:
-            raw = predictor_of(fit.model).raw(data.images, threads, data.rows)
+            raw = evaluation.raw(fit.model)
             with ufunc_settings():  # a loss that is infinite, or a probability of 0, is no reason to warn
                 loss = mean_loss(self.loss, raw, data.targets, data.weights)
                 return loss, -loss if self.estimator.scoring == "loss" else self.score(fit, data, raw)

@@ -17,7 +17,7 @@ from sklearn.base import _fit_context, is_regressor
 from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _optional_dependencies, metaestimators
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -64,6 +64,8 @@ PARAMETERS: dict[str, list[Any]] = {
     "pool_size": _PER_BLOCK,
     "hidden_layer_sizes": [_POSITIVE, "array-like"],
     "layers": [list, tuple, None],
+    "pretrained": [HasMethods("fit"), str, None],
+    "freeze": [str, None],
     "input_shape": [list, tuple, None],
     "activation": [str, Activation],
     "batch_norm": ["boolean"],

@@ -79,6 +79,8 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
 
 def _features(graph: Graph, estimator: CNNFeatures, rows: str) -> dict[str, Output]:
     x = _layers(graph, estimator.estimator_, rows, estimator.layer_)
+    if estimator._pooling is not None:
+        x = graph.layer("pool", estimator._pooling, x, None)
     graph.output(x if len(x.shape) == 1 else flatten(graph, None, x, None), "variable")
     return outputs_of(estimator)
 
