@@ -83,7 +83,7 @@ def load_folder(
     color : {"RGB", "grey", "keep"}, default="RGB"
         Channels of the returned images. See `ImageReader`.
     background : str or (int, int, int), default="white"
-        Colour behind padded and transparent images.
+        Background colour of padded and transparent images. See `ImageReader`.
     dtype : {"auto", "uint8", "uint16"}, default="auto"
         Depth of the returned images. See `ImageReader`.
     categories : sequence of str, default=None
@@ -265,8 +265,8 @@ class ImageReader(  # type: ignore[call-arg]
         Channels of the returned images. "RGB" gives three channels and "grey" one. "keep" gives the channels of the
         files, which must be the same for all files. Only "keep" preserves transparency, as the last channel.
     background : str or (int, int, int), default="white"
-        Colour behind padded and transparent images: a name, a code such as ``"#ff8800"``, or (red, green, blue) from 0
-        to 255.
+        Background colour of padded and transparent images: a name, a code such as ``"#ff8800"``, or (red, green, blue)
+        from 0 to 255.
     dtype : {"auto", "uint8", "uint16"}, default="auto"
         Depth of the returned images. "auto" is uint16 if there are 16-bit grey images, and uint8 otherwise. Images of a
         different depth are scaled from 0 ... 255 to 0 ... 65535 or vice versa.

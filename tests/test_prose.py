@@ -18,14 +18,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 NOT_YET = {
-    "docs/activations.md",
-    "docs/augmentation.md",
-    "docs/initializers.md",
-    "docs/layers.md",
-    "docs/losses.md",
-    "docs/mathematics",
-    "docs/optimizers.md",
-    "docs/schedules.md",
     "skcnn/_engine",
     "skcnn/_estimators",
     "skcnn/callbacks.py",

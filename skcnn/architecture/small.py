@@ -409,7 +409,7 @@ def photos(size: int | tuple[int, int] = 64, width: int = 32, *, convolutions: i
     -----
     The network needs augmentation, a decreasing learning rate and more epochs than the default: ``CNNClassifier(
     layers=photos(64), augmentation=[...], schedule="cosine", max_iter=60, batch_size=32)``. The user guide's page "Few
-    images" has the measurements behind these choices. With three channels and two classes, the network for 64 x 64
+    images" has the measurements for these choices. With three channels and two classes, the network for 64 x 64
     pixels has 389,154 parameters.
 
     Examples

@@ -76,7 +76,7 @@ class LeakyReLU(_Pointwise):
     Parameters
     ----------
     negative_slope : float, default=0.01
-        Slope for x < 0, between 0 and 1. The default lets 1 % of a negative number through.
+        Slope for x < 0, from 0 to 1. By default, negative numbers are multiplied by 0.01.
 
     Notes
     -----

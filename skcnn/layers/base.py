@@ -66,7 +66,7 @@ class Layer(Description):
 
     def with_inner(self, name: str, layer: Layer) -> Layer:
         """Return a copy in which the nested layer ``name`` is replaced by ``layer``."""
-        raise ValueError(f"{type(self).__name__} holds no layer {name!r}.")
+        raise ValueError(f"{type(self).__name__} contains no layer {name!r}.")
 
     def inside(self, shape: Shape) -> list[tuple[str, Layer, Shape]]:
         """Return (name, layer, input shape) for each nested layer, for an input of ``shape``."""

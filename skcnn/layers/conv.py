@@ -98,9 +98,9 @@ class Conv2D(Convolution):
         Initializer of the kernel. The default suits a ReLU after the layer.
     algorithm : {"auto", "direct"}, default="auto"
         Algorithm of the convolution. "auto" uses Winograd's algorithm for windows of up to 7 x 7 where it is faster, in
-        single precision only. Its rounding errors affect the fifth digit, relative to the largest output. "direct"
-        never uses it. Rounding errors are then up to a hundred times smaller, and outputs close to 0 have the sign
-        that the direct sum gives them, which decides whether a following ReLU lets them through.
+        single precision only. Its rounding errors affect the fifth digit, relative to the largest output. They can
+        change the sign of outputs close to 0, and therefore the result of a following ReLU. "direct" never uses it,
+        and has rounding errors up to a hundred times smaller.
 
     Raises
     ------

@@ -140,7 +140,7 @@ class _Network:
     link: str  # operator after the raw predictions, or ""
 
     def hidden(self) -> list[Part]:
-        """Layers without the output layer, and without factors and offsets at the beginning."""
+        """Return the layers without the output layer, and without factors and offsets at the beginning."""
         first = 1 if self._starts_with_scale() else 0
         last = len(self.parts) - len(self._head())
         return self.parts[first:last]

@@ -106,7 +106,7 @@ Handler = Callable[["Walk", Node], None]
 
 
 class Walk:
-    """Visit of all nodes on which an output depends, with a step or value for each."""
+    """Traversal of all nodes on which an output depends. It converts each to a step or a value."""
 
     def __init__(self, source: Source, start: str, image: Value, output: str, flat: bool) -> None:
         self.source = source
