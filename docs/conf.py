@@ -25,6 +25,7 @@ extensions = [
     "pages",
     "reference",
     "names",
+    "notebooks",
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
