@@ -218,3 +218,10 @@ def test_guide_lists_every_parameter_with_its_default():
         found = re.findall(r"`(\w+)`", names)
         listed |= dict(zip(found, values, strict=True)) if found else {}
     assert listed == skcnn.CNNClassifier().get_params(deep=False)
+
+
+def test_reference_shows_the_arguments_of_descriptions():
+    assert reference.signature(skcnn.optimizers.SGD) == "(momentum=0.9, nesterov=True)"
+    assert reference.signature(skcnn.layers.ReLU) == "()"
+    assert reference.signature(skcnn.layers.Layer) == ""
+    assert reference.signature(skcnn.CNNClassifier) is None  # sphinx finds these
