@@ -35,7 +35,7 @@ def ratios(page: str) -> dict[str, list[float]]:
 def draw(path: Path) -> None:
     """A group of bars for each measurement, with a bar for each network."""
     found = ratios((DOCS / "performance.md").read_text(encoding="utf-8"))
-    with figure(path, 1, 1, (9, 4.2)) as axes:
+    with figure(path, 1, 1, (6.6, 4.6)) as axes:
         panel = axes[0, 0]
         places = np.arange(len(found))
         for k, color in enumerate((BLUE, ORANGE, GREEN, PURPLE)):

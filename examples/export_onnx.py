@@ -3,7 +3,7 @@
 
 ONNX is a file format for models. onnxruntime runs such files in services, in browsers and on phones, from many
 languages, without scikit-learn and without this package. ``skcnn.onnx.to_onnx`` exports a fitted network or a whole
-pipeline. This example exports both, and compares their predictions with those of onnxruntime.
+pipeline. This example exports both, and compares the predictions of onnxruntime with the estimators.
 """
 
 # %%

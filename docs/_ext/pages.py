@@ -18,6 +18,7 @@ COPIED = {
     "benchmarks/README.md": "project/benchmarks.md",
 }
 LINK = re.compile(r"\]\((?!\w+:|[#/])([^)\s#]+)(#[^)\s]*)?\)")
+PICTURE = re.compile(r"!\[[^\]]*\]\(")  # its description may be on several lines, which MyST joins without a space
 PATTERN = re.compile(r"^([\w/]+\*)\n", flags=re.MULTILINE)
 BEFORE_A_FENCE = re.compile(
     r"\n\n```$", flags=re.MULTILINE
@@ -109,6 +110,7 @@ def on_read(app, name, source):
     if path.suffix != ".md":
         return
     source[0] = BEFORE_A_FENCE.sub("\n```", source[0])
+    source[0] = PICTURE.sub(lambda match: match[0].replace("\n", " "), source[0])
     source[0] = without_empty_patterns(source[0], path.parent)
     if "/" in name and path.stem == "index":
         source[0] = with_toctree(source[0], path.parent)
