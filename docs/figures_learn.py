@@ -239,7 +239,7 @@ def draw_rates(path: Path) -> None:
 
 @cache
 def trained() -> CNNClassifier:
-    """The classifier of what_it_has_learnt.md."""
+    """The classifier of inside_a_network.md."""
     X, y = digits()
     model = CNNClassifier((16, 32), hidden_layer_sizes=(64,), max_iter=20, random_state=0)
     return model.fit(X[:1000], y[:1000])
