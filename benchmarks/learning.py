@@ -6,7 +6,8 @@
 
 Each line is one network: the mean of the accuracy on held-out images over the seeds, half the range between the best
 and the worst seed, the weights, and the seconds of a fit on one thread. Each seed draws other training images, other
-initial weights and another order. SKCNN_DATA names the folder with ``cifar10.npz``, as for colour.py.
+initial weights and another order. The last command compares networks on 2,000 images of CIFAR-10. SKCNN_DATA names the
+folder with ``cifar10.npz``, as for colour.py.
 """
 
 from __future__ import annotations

@@ -237,10 +237,54 @@ def draw_rates(path: Path) -> None:
         panel.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower center")
 
 
+@cache
+def trained() -> CNNClassifier:
+    """The classifier of inside_a_network.md."""
+    X, y = digits()
+    model = CNNClassifier((16, 32), hidden_layer_sizes=(64,), max_iter=20, random_state=0)
+    return model.fit(X[:1000], y[:1000])
+
+
+def draw_map(path: Path) -> None:
+    """The held-out digits in two dimensions, by their pixels and by the last hidden layer."""
+    from sklearn.manifold import TSNE
+
+    X, y = digits()
+    X, y = X[1000:1500], y[1000:1500]
+    features = activations(trained(), X, "relu3")
+    with drawn(path, 1, 2, (9, 4)) as axes:
+        for panel, name, rows in zip(
+            axes[0], ("pixels", "last hidden layer"), (X.reshape(len(X), -1), features), strict=True
+        ):
+            places = TSNE(init="pca", random_state=0).fit_transform(rows)
+            for digit in range(10):
+                chosen = places[y == digit]
+                panel.scatter(*chosen.T, s=5, color=f"C{digit}", linewidths=0)
+                panel.text(*np.median(chosen, axis=0), digit, fontsize=12, fontweight="bold", color=INK)
+            panel.set(xticks=[], yticks=[])
+            title(panel, name)
+
+
+def draw_occlusion(path: Path) -> None:
+    """Three digits, and the probability of their class when a window is covered."""
+    X, y = digits()
+    with drawn(path, 1, 6, (10, 1.9)) as axes:
+        for k, number in enumerate((1000, 1003, 1011)):
+            shades(axes[0, 2 * k], X[number])
+            covered = np.repeat(X[number][None], 64, axis=0)
+            for place, (i, j) in enumerate(np.ndindex(8, 8)):
+                covered[place, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2] = 0
+            probability = trained().predict_proba(covered)[:, y[number]].reshape(8, 8)
+            shades(axes[0, 2 * k + 1], 1 - probability)
+            title(axes[0, 2 * k], f"a {y[number]}")
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     "edges": draw_edges,
     "filters": draw_filters,
     "rates": draw_rates,
+    "map": draw_map,
+    "occlusion": draw_occlusion,
     **{name: partial(draw_curves, name) for name in SICK},
 }
 

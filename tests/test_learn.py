@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import cnn_in_numpy as plain
+import learning
 import numpy as np
 import pytest
 
@@ -151,3 +152,56 @@ def test_stepper_is_as_it_would_be_drawn_and_needs_no_script_and_no_network(figu
     assert text.count("aria-label=") == 16  # of buttons and drawings
     for step, name in steps.PICTURES.items():
         assert (DOCS / "images" / name).read_text(encoding="utf-8") == steps.picture(step)
+
+
+def test_figures_are_drawn_shown_and_described(figures):
+    drawn = {f"learn_{name}.svg" for name in figures("learn").FIGURES} | set(figures("steps").PICTURES.values())
+    files = {path.name: path.stat().st_size for path in (DOCS / "images").glob("learn_*")}
+    text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "learn").glob("*.md"))
+    shown = re.findall(r"!\[([^\]]{40,})\]\(\.\./images/(learn_\w+\.svg)\)", text)
+    assert drawn == set(files) == {name for _, name in shown}
+    assert max(files.values()) < 120_000
+
+
+@pytest.mark.slow
+def test_figure_of_kernels_is_the_same_bytes_each_time(figures, tmp_path):
+    figures("learn").draw_edges(tmp_path / "learn_edges.svg")
+    text = (tmp_path / "learn_edges.svg").read_text(encoding="utf-8")
+    figures("learn").draw_edges(tmp_path / "learn_edges.svg")
+    assert (tmp_path / "learn_edges.svg").read_text(encoding="utf-8") == text
+    assert "dc:date" not in text
+
+
+@pytest.mark.slow
+def test_curves_hold_the_loss_of_each_epoch_and_seed(figures, tmp_path, capsys, monkeypatch):
+    learn = figures("learn")
+    quick = {"max_iter": 2, "layers": [Conv2D(2), ReLU(), MaxPool2D(4), Flatten()]}
+    monkeypatch.setattr(learn, "SICK", {"labels": ("Labels", {"a": learn.Fit(quick), "b": learn.Fit(quick)})})
+    learn.draw_curves("labels", tmp_path / "learn_labels.svg")
+    assert (tmp_path / "learn_labels.svg").stat().st_size > 5000
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[1] for line in lines] == ["a", "b"]
+    assert lines[0].split(" | ")[2:] == lines[1].split(" | ")[2:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", learning.GROUPS)
+def test_networks_of_the_rules_are_compared(group):
+    names = list(learning.GROUPS[group].networks)
+    found = {name: [learning.run(group, name, 0, epochs=1, data="synthetic")] for name in names[-2:]}
+    head, _, *rows = learning.table(group, found).splitlines()
+    assert head.startswith(f"| {group} |")
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == names[-2:]
+    assert all(0 <= float(row.split(" | ")[1].split()[0]) <= 1 for row in rows)
+
+
+@pytest.mark.slow
+def test_plain_network_is_timed_beside_the_package():
+    head, _, *rows = learning.speed(images=64, by_loops=32, repeats=1).splitlines()
+    assert head == "| | seconds |"
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| loops",
+        "| matrix products",
+        "| skcnn, float64",
+        "| skcnn, float32",
+    ]
