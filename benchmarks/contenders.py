@@ -83,15 +83,14 @@ def skcnn_step(network: ReferenceNetwork, batch: int) -> Measurement:
 def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
     from skcnn._arrays.elementwise import ufunc_settings
     from skcnn._engine.data import Data
-    from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+    from skcnn._engine.parallel import Team, one_blas_thread
     from skcnn._engine.passes import Passes
-    from skcnn._engine.progress import Progress
+    from skcnn._engine.progress import Fit, Progress
 
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
-    data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
-    passes = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads)
+    data = Data(images, np.arange(len(images)), y, np.ones(len(images)), y)
+    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), data, recipe)
     rows = batches(batch)
 
     def step(team: Team) -> float:
@@ -219,11 +218,12 @@ def _skcnn_model(network: ReferenceNetwork) -> Any:
     from skcnn._engine.model import Model
     from skcnn._engine.network import Network
     from skcnn._engine.scaling import no_scaling
+    from skcnn.losses import LogLoss
 
     bound = Network(network.layers, network.input_shape, CLASSES)
     rng = np.random.default_rng(0)
     weights, state = (bound.initial(layout, rng, np.float32) for layout in (bound.weights, bound.state))
-    return Model(bound, no_scaling(network.input_shape[2]), weights, state)
+    return Model(bound, no_scaling(network.input_shape[2]), weights, state, LogLoss())
 
 
 def _skcnn_classifier(network: ReferenceNetwork, batch_size: int = 64, max_iter: int = 1) -> Any:

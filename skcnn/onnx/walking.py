@@ -232,7 +232,7 @@ class Walk:
         self.numbers[output] = node.number
 
     def flattened(self, names: Sequence[str]) -> list[str]:
-        """The values, with images of one pixel as rows if another one is a row, as a global pooling layer gives it."""
+        """Return the values; if one of them is a row, with images of one pixel as rows: global pooling gives one."""
         mixed = any(self.values[name].is_flat for name in names)
         return [self._row(name) if mixed and not self.values[name].is_flat else name for name in names]
 
