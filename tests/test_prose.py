@@ -233,7 +233,7 @@ def findings(name, text):
 
         for match in re.finditer(rf"(?:^|{SENTENCE.pattern})", shortened):
             sentence = shortened[match.end() :].lstrip('*_["(')
-            if BEGINNINGS.match(sentence):
+            if BEGINNINGS.match(sentence) and not re.match(r"[^.!?]*\?", sentence):  # a question may begin with What
                 yield found(match.end(), "begins with a word that the style forbids", sentence)
         for match in WORDS.finditer(shortened):
             yield found(match.start(), f"contains {match[0].lower()!r}", shortened[max(0, match.start() - 30) :])
