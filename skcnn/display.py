@@ -200,7 +200,7 @@ class ImagesDisplay(_Display):
 
 
 class HistoryDisplay(_Display):
-    """Loss and validation score of each epoch.
+    """Loss and score of each epoch, on the training and the validation images.
 
     Parameters
     ----------
