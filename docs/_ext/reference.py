@@ -71,7 +71,7 @@ def section(value):
     if "Activation" in bases:
         return "Activations"
     if issubclass(value, Description) and not is_described(value):
-        return "Bases, for those of your own"
+        return "Base classes"
     return "Classes"
 
 
@@ -131,7 +131,7 @@ def module_page(module, names):
     return "\n".join([*lines, ""])
 
 
-ORDER = ["Classes", "Activations", "Functions", "Constants", "Bases, for those of your own"]
+ORDER = ["Classes", "Activations", "Functions", "Constants", "Base classes"]
 
 
 def index_page(modules):
