@@ -206,7 +206,7 @@ class HistoryDisplay(_Display):
     ----------
     history : dict of str -> list of float
         ``history_`` of an estimator.
-    score_name : str, default="validation score"
+    score_name : str, default="score"
         Label of the score's axis.
 
     Attributes
@@ -214,7 +214,7 @@ class HistoryDisplay(_Display):
     ax_, figure_ : matplotlib Axes and Figure
         Axes of the loss, and the figure.
     score_ax_ : matplotlib Axes or None
-        Axes of the score. None if there is no validation set.
+        Axes of the score. None if the history has no scores.
 
     Examples
     --------
@@ -229,7 +229,7 @@ class HistoryDisplay(_Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, history: dict[str, list[float]], *, score_name: str = "validation score") -> None:
+    def __init__(self, history: dict[str, list[float]], *, score_name: str = "score") -> None:
         self.history = history
         self.score_name = score_name
 
@@ -250,7 +250,9 @@ class HistoryDisplay(_Display):
             The display, already drawn.
         """
         check_fitted_network(estimator)
-        name = "validation accuracy" if isinstance(estimator, CNNClassifier) else "validation $R^2$"
+        name = "accuracy" if isinstance(estimator, CNNClassifier) else "$R^2$"
+        if estimator.scoring is not None:
+            name = estimator.scoring if isinstance(estimator.scoring, str) else "score"
         return cls(estimator.history_, score_name=name).plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> Self:
@@ -270,25 +272,27 @@ class HistoryDisplay(_Display):
         ax = self._axes(ax, (6.0, 3.6))
         epochs = np.arange(1, len(self.history["loss"]) + 1)
         marker = "o" if len(epochs) == 1 else None  # a line through a single point would be invisible
-        ax.plot(epochs, self.history["loss"], color="tab:blue", marker=marker, label="training loss")
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.score_ax_ = None
-        scores = np.array(self.history["val_score"])
-        if not np.isnan(scores).all():
-            ax.plot(epochs, self.history["val_loss"], color="tab:orange", marker=marker, label="validation loss")
-            self.score_ax_ = ax.twinx()
-            style = {"color": "tab:green", "ls": "--", "marker": marker}
-            self.score_ax_.plot(epochs, scores, **style, label=self.score_name)
-            self.score_ax_.set_ylabel(self.score_name)
-            lines = [*ax.get_lines(), *self.score_ax_.get_lines()]
-            names = [line.get_label() for line in lines]
-            if own:  # above the axes, because it would cover a curve inside
-                self.figure_.legend(lines, names, frameon=False, loc="outside upper center", ncols=3)
-            else:
-                ax.legend(lines, names)
+        # A colour is a set of images, a line style is a measure.
+        axes = ax
+        for measure, style in (("loss", "-"), ("score", "--")):
+            for rows, prefix, color in (("training", "", "tab:blue"), ("validation", "val_", "tab:orange")):
+                values = np.array(self.history[prefix + measure])
+                if np.isnan(values).all():
+                    continue
+                if measure == "score" and self.score_ax_ is None:
+                    self.score_ax_ = axes = ax.twinx()
+                    axes.set_ylabel(self.score_name)
+                label = f"{rows} {'loss' if measure == 'loss' else self.score_name}"
+                axes.plot(epochs, values, color=color, ls=style, marker=marker, label=label)
+        lines = [*ax.get_lines(), *([] if self.score_ax_ is None else self.score_ax_.get_lines())]
+        names = [line.get_label() for line in lines]
+        if own:  # above the axes, because it would cover a curve inside
+            self.figure_.legend(lines, names, frameon=False, loc="outside upper center", ncols=2)
         else:
-            ax.legend(frameon=False)
+            ax.legend(lines, names)
         return self
 
 

@@ -35,7 +35,9 @@ from ._engine.files import (
 from ._engine.model import Model
 from ._engine.network import Network
 from ._engine.progress import History, Monitor, Progress, Snapshot, Unfinished
-from ._estimators.base import VERSION, BaseCNN
+from ._estimators.base import BaseCNN
+from ._estimators.fitted import VERSION
+from ._estimators.pretrained import saved_parameters
 from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier
@@ -207,7 +209,7 @@ def read(path: File, classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN
 
 def check_writable(estimator: BaseCNN) -> None:
     """Raise a TypeError if a parameter cannot be saved."""
-    for name, value in estimator.get_params(deep=False).items():
+    for name, value in saved_parameters(estimator.get_params(deep=False)).items():
         encode(value, [], RECORDS, name)
 
 

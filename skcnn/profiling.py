@@ -15,7 +15,7 @@ from ._arrays.table import Table
 from ._engine.data import Data
 from ._engine.parallel import one_blas_thread
 from ._engine.passes import Passes
-from ._engine.progress import Progress
+from ._engine.progress import Fit, Progress
 from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
 from ._tape.depthwise import SUMS_OF_PRODUCTS
@@ -158,10 +158,11 @@ def _prediction(estimator: BaseCNN, images: Array) -> tuple[str, list[Tape], Cal
 def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, list[Tape], Callable[[], None]]:
     rows = min(len(images), estimator.batch_size)
     targets, used = estimator._encode(y[:rows]), np.arange(rows)
-    data = Data(images, used, targets, np.ones(rows))
+    data = Data(images, used, targets, np.ones(rows), y[:rows])
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
-    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads=1).recorded(rows)
+    fit = Fit(model, Progress.begin(model, recipe, seed=0))
+    step = Passes(fit, data, replace(recipe, threads=1)).recorded(rows)
     return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from ._arrays.elementwise import Array
 from ._decoding import Reading, is_source, sources_of
 from ._engine.files import (
-    TASKS,
     File,
     Refused,
     check_classes,
@@ -28,8 +27,8 @@ from ._engine.files import (
     refusals,
 )
 from ._engine.inputs import cure, forms, stacked
-from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
-from ._engine.scaling import Scaling, warn_of_scale
+from ._engine.model import Model, is_binary, predicted_classes, predicted_targets, predictor_of, probabilities
+from ._engine.scaling import warn_of_scale
 from .description import Description
 from .initializers import Initializer
 from .layers import Layer
@@ -127,9 +126,8 @@ class ServedModel:
         self._n_jobs: int | None = state["n_jobs"]
         self._labels: bool = state.get("_labels", False)
         self._columns: int | None = state.get("_columns")
-        self._loss = loss_of(state["_model"], state["loss"], TASKS[name])
-        self._predictor = predictor_of(state["_model"])
-        self._scaling: Scaling = state["_model"].scaling
+        self._model: Model = state["_model"]
+        self._predictor = predictor_of(self._model)
 
     def __repr__(self) -> str:
         outputs = "" if self.classes_ is None else f", {len(self.classes_)} {'labels' if self._labels else 'classes'}"
@@ -181,9 +179,9 @@ class ServedModel:
             If X has the wrong type or shape, or contains NaN or infinity.
         """
         classes = self._known_classes("predict_proba")
-        if not self._loss.has_probabilities:
-            raise AttributeError(f"loss={self._loss!r} provides no probabilities. Use decision_function instead.")
-        return probabilities(self._loss, self._raw(X), classes, self._labels)
+        if not self._model.loss.has_probabilities:
+            raise AttributeError(f"loss={self._model.loss!r} provides no probabilities. Use decision_function instead.")
+        return probabilities(self._model.loss, self._raw(X), classes, self._labels)
 
     def predict(self, X: Any) -> Array:
         """Predict classes, labels or a regressor's targets.
@@ -205,7 +203,7 @@ class ServedModel:
         """
         raw = self._raw(X)
         if self.classes_ is None:
-            return predicted_targets(self._loss, raw, self._columns)
+            return predicted_targets(self._model, raw, self._columns)
         return predicted_classes(raw, self.classes_, self._labels)
 
     def _known_classes(self, method: str) -> Array:
@@ -232,7 +230,7 @@ class ServedModel:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
         images = array.reshape(len(array), *self.input_shape_)
-        warn_of_scale(images, self._scaling)
+        warn_of_scale(images, self._model.scaling)
         return images
 
 

@@ -14,6 +14,7 @@ from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
 from .classifier import CNNClassifier
 from .description import is_count, is_real
+from .regressor import CNNRegressor
 
 NOISY_IMAGES = 256  # images per chunk when noise is added
 
@@ -67,7 +68,8 @@ def input_gradient(
     -----
     The result is d f(x) / d x[a, b, k], with f as in prediction: batch normalization uses running statistics, and
     dropout is off. f is the raw prediction, before a sigmoid, a softmax or the exponential of a loss, because their
-    slopes depend on the confidence of the network rather than on the relevant pixels. K. Simonyan, A. Vedaldi and A.
+    slopes depend on the confidence of the network rather than on the relevant pixels. For a regressor, the unit is
+    the unit of y. K. Simonyan, A. Vedaldi and A.
     Zisserman, "Deep inside convolutional networks: visualising image classification models and saliency maps",
     arXiv:1312.6034, section 3. For the mean over noisy images see D. Smilkov et al., "SmoothGrad: removing noise by
     adding noise", arXiv:1706.03825.
@@ -124,8 +126,8 @@ def default_target(estimator: BaseCNN, images: Array) -> Array:
 def _slopes(estimator: BaseCNN, n: int, target: Any) -> Array:
     """Return the weights (n, outputs) of the raw predictions in the differentiated sum."""
     outputs = estimator._model.network.outputs
-    if not isinstance(estimator, CNNClassifier):
-        return np.eye(outputs)[_numbers(target, np.arange(outputs), n, "outputs")]
+    if isinstance(estimator, CNNRegressor):
+        return np.diag(estimator.target_scale_)[_numbers(target, np.arange(outputs), n, "outputs")]
     chosen = _numbers(target, estimator.classes_, n, "classes")
     return np.where(chosen, 1.0, -1.0)[:, None] if estimator._is_binary() else np.eye(outputs)[chosen]
 

@@ -43,14 +43,24 @@ def test_history(fitted, data):
     loss, val_loss = drawn.ax_.get_lines()
     np.testing.assert_array_equal(loss.get_ydata(), fitted.history_["loss"])
     np.testing.assert_array_equal(val_loss.get_ydata(), fitted.history_["val_loss"])
-    np.testing.assert_array_equal(drawn.score_ax_.get_lines()[0].get_ydata(), fitted.history_["val_score"])
-    assert drawn.figure_.legends[0].get_texts()[2].get_text() == "validation accuracy"
+    score, val_score = drawn.score_ax_.get_lines()
+    np.testing.assert_array_equal(score.get_ydata(), fitted.history_["score"])
+    np.testing.assert_array_equal(val_score.get_ydata(), fitted.history_["val_score"])
+    assert [(line.get_color(), line.get_linestyle()) for line in (loss, val_loss, score, val_score)] == [
+        ("tab:blue", "-"), ("tab:orange", "-"), ("tab:blue", "--"), ("tab:orange", "--"),
+    ]  # fmt: skip
+    texts = [text.get_text() for text in drawn.figure_.legends[0].get_texts()]
+    assert texts == ["training loss", "validation loss", "training accuracy", "validation accuracy"]
     _, own = plt.subplots()
     X, y = data
     plain = CNNRegressor((2,), hidden_layer_sizes=(), max_iter=2).fit(X, y)
     drawn = display.HistoryDisplay.from_estimator(plain, ax=own)
     assert drawn.ax_ is own
-    assert drawn.score_ax_ is None
+    assert drawn.score_ax_.get_ylabel() == "$R^2$"
+    mixed = CNNRegressor((2,), hidden_layer_sizes=(), max_iter=2, augmentation="mixup").fit(X, y)
+    assert display.HistoryDisplay.from_estimator(mixed).score_ax_ is None
+    chosen = CNNClassifier((2,), max_iter=1, scoring="balanced_accuracy").fit(X, y)
+    assert display.HistoryDisplay.from_estimator(chosen).score_ax_.get_ylabel() == "balanced_accuracy"
 
 
 def test_filters(fitted):
@@ -290,7 +300,7 @@ def test_the_legend_lies_beside_the_lines(fitted):
     drawn.figure_.draw_without_rendering()
     assert drawn.figure_.legends[0].get_window_extent().y0 >= drawn.ax_.title.get_window_extent().y1
     _, own = plt.subplots()
-    assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 3
+    assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 4
 
 
 def test_counts_that_are_none(fitted, data):

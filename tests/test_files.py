@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 import zlib
 from pathlib import Path
 
@@ -125,19 +126,6 @@ def test_names_of_columns_and_models_that_are_not_fitted(images, tmp_path):
 def test_a_model_that_is_not_fitted(tmp_path):
     skcnn.save(CNNClassifier(**SMALL), tmp_path / "new.skcnn")
     assert repr(skcnn.load(tmp_path / "new.skcnn")) == repr(CNNClassifier(**SMALL))
-
-
-def test_a_file_that_does_not_tell_the_loss_of_the_fit_has_that_of_the_parameter(file, images, tmp_path):
-    model, content = file
-    held = header_of(content)[0]["state"]["_model"]
-    assert held["fields"].pop("loss") == "log_loss"
-    (tmp_path / "older.skcnn").write_bytes(in_state(content, "_model", held))
-    expected = model.predict_proba(images[0])
-    for load in (skcnn.load, skcnn.runtime.load):
-        np.testing.assert_array_equal(load(tmp_path / "older.skcnn").predict_proba(images[0]), expected)
-    older = pickle.loads(pickle.dumps(model))
-    del older._model.__dict__["loss"]
-    np.testing.assert_array_equal(older.predict_proba(images[0]), expected)
 
 
 def test_a_file_is_little_more_than_its_weights(file):
@@ -498,7 +486,9 @@ def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):
         content = files.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
         path.write_bytes(content)
         try:
-            skcnn.load(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", skcnn.VersionWarning)  # a digit of the version may change
+                skcnn.load(path)
         except ValueError as error:  # and nothing else
             refused += "fuzzed.skcnn" in str(error)
     assert refused > 100

@@ -33,6 +33,7 @@ from skcnn.layers import (
     Flatten,
     Gate,
     GlobalAvgPool2D,
+    GlobalMaxPool2D,
     HardSigmoid,
     HardSwish,
     MaxPool2D,
@@ -299,6 +300,46 @@ GRAPHS = {
         {"W": W, "B": B4},
         17,
         [GlobalAvgPool2D()],
+    ),
+    "a pooling of the whole beside a convolution": (
+        [
+            ("MaxPool", "X", "a", {"kernel_shape": [8, 8], "strides": [2, 2]}),
+            ("Conv", "X V", "b", {"strides": [8, 8]}),
+            ("Concat", "b a", "c", {"axis": 1}),
+            ("Conv", "c U", "d"),
+            ("Flatten", "d", "Y"),
+        ],
+        {"V": W[:, :, :1, :1], "U": RNG.normal(size=(5, 7, 1, 1)).astype(np.float32)},
+        17,
+        [
+            Concatenate(
+                [
+                    [Conv2D(4, kernel_size=1, strides=8, padding="valid", use_bias=False), Flatten()],
+                    [GlobalMaxPool2D()],
+                ]
+            )
+        ],
+    ),
+    "a pooling of the whole, and a convolution that is added": (
+        [
+            ("MaxPool", "X", "a", {"kernel_shape": [8, 8]}),
+            ("Conv", "X V", "b", {"strides": [8, 8]}),
+            ("Add", "a b", "c"),
+            ("Flatten", "c", "Y"),
+        ],
+        {"V": W[:3, :, :1, :1]},
+        17,
+        None,
+    ),
+    "border that counts around one pixel": (
+        [
+            ("GlobalAveragePool", "X", "a"),
+            ("AveragePool", "a", "b", {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "count_include_pad": 1}),
+            ("Flatten", "b", "Y"),
+        ],
+        {},
+        17,
+        [GlobalAvgPool2D(), Scale(use_bias=False)],
     ),
     "squeeze and excitation": (
         flat(
@@ -827,7 +868,7 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch):
 
 def test_the_page_names_every_operator():
     page = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
-    table = page[page.index("| operators | layers |") : page.index("An activation that an exporter")]
+    table = page[page.index("| operators | layers |") : page.index("Exporters may write an activation")]
     cells = [row.split(" | ")[0] for row in table.splitlines()[2:]]
     assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(HANDLERS)
 

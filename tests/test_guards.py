@@ -96,8 +96,8 @@ def test_a_layer_without_mistakes_is_fitted():
         (NoTuple(), TypeError, r"NoTuple\(\) must return its output and its backward pass from record"),
         (NoGradient(), TypeError, r"NoGradient\(\) must return dx from its backward pass, got None"),
         (WrongShape(), ShapeError, r"WrongShape\(\) returns an output of shape \(4, 4, 3\).*returns \(4, 4, 1\)"),
-        (NamedDestination(), TypeError, r"takes the array that f writes to as its last argument, got out="),
-        (NewArray(), TypeError, r"as its last argument, got 1.0. If clip returns a new array, wrap it"),
+        (NamedDestination(), TypeError, r"must be the destination array, got out="),
+        (NewArray(), TypeError, r"must be the destination array, got 1.0. If clip returns a new array, wrap it"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Layer) else "",
 )

@@ -172,7 +172,9 @@ def test_classes_that_onnx_does_not_have():
     [(8, 8), (5, 7, 3), (6, 4, 17), (1, 20, 2), (1, 1, 9), (9, 1, 2)],
     ids=lambda shape: "x".join(map(str, shape)),
 )
-@pytest.mark.parametrize("params", [{}, {"standardize": False}, {"dtype": "float64"}, {"batch_norm": True}], ids=repr)
+@pytest.mark.parametrize(
+    "params", [{}, {"standardize": False, "learning_rate": 1e-4}, {"dtype": "float64"}, {"batch_norm": True}], ids=repr
+)
 def test_images_of_any_shape(shape, params):
     X = RNG.normal(100, 20, (N, *shape))
     assert_same(small(**params).fit(X, CLASSES), X)
@@ -241,7 +243,8 @@ def test_names_are_those_of_the_layers():
 @pytest.mark.parametrize("layer", ["conv1", "maxpool1", "flatten1", "dense1", "output"])
 def test_features_of_a_layer(layer):
     X = RNG.normal(size=(N, 6, 6, 2))
-    assert_same(CNNFeatures(small(), layer).fit(X, CLASSES), X)
+    for pool in (None, "avg", "max"):
+        assert_same(CNNFeatures(small(), layer, pool=pool).fit(X, CLASSES), X)
 
 
 NESTED = {
@@ -593,7 +596,7 @@ def test_losses_that_have_a_link_have_a_converter_for_it():
 # -- the page of the documentation
 
 PAGE = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
-LAYERS_OF_PAGE = PAGE[PAGE.index("\n## The layers") :]
+LAYERS_OF_PAGE = PAGE[PAGE.index("\n## Exported layers") :]
 TABLE = dict(re.findall(r"^\| `(\w+)` \| ([\w ,;]+) \|$", LAYERS_OF_PAGE, flags=re.MULTILINE))
 
 

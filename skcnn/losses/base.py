@@ -23,6 +23,8 @@ class Loss(Description):
     """
 
     task: ClassVar[str] = "classification"  # or "regression"
+    # Whether a regressor learns (y - mean) / standard deviation: predictions then have no link, and are scaled back.
+    standardizes_targets: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = False  # whether `probabilities` is defined
 
     def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:

@@ -250,6 +250,8 @@ def _join(walk: Walk, node: Node) -> None:
     if len(names) != len(node.inputs) or (len(names) != 2 and node.operator not in ("Add", "Sum")):
         walk.refuse(node, "it joins values and constants in an unsupported way")
     kind = {"Add": "add", "Sum": "add", "Mul": "multiply"}.get(node.operator, "open")
+    if kind == "add":
+        names = walk.flattened(names)
     found = [walk.values[name] for name in names]
     if kind == "multiply" and found[0].is_flat and not found[1].is_flat:  # the gated value comes first
         names, found = names[::-1], found[::-1]
@@ -283,6 +285,7 @@ def _concat(walk: Walk, node: Node) -> None:
     names = walk.lives(node)
     if len(names) != len(node.inputs):
         walk.refuse(node, "it concatenates constants and values")
+    names = walk.flattened(names)
     found = [walk.values[name] for name in names]
     axis = found[0].axis(node("axis", 1))
     value = found[0]

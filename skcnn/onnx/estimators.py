@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 from .._estimators.base import BaseCNN
+from .._tape.parameters import Arrays
 from ..classifier import CNNClassifier
 from ..features import CNNFeatures
 from ..losses import Loss
@@ -56,6 +57,9 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
     """Add the layers from the input to the layer ``last``; return its output."""
     model, network = estimator._model, estimator._model.network
     p = network.bind(model.weights, model.state)
+    if (targets := model.target_scaling) is not None:
+        kernel, bias = (array.astype(np.float64) for array in (p["output"].kernel, p["output"].bias))
+        p["output"] = Arrays(kernel=kernel * targets.scale, bias=bias * targets.scale + targets.mean)
     x = images(graph, rows, network.input_shape)
     if model.scaling.mean.any():
         x = Tensor(graph("Sub", x, graph.by_channel(model.scaling.mean, x, "mean")), x.shape)
@@ -75,6 +79,8 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
 
 def _features(graph: Graph, estimator: CNNFeatures, rows: str) -> dict[str, Output]:
     x = _layers(graph, estimator.estimator_, rows, estimator.layer_)
+    if estimator._pooling is not None:
+        x = graph.layer("pool", estimator._pooling, x, None)
     graph.output(x if len(x.shape) == 1 else flatten(graph, None, x, None), "variable")
     return outputs_of(estimator)
 

@@ -113,7 +113,7 @@ class Walk:
         self.constants = dict(source.constants)
         self.values: dict[str, Value] = {INPUT: image}
         self.steps: dict[str, Step] = {}
-        self.numbers: dict[str, int] = {INPUT: -2}  # value -> position of the node that computes it
+        self.numbers: dict[str, float] = {INPUT: -2}  # value -> position of the node that computes it
         self.joined: dict[tuple[Any, ...], str] = {}  # concatenated values -> result
         self._alias: dict[str, str] = {}
         if flat:
@@ -230,6 +230,22 @@ class Walk:
         self.values[output] = value
         self.steps[output] = Step(node, kind, tuple(sources), tuple(parts), function, pattern)
         self.numbers[output] = node.number
+
+    def flattened(self, names: Sequence[str]) -> list[str]:
+        """Return the values; if one of them is a row, with images of one pixel as rows: global pooling gives one."""
+        mixed = any(self.values[name].is_flat for name in names)
+        return [self._row(name) if mixed and not self.values[name].is_flat else name for name in names]
+
+    def _row(self, name: str) -> str:
+        value = self.values[name]
+        if value.shape[:2] != (1, 1) or value.groups:
+            return name
+        row = f"{name}\0row"
+        axes = tuple({"C": "F", "H": "1", "W": "1"}.get(axis, axis) for axis in value.axes)
+        self.values[row] = Value(axes, value.shape[2:])
+        self.steps[row] = Step(None, "layers", (name,), (Part(Flatten()),))
+        self.numbers[row] = self.numbers[name] + 0.5
+        return row
 
     def result(self) -> str:
         """Return the name of the value that is the output."""

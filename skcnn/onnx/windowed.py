@@ -21,6 +21,7 @@ from ..layers import (
     MaxPool2D,
     ReLU,
     ReLU6,
+    Scale,
     Sigmoid,
     ZeroPad2D,
 )
@@ -171,6 +172,10 @@ def _pool(walk: Walk, node: Node) -> None:
         parts = [] if value.is_flat else [Part(GlobalMaxPool2D() if is_max else GlobalAvgPool2D())]
         flat = value if value.is_flat else Value(POOLED, value.shape[2:])
         walk.give(node, flat, [name], parts)
+        return
+    if value.is_flat and covers:  # the mean of a number and of zeros
+        part = Part(Scale(use_bias=False), {"scale": np.full(value.shape, 1 / math.prod(kernel), np.float32)})
+        walk.give(node, value, [name], [part])
         return
     if value.is_flat:
         walk.refuse(node, "it makes images from single-pixel images, which are flat in this package")
