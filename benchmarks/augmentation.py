@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from skcnn._arrays.elementwise import ufunc_settings
 from skcnn._engine.data import Data
-from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+from skcnn._engine.parallel import Team, one_blas_thread
 from skcnn._engine.passes import Passes
-from skcnn._engine.progress import Progress
+from skcnn._engine.progress import Fit, Progress
 from skcnn.augmentation import Augmentation, ColorJitter, Cutout, RandomCrop, RandomFlip
 from skcnn.description import registered
 
@@ -38,9 +38,8 @@ def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[
     network = NETWORKS[NET]
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network).set_params(augmentation=list(members) or None)._recipe()
-    data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
-    passes = Passes(model, data, recipe, Progress.begin(model, recipe, 0), threads)
+    data = Data(images, np.arange(len(images)), y, np.ones(len(images)), y)
+    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), data, recipe)
     recorded, rows = passes.recorded(BATCH), batches(BATCH)
     rngs = cycle([[np.random.default_rng([i, shard]) for shard in range(passes.shards)] for i in range(8)])
 

@@ -7,11 +7,13 @@ at the first request and kept for the next ones, until another is asked for.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,6 +22,7 @@ from networks import (
     CLASSES,
     CONVOLUTIONS,
     NETWORKS,
+    PHOTOGRAPHS,
     SCALE,
     ReferenceConvolution,
     ReferenceNetwork,
@@ -80,15 +83,14 @@ def skcnn_step(network: ReferenceNetwork, batch: int) -> Measurement:
 def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> Measurement:
     from skcnn._arrays.elementwise import ufunc_settings
     from skcnn._engine.data import Data
-    from skcnn._engine.parallel import Team, one_blas_thread, thread_count
+    from skcnn._engine.parallel import Team, one_blas_thread
     from skcnn._engine.passes import Passes
-    from skcnn._engine.progress import Progress
+    from skcnn._engine.progress import Fit, Progress
 
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
-    data = Data(images, np.arange(len(images)), y, np.ones(len(images)))
-    threads = thread_count(None)  # read before BLAS is held: inside, it would answer one
-    passes = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads)
+    data = Data(images, np.arange(len(images)), y, np.ones(len(images)), y)
+    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), data, recipe)
     rows = batches(batch)
 
     def step(team: Team) -> float:
@@ -216,11 +218,12 @@ def _skcnn_model(network: ReferenceNetwork) -> Any:
     from skcnn._engine.model import Model
     from skcnn._engine.network import Network
     from skcnn._engine.scaling import no_scaling
+    from skcnn.losses import LogLoss
 
     bound = Network(network.layers, network.input_shape, CLASSES)
     rng = np.random.default_rng(0)
     weights, state = (bound.initial(layout, rng, np.float32) for layout in (bound.weights, bound.state))
-    return Model(bound, no_scaling(network.input_shape[2]), weights, state)
+    return Model(bound, no_scaling(network.input_shape[2]), weights, state, LogLoss())
 
 
 def _skcnn_classifier(network: ReferenceNetwork, batch_size: int = 64, max_iter: int = 1) -> Any:
@@ -236,6 +239,27 @@ def _skcnn_classifier(network: ReferenceNetwork, batch_size: int = 64, max_iter:
         standardize=False,
         random_state=0,
     )
+
+
+def skcnn_prediction_memory(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Peak memory of predictions above that of the imports, the weights and the images."""
+    from skcnn._engine.predictor import Predictor
+
+    model, (images, _) = _skcnn_model(network), random_images(network, rows)
+    return _growth(lambda: Predictor(model.network, model.weights, model.state, model.scaling), images)
+
+
+def _growth(prepare: Callable[[], Any], images: Any) -> Measurement:
+    """Megabytes by which the peak memory grows as a predictor is made and predicts."""
+
+    def measure(repetitions: int) -> list[float]:
+        before = peak_memory()
+        predictor = prepare()
+        for _ in range(WARM_UP):
+            predictor.raw(images)
+        return [peak_memory() - before]
+
+    return measure
 
 
 # -- PyTorch
@@ -329,6 +353,21 @@ def torch_memory(network: ReferenceNetwork, batch: int) -> Measurement:
     return measure
 
 
+def torch_prediction_memory(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Peak memory of predictions above that of the imports, the weights and the images."""
+    from types import SimpleNamespace
+
+    import torch
+
+    model, x = torch_network(network).eval(), _channels_last(torch.from_numpy(random_images(network, rows)[0]))
+
+    def raw(x: Any) -> Any:
+        with torch.inference_mode():
+            return model(x)
+
+    return _growth(lambda: SimpleNamespace(raw=raw), x)
+
+
 def torch_versions() -> dict[str, str]:
     """What the opponent is."""
     import torch
@@ -357,6 +396,48 @@ def _torch_update(network: ReferenceNetwork) -> Callable[[Any, Any], float]:
 def _channels_last(x: Any) -> Any:
     """x (n, h, w, c) -> (n, c, h, w) over the same memory, which is what PyTorch calls channels last."""
     return x.permute(0, 3, 1, 2)
+
+
+# -- ONNX Runtime
+
+
+def onnx_inference(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Raw predictions of the graph that skcnn exports."""
+    session, images = _session(network), random_images(network, rows)[0].reshape(rows, -1)
+    return lambda repetitions: timed(lambda: session.run(["variable"], {"X": images}), repetitions)
+
+
+def onnx_prediction_memory(network: ReferenceNetwork, rows: int) -> Measurement:
+    """Peak memory of predictions above that of the imports and the images: its weights are in it."""
+    from types import SimpleNamespace
+
+    import onnxruntime  # noqa: F401
+
+    images = random_images(network, rows)[0].reshape(rows, -1)
+
+    def prepare() -> Any:
+        session = _session(network)
+        return SimpleNamespace(raw=lambda x: session.run(["variable"], {"X": x}))
+
+    return _growth(prepare, images)
+
+
+def _session(network: ReferenceNetwork) -> Any:
+    """A session on the file of the network, which pretrained.py has written."""
+    import onnxruntime
+
+    (name,) = (name for name, known in PHOTOGRAPHS.items() if known is network)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ["SKCNN_THREADS"])
+    path = Path(os.environ["SKCNN_GRAPHS"]) / f"{name}.onnx"
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_versions() -> dict[str, str]:
+    """What the opponent is."""
+    import onnxruntime
+
+    return {"ONNX Runtime": onnxruntime.__version__}
 
 
 # -- the neighbours
@@ -430,11 +511,12 @@ def _small_fit(classifier: Any, rows: int) -> Measurement:
 
 # -- the process
 
-CASES: dict[str, Any] = {**NETWORKS, **SCALE, **CONVOLUTIONS}
+CASES: dict[str, Any] = {**NETWORKS, **SCALE, **CONVOLUTIONS, **PHOTOGRAPHS}
 
 VERSIONS: dict[str, Callable[[], dict[str, str]]] = {
     "skcnn": skcnn_versions,
     "torch": torch_versions,
+    "onnx": onnx_versions,
     "skorch": skorch_versions,
     "sklearn": sklearn_versions,
 }
@@ -448,6 +530,7 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "memory": skcnn_memory,
         "one image": skcnn_one_image,
         "small fit": skcnn_small_fit,
+        "prediction memory": skcnn_prediction_memory,
     },
     "torch": {
         "step": torch_step,
@@ -455,7 +538,9 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "epoch": torch_epoch,
         "convolution": torch_convolution_pass,
         "memory": torch_memory,
+        "prediction memory": torch_prediction_memory,
     },
+    "onnx": {"inference": onnx_inference, "prediction memory": onnx_prediction_memory},
     "skorch": {"one image": skorch_one_image},
     "sklearn": {"small fit": sklearn_small_fit},
 }

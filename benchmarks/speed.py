@@ -86,7 +86,7 @@ class Case:
     @property
     def unit(self) -> str:
         """Of the figures that are shown."""
-        return "MB" if self.measure == "memory" else "ms"
+        return "MB" if self.measure.endswith("memory") else "ms"
 
     @property
     def is_long(self) -> bool:
@@ -168,7 +168,7 @@ class Comparison:
     def measure(self, case: Case) -> Samples:
         """Figures of every contender that takes part in a case."""
         names = [name for name, contender in self._contenders.items() if case.measure in contender.measures]
-        if case.measure == "memory":
+        if case.measure.endswith("memory"):
             return {name: self._memory(name, case) for name in names}
         request = case.measure, case.net, case.size
         # The first request of each prepares; the slowest decides how many repetitions make a turn.

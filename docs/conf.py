@@ -6,14 +6,22 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
+from order import GroupOrder  # noqa: E402
+
 import skcnn  # noqa: E402
 
 project = "skcnn"
 author = "The skcnn developers"
-copyright = author
+copyright = f"{author}. BSD-3-Clause. Version {skcnn.__version__}"
 version = release = skcnn.__version__
+site_description = (
+    "Convolutional neural networks as scikit-learn estimators, in plain NumPy: classify images and predict numbers "
+    "from them, on a CPU, inside pipelines and searches."
+)
+REPOSITORY = ""  # address of the repository, to which every page then links; empty while there is no public one
 
 extensions = [
+    "heads",
     "pages",
     "reference",
     "names",
@@ -22,11 +30,12 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py"]
+exclude_patterns = ["_build", "gallery/**/*.ipynb", "gallery/**/*.py"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 
 smartquotes = False  # "same" is a string
@@ -49,10 +58,12 @@ sphinx_gallery_conf = {
     "examples_dirs": "_build/examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "subsection_order": GroupOrder(),
     "within_subsection_order": "order.ByDifficulty",
+    "nested_sections": True,
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("skcnn",),
-    "capture_repr": ("_repr_html_", "__repr__"),
+    "capture_repr": ("_repr_html_",),  # what an example prints, and no objects of matplotlib
     "image_scrapers": ("matplotlib",),
     "reset_modules": ("matplotlib",),
     "abort_on_example_error": True,
@@ -68,7 +79,8 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
 html_theme = "pydata_sphinx_theme"
-html_title = "skcnn"
+html_title = f"skcnn {version}"
+html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["skcnn.css"]
 html_math_renderer = "mathml"
@@ -76,11 +88,14 @@ html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": [], "start": []}
 html_theme_options = {
+    "logo": {"text": "skcnn", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
     "header_links_before_dropdown": 8,
-    "navbar_end": ["theme-switcher"],
+    "navbar_end": ["theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": [],
-    "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "navigation_with_keys": False,
 }
+if REPOSITORY:
+    html_theme_options["icon_links"] = [{"name": "Repository", "url": REPOSITORY, "icon": "fa-brands fa-git-alt"}]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
+from figures_style import BLUE, GREEN, IMAGES, INK, MUTED, ORANGE, PURPLE, figure, title
 
 from skcnn._tape.tape import Batch, Tape
 from skcnn.initializers import He, LeCun, TruncatedNormal
@@ -44,9 +42,6 @@ from skcnn.losses import (
     SquaredHinge,
 )
 
-IMAGES = Path(__file__).parent / "images"
-INK, MUTED, GRID = "#1f2328", "#6b7280", "#e5e7eb"
-BLUE, ORANGE, GREEN, PURPLE = "#1f6feb", "#d97706", "#1a7f4b", "#8250df"
 ACTIVATIONS: list[Activation] = [
     ReLU(), ReLU6(), LeakyReLU(0.1), PReLU(), ELU(), SELU(),
     SiLU(), GELU(), HardSwish(), Mish(), Softplus(),
@@ -77,29 +72,6 @@ def loss_curve(loss: Loss, raw: np.ndarray, target: np.ndarray) -> np.ndarray:
         values, _ = loss.record(tape, raw, target)
     tape.replay(0)
     return values.copy()
-
-
-@contextmanager
-def figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
-    """A grid of axes that becomes a small file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    canvas = Figure(figsize=size, layout="constrained", facecolor="white")
-    FigureCanvasAgg(canvas)
-    axes = canvas.subplots(rows, columns, squeeze=False)
-    for panel in axes.flat:
-        panel.grid(color=GRID, linewidth=0.7)
-        panel.tick_params(labelsize=7.5, colors=MUTED, length=0)
-        for edge in panel.spines.values():
-            edge.set_visible(False)
-    yield axes
-    canvas.savefig(path, dpi=100)
-
-
-def title(panel: Any, text: str) -> None:
-    """Name a panel."""
-    panel.set_title(text, fontsize=10, color=INK, loc="left", fontweight="bold")
 
 
 def draw_activations(path: Path) -> None:
@@ -175,6 +147,6 @@ def draw_initializers(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw_activations(IMAGES / "activations.png")
-    draw_losses(IMAGES / "losses.png")
-    draw_initializers(IMAGES / "initializers.png")
+    draw_activations(IMAGES / "activations.svg")
+    draw_losses(IMAGES / "losses.svg")
+    draw_initializers(IMAGES / "initializers.svg")

@@ -1,4 +1,4 @@
-"""Draw docs/images/few_images.png: the histories of a fit that overfits, one that underfits, one that does not learn.
+"""Draw docs/images/few_images.svg: the histories of a fit that overfits, one that underfits, one that does not learn.
 
 Run it from the root of a checkout: ``python docs/figures_few_images.py``. It needs matplotlib.
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures_style import IMAGES, save
 
 from skcnn import CNNClassifier
 from skcnn.architecture import photos
 from skcnn.augmentation import RandomAffine
 from skcnn.display import HistoryDisplay
 
-IMAGES = Path(__file__).parent / "images"
 PLUS = np.zeros((5, 5))
 PLUS[2] = PLUS[:, 2] = 1
 CROSS = np.maximum(np.eye(5), np.eye(5)[::-1])
@@ -62,9 +62,9 @@ def draw(path: Path) -> None:
         panel.label_outer()
         display.score_ax_.set_ylabel(display.score_name if panel is panels[-1] else "")
     figure.legend([*panel.lines, *display.score_ax_.lines], names, frameon=False, loc="outside upper center", ncols=3)
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    save(figure, path)
     plt.close(figure)
 
 
 if __name__ == "__main__":
-    draw(IMAGES / "few_images.png")
+    draw(IMAGES / "few_images.svg")

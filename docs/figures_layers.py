@@ -3,11 +3,12 @@
 Run from the root of a checkout: python docs/figures_layers.py
 """
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
+from figures_style import BLUE, ORANGE, save
+from figures_style import IMAGES as FOLDER
 
 from skcnn._arrays.elementwise import copy
 from skcnn._tape.tape import Batch, Tape
@@ -19,8 +20,8 @@ import matplotlib.pyplot as plt
 IMAGES, HEIGHT, WIDTH, CHANNELS = 4, 3, 3, 6
 LAYERS = [BatchNorm(), LayerNorm(), GroupNorm(1), GroupNorm(3), GroupNorm(6)]
 CHOSEN = (1, 1, 1, 2)  # image, row, column, channel
-FILE = Path(__file__).parent / "images" / "normalization.png"
-GROUND, SHARED, MARKED = "#f1efe8", "#5b8db8", "#c8553d"
+FILE = FOLDER / "normalization.svg"
+GROUND, SHARED, MARKED = "#f1efe8", BLUE, ORANGE
 
 
 def what_it_depends_on(layer):
@@ -62,7 +63,7 @@ def main():
             side.set_visible(False)
     panels[0].set_ylabel("images", fontsize=9)
     figure.tight_layout()
-    figure.savefig(FILE, bbox_inches="tight", metadata={"Software": None})
+    save(figure, FILE)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures_activations import BLUE, GRID, INK, MUTED, ORANGE, PURPLE, figure, title
+from figures_style import BLUE, GRID, INK, MUTED, ORANGE, PURPLE, figure, title
 from sklearn.datasets import load_digits
 
 from skcnn import CNNClassifier

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures_activations import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, activation_curve, figure, title
+from figures_activations import activation_curve
+from figures_style import BLUE, GREEN, GRID, IMAGES, INK, MUTED, ORANGE, PURPLE, figure, title
 
 from skcnn._tape.interpolation import weights
 from skcnn._tape.tape import Batch, Tape
@@ -23,7 +24,6 @@ from skcnn.losses import Focal, Hinge, LogLoss, Loss, SquaredHinge
 from skcnn.optimizers import SGD, AdaGrad, Adam, Lion, Optimizer, RMSprop
 from skcnn.testing import run
 
-IMAGES = Path(__file__).parent / "images"
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 PAPER, PALE_BLUE, PALE_ORANGE, PALE_GREEN = "#ffffff", "#dbe8fb", "#fbe3c6", "#d3ecdf"
 Point = tuple[float, float]
@@ -523,7 +523,7 @@ def draw_optimizers(path: Path) -> None:
         (Adam(beta_1=0.8, beta_2=0.99), 0.25, "Adam(0.8, beta_2=0.99)"),
         (Lion(), 0.12, "Lion()"),
     ]
-    x, y = np.meshgrid(np.linspace(-4.6, 1.8, 161), np.linspace(-1.6, 1.6, 101))
+    x, y = np.meshgrid(np.linspace(-4.6, 1.8, 57), np.linspace(-1.6, 1.6, 33))
     height = 0.5 * (curvature[0] * x**2 + curvature[1] * y**2)
     with figure(path, 2, 4, (10, 4.0)) as axes:
         for panel, (optimizer, rate, name) in zip(axes.flat, shown, strict=True):
@@ -673,4 +673,4 @@ FIGURES: dict[str, Callable[[Path], None]] = {
 
 if __name__ == "__main__":
     for name, draw in FIGURES.items():
-        draw(IMAGES / f"mathematics_{name}.png")
+        draw(IMAGES / f"mathematics_{name}.svg")

@@ -1,14 +1,16 @@
-"""Draw docs/images/schedules.png: the factor of the learning rate over 30 epochs, for every schedule."""
+"""Draw docs/images/schedules.svg: the factor of the learning rate over 30 epochs, for every schedule."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from figures_style import BLUE, GRID, IMAGES, INK, save
+
 from skcnn.description import registered, resolve
 from skcnn.schedules import Adaptive, CosineRestarts, Schedule, Trend, Warmup
 
 EPOCHS, STEPS = 30, 40  # and steps per epoch
-INK, LINE, PALE = "#33373d", "#2a78b5", "#b9bec6"
+PALE = "#b9bec6"
 VARIANTS = [Warmup("cosine", fraction=0.2), CosineRestarts(period=2, growth=2.0)]
 
 
@@ -44,9 +46,9 @@ def draw(path: Path) -> None:
             found, losses = plateaus(schedule)
             panel.plot(range(EPOCHS), losses, color=PALE, linewidth=1.5)
             panel.text(5, losses[5] + 0.03, "loss", color=INK, fontsize=8)
-            panel.step(range(EPOCHS + 1), [*found, found[-1]], where="post", color=LINE, linewidth=1.8)
+            panel.step(range(EPOCHS + 1), [*found, found[-1]], where="post", color=BLUE, linewidth=1.8)
         else:
-            panel.plot([step / STEPS for step in range(EPOCHS * STEPS)], factors(schedule), color=LINE, linewidth=1.8)
+            panel.plot([step / STEPS for step in range(EPOCHS * STEPS)], factors(schedule), color=BLUE, linewidth=1.8)
         title = repr(schedule) if schedule in VARIANTS else named[type(schedule)]
         panel.set_title(title, fontsize=9, color=INK, loc="left")
         panel.set_xlim(0, EPOCHS)
@@ -55,12 +57,12 @@ def draw(path: Path) -> None:
         panel.set_yticks([0, 0.5, 1])
         panel.tick_params(colors=INK, labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(color="#e6e8eb", linewidth=0.6)
+        panel.grid(color=GRID, linewidth=0.6)
     figure.supxlabel("epoch of max_iter=30", fontsize=9, color=INK)
     figure.supylabel("factor of the learning rate", fontsize=9, color=INK)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    save(figure, path)
     plt.close(figure)
 
 
 if __name__ == "__main__":
-    draw(Path(__file__).parent / "images" / "schedules.png")
+    draw(IMAGES / "schedules.svg")

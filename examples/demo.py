@@ -1,13 +1,14 @@
-"""The demo: train, look at what was learnt, save and load
-=======================================================
+"""Demo: train, look at the errors, save and load
+==============================================
 
-A network learns scikit-learn's digits, names those that it finds difficult, and is saved and loaded again. This is what
-``make demo`` runs. It writes ``demo.joblib``, the trained classifier, and with matplotlib ``demo.png``, a picture of
-the training and of the most difficult test images, to the current directory.
+This example trains a network on scikit-learn's digits, finds the most difficult test images, and saves and loads the
+network. ``make demo`` runs it. It writes two files to the current directory: ``demo.joblib`` with the trained
+classifier and, if matplotlib is installed, ``demo.png`` with a picture of the training and of the most difficult
+images.
 """
 
 # %%
-# 1,797 digits of 8 x 8 pixels. A quarter is for the test; of the others, 15 % watch the training.
+# There are 1,797 digits of 8 x 8 pixels. A quarter is the test set. 15 % of the others are the validation set.
 import joblib
 import numpy as np
 from sklearn.datasets import load_digits
@@ -22,8 +23,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 X_learn, X_val, y_learn, y_val = train_test_split(X_train, y_train, test_size=0.15, stratify=y_train, random_state=0)
 
 # %%
-# Four convolutions with batch norm, of which every second one is followed by pooling and dropout. The learning rate
-# falls to zero along half a cosine.
+# The network has four convolutions with batch norm. Pooling and dropout follow every second one. The learning rate
+# decreases to zero along half a cosine.
 classifier = CNNClassifier(
     conv_filters=(32, 32, 64, 64),
     pool_size=(1, 2, 1, 2),
@@ -37,20 +38,21 @@ classifier = CNNClassifier(
     random_state=0,
     verbose=1,
 )
-print(f"Training on {len(X_learn):,} digits, watched on {len(X_val)} others")
+print(f"Training on {len(X_learn):,} digits, validation on {len(X_val)} others")
 classifier.fit(X_learn, y_learn, X_val=X_val, y_val=y_val)
 history = classifier.history_
 
 # %%
-# The validation score has settled, so 20 epochs are enough. The final classifier learns from all training images.
+# The validation score no longer changes, so 20 epochs are enough. The final classifier is trained on all training
+# images.
 print(f"\nTraining again, on all {len(X_train):,}")
 classifier.set_params(verbose=0).fit(X_train, y_train)
 accuracy = classifier.score(X_test, y_test)
 print(f"Accuracy on {len(X_test)} test digits: {accuracy:.4f}, with {classifier.n_parameters_:,} weights")
 
 # %%
-# The most difficult test images are those whose true class got the lowest probability. Four of them, and the first
-# four of all:
+# The most difficult test images have the lowest probability for their true class. The table shows four of them, and the
+# first four test images:
 probabilities = classifier.predict_proba(X_test)
 predicted = classifier.predict(X_test)
 of_truth = probabilities[np.arange(len(y_test)), y_test]
@@ -63,14 +65,15 @@ for i in [*hardest[:4], *range(4)]:
     print(f"{row}  {second} with {probabilities[i, second]:.3f}{mark}")
 
 # %%
-# A saved classifier predicts the same when it is loaded again.
+# After saving and loading, the classifier gives the same predictions.
 joblib.dump(classifier, "demo.joblib")
 loaded = joblib.load("demo.joblib")
 same = np.array_equal(loaded.predict_proba(X_test), probabilities)
 print(f"\nSaved to demo.joblib; loaded again, it predicts {'the same' if same else 'SOMETHING ELSE'}")
 
 # %%
-# The picture: how the first of the two trainings went, and the test images that are hardest for the final classifier.
+# The picture shows the first of the two trainings, and the test images that are most difficult for the final
+# classifier.
 try:
     from matplotlib import pyplot as plt
 except ImportError:

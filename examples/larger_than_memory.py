@@ -2,14 +2,14 @@
 Data that does not fit in memory
 ================================
 
-A file of images that is larger than the memory is learnt from in two ways: ``fit`` on a memory-mapped array, which
-reads each batch when it is needed, and ``partial_fit`` on one chunk after the other, for everything that can be sliced:
-a zarr array, an HDF5 dataset, a database. Both learn alike, which is measured here over eight seeds.
+There are two ways to train on a file of images that is larger than the memory. ``fit`` on a memory-mapped array reads
+each batch when it is needed. ``partial_fit`` trains on one chunk at a time, from anything that can be sliced: a zarr
+array, an HDF5 dataset, a database. This example measures over eight seeds that both learn equally well.
 """
 
 # %%
-# A file of 20,000 images, 20 MB, written a part at a time. ``open_memmap`` gives an array whose numbers are in the
-# file. The images are enlarged digits with noise, in random order: that matters below.
+# Write a file of 20,000 images, 20 MB, in parts. ``open_memmap`` returns an array whose numbers are in the file. The
+# images are enlarged digits with noise. They are in random order, which ``partial_fit`` needs.
 import tempfile
 import tracemalloc
 from pathlib import Path
@@ -38,16 +38,16 @@ for start in range(0, len(file), 1000):
 file.flush()
 
 # %%
-# A memory map goes into ``fit`` as it is. The images stay in the file, in 8 bits: only the batch at hand is in memory,
-# as float32. What is counted here is what the program allocates; what the system keeps of the file besides, it gives
-# back when somebody needs the memory.
+# Pass the memory map to ``fit``. The images stay in the file, in 8 bits. Only the current batch is in memory, as
+# float32. The numbers below are the memory that the program allocates. The operating system also caches parts of the
+# file, and releases them when memory is needed.
 images = np.load(path, mmap_mode="r")
 layers = [Conv2D(8, kernel_size=5, strides=2), ReLU(), MaxPool2D(4), Flatten()]
 classifier = CNNClassifier(layers=layers, max_iter=1, random_state=0)
 
 
 def megabytes(call):
-    """What a call allocates at most."""
+    """Return the maximum memory that a call allocates."""
     tracemalloc.start()
     call()
     most = tracemalloc.get_traced_memory()[1]
@@ -61,12 +61,11 @@ print(f"predict on the memory map: {megabytes(lambda: classifier.predict(images)
 
 
 # %%
-# Of anything else, ``fit`` would read all. ``partial_fit`` goes once over what it is given, and all that the loop asks
-# of the data is a shape and slices: ``zarr.open("images.zarr")`` or ``h5py.File("images.h5")["images"]`` can stand in
-# place of ``images``. The chunks come in another order each time, and within each of them ``partial_fit`` shuffles the
-# rows.
+# ``fit`` would read other kinds of data completely. ``partial_fit`` trains one epoch on a chunk. The loop below
+# needs only a shape and slices, so ``zarr.open("images.zarr")`` or ``h5py.File("images.h5")["images"]`` can replace
+# ``images``. The order of the chunks is random, and ``partial_fit`` shuffles the rows of each chunk.
 def chunks(X, y, rows, order):
-    """Slices of the data, in random order."""
+    """Yield slices of the data, in random order."""
     for start in order.permutation(range(0, X.shape[0], rows)):
         yield X[start : start + rows], y[start : start + rows]
 
@@ -82,8 +81,9 @@ def in_chunks():
 print(f"one pass in chunks: {megabytes(in_chunks):.1f} MB")
 
 # %%
-# Do chunks learn as well as the whole? Eight seeds each, on scikit-learn's digits. A call of ``partial_fit`` on all
-# images is an epoch of ``fit``, to the bit; beside twelve of them stand twelve passes over chunks of 256 images.
+# Compare chunks with the whole data, with eight seeds each, on scikit-learn's digits. A call of ``partial_fit`` on all
+# images equals an epoch of ``fit``, bit for bit. Twelve such epochs are compared with twelve passes over chunks of 256
+# images.
 X, X_test, y, y_test = train_test_split(digits.images, digits.target, test_size=0.3, random_state=0)
 PASSES, SEEDS = 12, 8
 curves = {"all images at once": [], "chunks of 256 images": []}
@@ -104,21 +104,23 @@ for name, losses in curves.items():
     print(f"{name:28s}" + "".join(f"{mean[k - 1]:10.3f} ± {spread[k - 1]:.3f}" for k in (1, 2, 4, 8, 12)))
 
 # %%
-# The curves lie on each other: the band is one standard deviation of the seeds to each side.
+# The curves agree. The bands are one standard deviation of the seeds wide on each side.
 figure, axes = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for color, (name, losses) in zip(("tab:blue", "tab:orange"), curves.items(), strict=True):
     mean, spread = np.mean(losses, axis=0), np.std(losses, axis=0, ddof=1)
     passes = np.arange(1, PASSES + 1)
     axes.fill_between(passes, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
     axes.plot(passes, mean, color=color, label=name)
-axes.set(xlabel="passes over the data", ylabel="log loss on the test images", yscale="log", title="Whole and in chunks")
+axes.set(
+    xlabel="passes over the data", ylabel="log loss on the test images", yscale="log", title="All at once and in chunks"
+)
 axes.set_yticks([0.25, 0.5, 1, 2], ["0.25", "0.5", "1", "2"])
 axes.minorticks_off()
 axes.legend(frameon=False)
 
 # %%
-# A call of ``partial_fit`` is an epoch to the schedule. With one that has an end, ``max_iter`` is the number of calls:
-# the learning rate then falls over all passes, as it would in ``fit``.
+# For schedules, a call of ``partial_fit`` is an epoch. For a schedule with an end, set ``max_iter`` to the number of
+# calls. The learning rate then decreases over all passes, as in ``fit``.
 calls = PASSES * -(-len(X) // 256)
 classifier = CNNClassifier((8, 16), hidden_layer_sizes=(32,), schedule="cosine", max_iter=calls, random_state=0)
 for _ in range(PASSES):

@@ -1,12 +1,12 @@
 """Lines: vertical, horizontal or diagonal
 =======================================
 
-The smallest problem that needs a convolution: the same line means the same class wherever it is. Three classes of 14 x
-14 images with noise, 600 to learn from and 150 to test, and two epochs are enough.
+This is a very small problem that needs a convolution, because a line has the same class at every position. There are
+three classes, with 600 training images and 150 test images of 14 x 14 pixels. Two epochs are enough.
 """
 
 # %%
-# The images: one line in each, somewhere, in noise.
+# Each image contains one line at a random position, and noise.
 import numpy as np
 from matplotlib import pyplot as plt
 
@@ -14,13 +14,13 @@ from skcnn import CNNClassifier
 from skcnn.display import ActivationDisplay, FilterDisplay
 
 # %%
-# A line is a row, a column, or one step to the right per row.
+# A line is a column, a row, or one step to the right per row.
 NAMES = np.array(["vertical", "horizontal", "diagonal"])
 SIZE = 14
 
 
 def draw_lines(n, rng):
-    """Images (n, 14, 14) in float32 and the names of their lines."""
+    """Return images (n, 14, 14) in float32 and the names of their lines."""
     images = rng.normal(scale=0.1, size=(n, SIZE, SIZE)).astype(np.float32)
     kinds = np.arange(n) % 3
     steps = np.arange(SIZE)
@@ -38,7 +38,7 @@ def draw_lines(n, rng):
 
 
 # %%
-# 600 images to learn from, and 150 to test.
+# Draw the training set and the test set.
 rng = np.random.default_rng(0)
 X_train, y_train = draw_lines(600, rng)
 X_test, y_test = draw_lines(150, rng)
@@ -52,7 +52,7 @@ for row, name in zip(grid, NAMES, strict=True):
 figure.suptitle("Six lines of each class")
 
 # %%
-# One convolution suffices. Its 3 x 3 windows see the direction, pooling forgets the place.
+# One convolution is enough. Its 3 x 3 windows detect the direction, and pooling discards the position.
 classifier = CNNClassifier(
     conv_filters=(8,), hidden_layer_sizes=(32,), learning_rate=0.01, batch_size=20, random_state=0
 )
@@ -61,12 +61,12 @@ for epoch in (1, 2):
     print(f"accuracy after epoch {epoch}: {classifier.score(X_test, y_test):.1%}")
 
 # %%
-# The eight filters that were learnt. Red is positive, blue is negative: a filter with a red bar answers to lines along
-# the bar.
+# The picture shows the eight learned filters. Red is positive and blue is negative. A filter with a red bar responds to
+# lines in the direction of the bar.
 filters = FilterDisplay.from_estimator(classifier)
 
 # %%
-# What they make of a diagonal line. It is bright in some of the maps and dim in others, as the filters fit its
-# direction. The classifier needs to know in which it is bright; pooling forgets where.
+# These are the feature maps of a diagonal line. The line is bright in the maps whose filters fit its direction, and dim
+# in the others. The class depends on which maps are bright, and not on the position of the line.
 diagonal = X_test[y_test == "diagonal"][0]
 maps = ActivationDisplay.from_estimator(classifier, diagonal, "relu1")

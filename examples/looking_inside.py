@@ -1,15 +1,13 @@
 """Looking inside: feature maps, saliency and class activation
 ===========================================================
 
-A network that is right may be right for a wrong reason. This example asks a small residual network of digits three
-questions: what do its layers make of an image, which pixels does its prediction depend on, and where does it find what
-it predicts?
+A correct prediction may have a wrong reason. This example shows three things for a small residual network on digits:
+the feature maps of its layers, the pixels that a prediction depends on, and the position of the evidence for a class.
 """
 
 # %%
-# A network with a residual block. It ends in ``GlobalAvgPool2D``, so that the output layer weighs whole maps, and a
-# class can be found again in the image. ``fit`` returns the classifier, and a notebook shows its layers as a diagram:
-# click on a box to see more of it.
+# Train a network with a residual block. It ends in ``GlobalAvgPool2D``, so the output layer weights whole feature maps.
+# ``fit`` returns the classifier. A notebook draws its layers as a diagram: click on a box to see more.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -40,27 +38,27 @@ classifier = CNNClassifier(layers=layers, max_iter=12, learning_rate=0.003, rand
 classifier.fit(X_train, y_train)
 
 # %%
-# The same as a table. Layers inside of the block have names with a dot.
+# ``summary()`` shows the layers as a table. Layers inside the block have names with a dot.
 print(f"accuracy on the test images: {classifier.score(X_test, y_test):.3f}")
 print(classifier.summary())
 
 # %%
-# What does a layer make of an image? Any name of the table will do, and ``activations`` gives the numbers behind the
-# picture.
+# ``ActivationDisplay`` draws the feature maps of a layer, for any name in the table. ``activations`` returns their
+# numbers.
 image = X_test[0]
 ActivationDisplay.from_estimator(classifier, image, "residual1.relu1")
 maps = activations(classifier, X_test[:1], "residual1.relu1")
 print("maps of residual1.relu1:", maps.shape)
 
 # %%
-# Which pixels does the prediction depend on? Saliency is the size of the gradient of the predicted class's raw score
-# with respect to each pixel. The gradient at one point is grainy; the mean over noisy copies of the image, SmoothGrad,
-# is less so.
+# The saliency of a pixel is the absolute value of the gradient of the raw score with respect to the pixel. It shows
+# the pixels that the prediction depends on. The gradient of a single image is grainy. SmoothGrad, the mean over
+# noisy copies of the image, is smoother.
 SaliencyDisplay.from_estimator(classifier, X_test[:8], n_samples=50, random_state=0)
 
 # %%
-# Do these pixels matter? Bring some of them to the mean of the image, and see what becomes of the raw score. The
-# salient pixels are those with the largest gradient.
+# To test whether these pixels matter, set the 8 pixels with the largest gradient to the mean of the image. The raw
+# score changes much more than with the 8 pixels with the smallest gradient.
 gradient = input_gradient(classifier, X_test, n_samples=10, random_state=0)[..., 0]
 flat, size = X_test.reshape(len(X_test), -1), np.abs(gradient).reshape(len(X_test), -1)
 score = classifier.decision_function(X_test).max(axis=1)
@@ -72,16 +70,16 @@ for name, order in {"most": np.argsort(-size, axis=1), "least": np.argsort(size,
     print(f"raw score without the 8 {name} salient pixels: {np.mean(after - score):+.2f}")
 
 # %%
-# Where is a class found? The class activation map is exact: its mean, plus the output's bias, is the raw score. So it
-# can be asked for a class that was not predicted, too: blue is where the image speaks against it.
+# The class activation map shows the position of the evidence for a class. It is exact: its mean plus the bias of the
+# output is the raw score. The second map is for a class that was not predicted. Blue areas are evidence against it.
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
 ClassActivationDisplay.from_estimator(classifier, image, ax=left)
 second = classifier.classes_[np.argsort(classifier.decision_function(X_test[:1])[0])[-2]]
 ClassActivationDisplay.from_estimator(classifier, image, label=second, ax=right)
 
 # %%
-# All three beside each other, for some digits: the image, the mean of the maps behind the block, the saliency, and the
-# evidence for the predicted class.
+# The last picture shows the image, the mean of the feature maps after the block, the saliency, and the class activation
+# map of the predicted class, for four digits.
 shown = [int(np.flatnonzero(y_test == digit)[0]) for digit in (0, 3, 5, 8)]
 kernel = classifier.parameters_["output.kernel"]
 columns = {
@@ -102,4 +100,4 @@ for row, number in enumerate(shown):
         axes.set(xticks=[], yticks=[])
         if row == 0:
             axes.set_title(title, fontsize=10)
-    grid[row, 0].set_ylabel(f"taken for {predicted[number]}", fontsize=9)
+    grid[row, 0].set_ylabel(f"predicted {predicted[number]}", fontsize=9)

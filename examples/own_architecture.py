@@ -1,14 +1,13 @@
-"""A network of one's own, for colour images
-=========================================
+"""Your own layers, for colour images
+==================================
 
-The parameters of `CNNClassifier` describe blocks of convolution and pooling, and dense layers after them. For
-everything else, ``layers`` takes the hidden layers one by one. The output layer is never in the list: the classifier
-adds it.
+The parameters of `CNNClassifier` describe blocks of convolution and pooling, followed by dense layers. For all other
+networks, pass the list of hidden layers as ``layers``. The classifier adds the output layer.
 """
 
 # %%
-# Colour images are arrays (images, height, width, channels). These are scikit-learn's digits, each painted in a bright
-# colour of its own on a dark one, as 8-bit pixels.
+# Colour images are arrays (images, height, width, channels). These images are scikit-learn's digits in random bright
+# colours on random dark colours, as 8-bit pixels.
 import numpy as np
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
@@ -34,8 +33,8 @@ for axes, image, digit in zip(grid.flat, X_train, y_train, strict=False):
     axes.set_title(digit, fontsize=9)
 
 # %%
-# A small network without dense layers. Strides take the place of pooling, and the mean over each channel that of
-# flattening. A convolution right before a batch norm needs no bias.
+# This small network has no dense layers. Strides replace pooling, and the mean of each channel replaces flattening. A
+# convolution before batch norm needs no bias.
 layers = [
     Conv2D(16, use_bias=False), BatchNorm(), ReLU(),
     Conv2D(32, strides=2, use_bias=False), BatchNorm(), ReLU(),
@@ -48,33 +47,32 @@ print(classifier.summary())
 print(f"accuracy on the test images: {classifier.score(X_test, y_test):.3f}")
 
 # %%
-# The arrays are found under the names of the summary.
+# ``parameters_`` contains the weights under the names in the summary.
 for name in ("conv1.kernel", "batchnorm1.scale", "output.kernel"):
     print(f"{name:16}  {classifier.parameters_[name].shape}")
 
 # %%
-# The kernels of the first convolution see colours, and can be shown in them. What matters here is brightness, whatever
-# its colour.
+# The kernels of the first convolution are shown in colours. For this task, brightness matters and colour does not.
 filters = FilterDisplay.from_estimator(classifier, "conv1")
 
 # %%
-# The same images may come as rows, as they do from a table. ``input_shape`` says what a row is; a fitted classifier
-# knows it.
+# Images can also be rows, for example from a table. ``input_shape`` is the image shape of a row. A fitted classifier
+# accepts images and rows.
 rows = X_train.reshape(len(X_train), -1)
 on_rows = CNNClassifier(layers=layers, input_shape=(8, 8, 3), max_iter=1, random_state=0).fit(rows, y_train)
 print("fitted on rows", rows.shape, "as images", on_rows.input_shape_)
 same = np.array_equal(on_rows.predict(X_test), on_rows.predict(X_test.reshape(len(X_test), -1)))
-print("images and rows are predicted alike:", same)
+print("same predictions for images and rows:", same)
 
 # %%
-# Fields of layers can be searched and set by the same names.
+# Parameters of layers can be searched and set under the same names.
 print("names of the second convolution:", [name for name in classifier.get_params() if "conv2" in name][:3], "...")
 grid = {"layers__conv1__filters": [8, 16], "layers__dropout1__rate": [0.0, 0.2]}
 search = GridSearchCV(classifier.set_params(max_iter=4), grid, cv=2).fit(X_train, y_train)
 print("best of the search:", search.best_params_)
 
 # %%
-# What does not fit together is said by ``fit``, with the layer and the remedy.
+# If layers do not fit together, ``fit`` raises an error that contains the layer and the remedy.
 try:
     CNNClassifier(layers=[Conv2D(32), ReLU()]).fit(X_train, y_train)
 except ValueError as error:

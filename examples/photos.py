@@ -2,15 +2,15 @@
 From a folder of photos to a served model
 =========================================
 
-The whole path: load a folder of image files, look at them, train, evaluate, look at the errors, save, and serve what
-people upload. The files are drawn first: 300 photos of shapes, of any size, in colour and grey, as JPEG and PNG. To use
-a folder of your own, begin at *Load*. Image files need Pillow: ``pip install 'skcnn[images]'``.
+This example has all steps from a folder of photos to deployment: load the files, look at them, train, evaluate, look at
+the errors, save, and serve uploads. It first draws 300 photos of shapes in different sizes, in colour and grey, as JPEG
+and PNG. For your own photos, begin at *Load*. Image files need Pillow: ``pip install 'skcnn[images]'``.
 """
 
 # %%
 # Files
 # -----
-# A folder for each class. Two files are no images, as in folders that people have copied around.
+# Each class has its own folder. Two of the files are not images, as often happens with copied folders.
 import math
 import tempfile
 from pathlib import Path
@@ -35,7 +35,7 @@ CORNERS = {"circle": 60, "square": 4, "triangle": 3, "star": 10, "cross": 12}
 
 
 def draw(name, rng):
-    """A photo of a shape: size, proportions, place, colours and rotation differ."""
+    """Draw a photo of a shape with random size, proportions, position, colours and rotation."""
     width, height = rng.integers(60, 400, 2)
     radius = rng.uniform(0.25, 0.45) * min(width, height)
     x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
@@ -66,8 +66,8 @@ for name, content in (("corrupt.jpg", b"\xff\xd8\xff but no more"), (".DS_Store"
 # %%
 # Load
 # ----
-# ``load_folder`` brings all images to one size: whole, on a white ground. The corrupt file would be an error; with
-# ``on_error="skip"`` it is left out, and listed.
+# ``load_folder`` scales all images to one size, and pads them with white. The corrupt file would raise an error. With
+# ``on_error="skip"``, it is left out and listed.
 data = load_folder(root, (64, 64), on_error="skip")
 labels = data.target_names[data.target]
 print(f"{len(data.images)} images of {data.images.shape[1:]}, classes {', '.join(data.target_names)}")
@@ -77,14 +77,14 @@ for file, reason in data.skipped:
 # %%
 # Look
 # ----
-# Before anything is trained: are these the images that you meant, with the right labels?
+# Before training, check that these are the right images with the right labels.
 grid = ImagesDisplay.from_images(data.images, labels, filenames=data.filenames, random_state=0)
 
 # %%
 # Train
 # -----
-# The model takes paths: ``ImageReader`` reads them, as a step of the pipeline, so that new files are prepared in the
-# same way. The network has four blocks that halve the image, and takes the largest value of each channel at the end.
+# The model is a pipeline with ``ImageReader``, so it accepts paths and prepares new files in the same way. The network
+# has four blocks that each halve the image. It ends with the maximum of each channel.
 paths, test_paths, y, y_test = train_test_split(data.filenames, labels, stratify=labels, random_state=0)
 blocks = [[Conv2D(filters, use_bias=False), BatchNorm(), ReLU(), MaxPool2D()] for filters in (16, 32, 64, 64)]
 network = CNNClassifier(
@@ -102,7 +102,7 @@ history = HistoryDisplay.from_estimator(model[-1])
 # %%
 # Evaluate
 # --------
-# Accuracy on the files that were set aside, how often the right class is among the two most probable, and
+# On the test files, compute the accuracy, the fraction of images whose class is among the two most probable, and
 # scikit-learn's report for each class.
 probabilities = model.predict_proba(test_paths)
 predicted = model.classes_[probabilities.argmax(axis=1)]
@@ -111,13 +111,14 @@ print(f"among the two most probable: {top_k_accuracy_score(y_test, probabilities
 print(classification_report(y_test, predicted))
 
 # %%
-# The confusion matrix: a row for each class, a column for each prediction.
+# In the confusion matrix, each row is a class and each column is a prediction.
 matrix = ConfusionMatrixDisplay.from_predictions(y_test, predicted, cmap="Blues", colorbar=False)
 
 # %%
 # Errors
 # ------
-# The files that are misclassified, the most certain errors first. Often a few of them have the wrong label.
+# The display shows the misclassified files, the most certain errors first. In practice, some of them have a wrong
+# label.
 if (predicted != y_test).any():
     errors = MisclassifiedDisplay.from_estimator(model, test_paths, y_test)
     print("look at", Path(errors.filenames[0]).name)
@@ -125,8 +126,8 @@ if (predicted != y_test).any():
 # %%
 # Save
 # ----
-# One file holds the network and how images are read for it, as arrays and JSON. ``skcnn.runtime`` reads it without
-# scikit-learn, and predicts the same.
+# One file contains the network and the parameters of the reader, as arrays and JSON. ``skcnn.runtime`` reads it without
+# scikit-learn, and gives the same predictions.
 path = Path(directory.name) / "shapes.skcnn"
 skcnn.save(model, path)
 served = skcnn.runtime.load(path)
@@ -136,8 +137,8 @@ print("predicts the same:", np.array_equal(served.predict_proba(test_paths), pro
 # %%
 # Serve
 # -----
-# ``examples/serving/app.py`` answers to uploads in any format that Pillow reads, and to a browser with a page. Here it
-# runs in a thread; ``python examples/serving/app.py shapes.skcnn 8000`` starts it by itself.
+# The server ``examples/serving/app.py`` accepts uploads in every format that Pillow reads, and has a page for browsers.
+# Here it runs in a thread. On a server, start it with ``python examples/serving/app.py shapes.skcnn 8000``.
 server = app.serve(served, port=0)
 Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"

@@ -1,14 +1,14 @@
-"""Pipelines and searches
-======================
+"""Pipelines and grid search
+=========================
 
-Knobs, whole lists of layers, whole optimizers and what lies inside them can be searched over. A `CNNClassifier` takes
-part in ``Pipeline`` and ``GridSearchCV`` as every estimator does. This example shows which values can be searched, and
-how a validation set goes through the transformers that stand in front.
+`CNNClassifier` works in ``Pipeline`` and ``GridSearchCV`` like every estimator. This example searches over parameters,
+lists of layers, optimizers, and parameters of optimizers. It also shows how a validation set passes through the
+transformers of a pipeline.
 """
 
 # %%
-# Transformers want rows, so the digits come as rows of 64 pixels. The classifier sees that 64 is a square number and
-# takes them as images of 8 x 8; ``input_shape`` says so where it cannot be guessed.
+# Transformers need rows, so the digits are rows of 64 pixels. Because 64 is a square number, the classifier uses
+# them as images of 8 x 8 pixels. For other images, set ``input_shape``.
 import sklearn
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
@@ -37,8 +37,8 @@ def show(title, search):
 
 
 # %%
-# Parameters are searched as those of any estimator. Each of the two processes trains its own network, and takes only
-# its share of the processors.
+# Search over parameters of the network. Each of the two processes trains its own network, and uses only its share of
+# the processors.
 cnn = CNNClassifier(conv_filters=16, hidden_layer_sizes=32, batch_size=32, max_iter=10, random_state=0)
 pipeline = Pipeline([("scale", MinMaxScaler()), ("cnn", cnn)])
 
@@ -48,7 +48,7 @@ show("parameters", search)
 print(f"  on the test set: {search.score(X_test, y_test):.3f}")
 
 # %%
-# Whole values are searched alike: here lists of layers. They take the place of the parameters of the network.
+# Search over lists of layers. They replace the parameters of the network.
 dense = [Conv2D(16), ReLU(), MaxPool2D(), Flatten(), Dense(32), ReLU()]
 pooled = [Conv2D(16), BatchNorm(), ReLU(), Conv2D(32, strides=2), BatchNorm(), ReLU(), GlobalAvgPool2D()]
 pipeline.set_params(cnn__learning_rate=4e-3)
@@ -57,7 +57,7 @@ search.fit(X_train, y_train)
 show("layers", search)
 
 # %%
-# Optimizers are names or objects. A list of grids gives each of them learning rates of its own.
+# Search over optimizers, which are names or objects. With a list of grids, each optimizer has its own learning rates.
 grids = [
     {"cnn__optimizer": ["adam"], "cnn__learning_rate": [1e-3, 4e-3]},
     {"cnn__optimizer": [SGD(momentum=0.8)], "cnn__learning_rate": [0.01, 0.03]},
@@ -67,14 +67,14 @@ search.fit(X_train, y_train)
 show("optimizers", search)
 
 # %%
-# What lies inside a value has a nested name. "sgd" is turned into the object first.
+# Search over a parameter of the optimizer, with a nested name. The string "sgd" is first converted to an object.
 pipeline.set_params(cnn__optimizer="sgd", cnn__learning_rate=0.03)
 search = GridSearchCV(pipeline, {"cnn__optimizer__momentum": [0.5, 0.8, 0.9]}, cv=3, n_jobs=2)
 search.fit(X_train, y_train)
 show("inside the optimizer", search)
 
 # %%
-# All that was tried: a dot is the mean of three folds, and the line through it goes from the worst to the best.
+# The picture shows all combinations. A dot is the mean of three folds. Its line goes from the worst to the best fold.
 figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
 ticks = []
 for color, (title, results) in zip(("tab:blue", "tab:orange", "tab:green", "tab:red"), searched.items(), strict=True):
@@ -91,8 +91,8 @@ axes.invert_yaxis()
 figure.legend(loc="outside upper center", ncols=4, frameon=False)
 
 # %%
-# A validation set has to pass through the scaler before it comes to the classifier. ``transform_input`` asks the
-# pipeline for that, and ``set_fit_request`` says that the classifier wants it.
+# A validation set has to pass through the scaler before the classifier uses it. ``transform_input`` makes the pipeline
+# transform it, and ``set_fit_request`` makes the pipeline pass it to the classifier.
 X_learn, X_val, y_learn, y_val = train_test_split(X_train, y_train, stratify=y_train, random_state=0)
 with sklearn.config_context(enable_metadata_routing=True):
     stopping = CNNClassifier(early_stopping=True, n_iter_no_change=5, max_iter=50, random_state=0)

@@ -1,12 +1,12 @@
-"""Saving, loading, and training further
-=====================================
+"""Saving, loading and further training
+====================================
 
-A fitted `CNNClassifier` is saved with joblib or pickle, as every estimator is. The file holds the weights once, and
-what the optimizer remembers only while training is going on.
+Save a fitted `CNNClassifier` with joblib or pickle, like every estimator. The file contains the weights once. It
+contains the state of the optimizer only if training can continue.
 """
 
 # %%
-# A classifier, and a directory that is removed at the end.
+# Train a classifier, and create a temporary directory for its file.
 import tempfile
 from pathlib import Path
 
@@ -27,7 +27,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 classifier = CNNClassifier(max_iter=5, random_state=0).fit(X_train, y_train)
 
 # %%
-# The weights are read-only arrays with names. Together they are nearly the whole file.
+# The weights are read-only arrays with names. The file is hardly larger than the weights.
 for name, array in classifier.parameters_.items():
     print(f"{name:14} {array.shape!s:15} {array.dtype}")
 joblib.dump(classifier, file)
@@ -35,20 +35,20 @@ weights = sum(array.nbytes for array in classifier.parameters_.values())
 print(f"weights: {weights:,} bytes, file: {file.stat().st_size:,} bytes")
 
 # %%
-# The loaded classifier predicts the same, to the last bit.
+# The loaded classifier gives the same predictions, bit for bit.
 loaded = joblib.load(file)
 print("same probabilities:", np.array_equal(loaded.predict_proba(X_test), classifier.predict_proba(X_test)))
 
 # %%
-# With ``mmap_mode="r"`` the weights stay in the file, and are read when they are needed. Several processes that load
-# it so share one copy in memory.
+# With ``mmap_mode="r"``, the weights stay in the file, and are read when they are needed. Several processes then share
+# one copy in memory.
 mapped = joblib.load(file, mmap_mode="r")
 print("weights in the file:", isinstance(mapped.parameters_["conv1.kernel"], np.memmap))
 print("same accuracy:", mapped.score(X_test, y_test) == classifier.score(X_test, y_test))
 
 # %%
-# Training in parts: ``partial_fit`` goes once over what it is given. Then the optimizer's memory is kept, in the file
-# too, so that a training that was stopped, saved and loaded ends with the same bits as one in a single run.
+# ``partial_fit`` trains one epoch. It keeps the state of the optimizer, in the file too. So training that was stopped,
+# saved and loaded gives the same bits as training in one run.
 parts = CNNClassifier(max_iter=5, random_state=0)
 for _ in range(2):
     parts.partial_fit(X_train, y_train, classes=np.arange(10))
@@ -63,7 +63,7 @@ print(
 )
 
 # %%
-# ``warm_start`` lets ``fit`` go on, for ``max_iter`` epochs more.
+# With ``warm_start``, ``fit`` continues for another ``max_iter`` epochs.
 loaded.set_params(warm_start=True, max_iter=3)
 loaded.fit(X_train, y_train)
 print(f"epochs: {classifier.n_iter_} before, {loaded.n_iter_} after")
@@ -75,9 +75,9 @@ before = classifier.n_iter_
 axes.plot(epochs[before - 1 :], loaded.loss_curve_[before - 1 :], "o-", color="tab:orange", label="after loading")
 axes.plot(epochs[:before], classifier.loss_curve_, "o-", color="tab:blue", label="before saving")
 axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
-axes.set_title("A training that goes on where the file ends")
+axes.set_title("Training continues after loading")
 axes.legend(frameon=False)
 
 # %%
-# Load only files that you trust: unpickling can run any code.
+# Load pickles only from sources that you trust, because they can run any code. Files of ``skcnn.save`` cannot.
 directory.cleanup()

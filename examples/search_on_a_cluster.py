@@ -2,14 +2,14 @@
 A search on a cluster
 =====================
 
-joblib's Dask backend carries the fits of a search to other processes, on this machine or on many. Here the cluster is a
-scheduler and two workers on this machine, started as on a real one: by the commands ``dask scheduler`` and ``dask
-worker``.
+joblib's Dask backend runs the fits of a search in other processes, on one machine or on many. The cluster in this
+example is a scheduler and two workers on this machine. They are started as on a real cluster, with the commands ``dask
+scheduler`` and ``dask worker``.
 """
 
 # %%
-# The cluster. The scheduler writes its address into a file, which lies on a shared disk where there are many machines.
-# A worker with one thread runs one fit at a time, and a network in it takes one thread.
+# The scheduler writes its address into a file. With many machines, put this file on a shared disk. A worker with one
+# thread runs one fit at a time, and the network uses one thread.
 import subprocess
 import sys
 import tempfile
@@ -42,7 +42,7 @@ client.wait_for_workers(2)
 print(f"workers: {len(client.scheduler_info()['workers'])}")
 
 # %%
-# The search is an ordinary one. Inside the block, everything with an ``n_jobs`` of joblib's goes to the cluster.
+# The search needs no changes. Inside the block, all parallel work of joblib runs on the cluster.
 X, y = load_digits(return_X_y=True)
 grid = {"learning_rate": [1e-3, 3e-3, 1e-2], "conv_filters": [(4,), (8,), (16,)]}
 search = GridSearchCV(CNNClassifier(max_iter=3, random_state=0), grid, cv=3)
@@ -51,7 +51,7 @@ with joblib.parallel_config("dask"):
 print(f"best of {len(search.cv_results_['params'])} on the cluster: {search.best_params_}")
 
 # %%
-# The same in this process gives the same bits.
+# The same search in this process gives the same scores, bit for bit.
 here = GridSearchCV(CNNClassifier(max_iter=3, random_state=0), grid, cv=3).fit(X, y)
 same = np.array_equal(here.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
 print(f"the same scores as in this process: {same}")
@@ -62,7 +62,7 @@ for process in reversed(cluster):
 folder.cleanup()
 
 # %%
-# What was found.
+# The picture shows the scores of all combinations.
 scores = search.cv_results_["mean_test_score"].reshape(len(grid["conv_filters"]), -1)
 figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
 picture = axes.imshow(scores, cmap="viridis")

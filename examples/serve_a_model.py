@@ -2,13 +2,13 @@
 Serve a model
 =============
 
-A fitted network becomes a file, the file a model that needs no scikit-learn, and the model a server that answers over
-HTTP. The server is ``examples/serving/app.py``, a page of code around Python's own; this script starts it in a thread
-and sends it arrays. A model that takes image files is served in ``examples/photos.py``.
+This example deploys a network: it saves the network, loads it without scikit-learn, and serves it over HTTP. The server
+is ``examples/serving/app.py``, a short program around the HTTP server of Python. This script starts it in a thread and
+sends arrays. ``examples/photos.py`` serves a model for image files.
 """
 
 # %%
-# A network for 8-bit pixels, and its file: arrays and JSON, which cannot run code.
+# Train a network for 8-bit pixels and save it. The file contains arrays and JSON, and cannot run code.
 import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -34,29 +34,29 @@ skcnn.save(classifier, path)
 print(f"{path.name}: {path.stat().st_size:,} bytes, accuracy on the test images {classifier.score(X_test, y_test):.3f}")
 
 # %%
-# The model as the server has it. It predicts the same bits, and it is all that a process that serves has to import:
-# in one of its own, ``python examples/serving/app.py digits.skcnn 8000`` starts in some 140 milliseconds.
+# Load the model as the server does. Its predictions are the same, bit for bit. A server imports only ``skcnn.runtime``:
+# ``python examples/serving/app.py digits.skcnn 8000`` starts in about 140 milliseconds.
 model = skcnn.runtime.load(path)
 print(model, "predicts the same:", np.array_equal(model.predict_proba(X_test), classifier.predict_proba(X_test)))
 
 # %%
-# The server, at a port that is free, and its client.
+# Start the server at a free port.
 server = app.serve(model, port=0)
 Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"
 
 # %%
-# Four clients at once send 30 digits each.
+# Four clients send 30 digits each at the same time.
 parts = np.array_split(X_test[:120], 4)
 with ThreadPoolExecutor(4) as pool:
     answers = list(pool.map(lambda part: client.ask(url, client.as_bytes(part)), parts))
 predicted = [int(said["class"]) for _, answer in answers for said in answer["predictions"]]
-print("answers as the estimator's:", np.array_equal(predicted, classifier.predict(X_test[:120])))
+print("same answers as the estimator:", np.array_equal(predicted, classifier.predict(X_test[:120])))
 status, answer = client.ask(url, b"not an image")
 print(status, json.dumps(answer))
 
 # %%
-# What the server says of five digits.
+# Show the answers for five digits.
 status, answer = client.ask(url, client.as_bytes(X_test[:5]))
 server.shutdown()
 server.server_close()
@@ -64,6 +64,6 @@ folder.cleanup()
 figure, axes = plt.subplots(2, 5, figsize=(10, 4), height_ratios=(1, 1.2), layout="constrained")
 for image, said, (top, bottom) in zip(X_test, answer["predictions"], axes.T, strict=False):
     top.imshow(image, cmap="gray_r")
-    top.set(xticks=[], yticks=[], title=f"taken for a {said['class']}")
+    top.set(xticks=[], yticks=[], title=f"predicted {said['class']}")
     bottom.bar(list(said["probabilities"]), list(said["probabilities"].values()))
     bottom.set(ylim=(0, 1), xlabel="class", ylabel="probability" if bottom is axes[1, 0] else "")

@@ -2,13 +2,14 @@
 Searching many candidates: successive halving
 =============================================
 
-A grid search trains every candidate to the end, also those that lose from the beginning. Successive halving trains all
-of them for a few epochs, and gives three times as many epochs to the best third, until these are all the epochs that
-there are. What is rationed is ``max_iter``, the number of epochs, so that all candidates see all images.
+A grid search trains every candidate to the end, even the worst ones. Successive halving trains all candidates for a few
+epochs. The best third of them gets three times as many epochs, and so on, up to the maximum. The resource is
+``max_iter``, the number of epochs, so all candidates are trained on all images.
 """
 
 # %%
-# Twenty-seven candidates on scikit-learn's digits. To enable the halving searches of scikit-learn takes an import.
+# The search has 27 candidates, on scikit-learn's digits. Halving searches need the import of
+# ``enable_halving_search_cv``.
 import numpy as np
 from matplotlib import pyplot as plt
 from scipy.stats import loguniform
@@ -33,9 +34,9 @@ search = HalvingGridSearchCV(
 search.fit(X_train, y_train)
 
 # %%
-# How many candidates there were in each round, and with how many epochs. A grid would have trained all 27 for 18
-# epochs. ``max_iter`` is among the parameters of the best candidate, and the final model was trained on all training
-# images with them.
+# Print the number of candidates and epochs in each round. A grid search would train all 27 candidates for 18 epochs.
+# ``max_iter`` is one of the parameters of the best candidate. The final model is trained with them on all training
+# images.
 for count, epochs in zip(search.n_candidates_, search.n_resources_, strict=True):
     print(f"{count:2d} candidates with {epochs:2d} epochs")
 trained = np.dot(search.n_candidates_, search.n_resources_)
@@ -44,10 +45,10 @@ print(f"best: {search.best_params_}")
 print(f"accuracy on the test images: {search.score(X_test, y_test):.3f}")
 
 # %%
-# The candidates that go on are those of the best mean accuracy over three folds. A candidate that is slow at the
-# beginning is out before it could show what it can: of the lowest learning rate none is left after the first round. The
-# fewest epochs, ``min_resources``, should be enough to tell the candidates apart. A schedule that ends with
-# ``max_iter`` helps here: in each round it comes to its end.
+# Candidates are compared by their mean accuracy over three folds. A candidate that is slow at the beginning is
+# dropped, even if it would be good later: no candidate with the lowest learning rate survives the first round. So
+# choose ``min_resources``, the smallest number of epochs, large enough to distinguish the candidates. A schedule
+# that ends with ``max_iter`` helps, because it is completed in each round.
 results = search.cv_results_
 figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 colors = dict(zip(grid["learning_rate"], ("tab:grey", "tab:blue", "tab:orange"), strict=True))
@@ -64,12 +65,12 @@ rounds = zip(search.n_resources_, search.n_candidates_, strict=True)
 axes.set_xticks(search.n_resources_, [f"{epochs}\n{count} candidates" for epochs, count in rounds])
 axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["2 %", "5 %", "10 %", "20 %", "50 %"])
 axes.minorticks_off()
-axes.set_title("A third goes on, with three times the epochs")
+axes.set_title("The best third continues, with three times the epochs")
 axes.legend(frameon=False, loc="upper right")
 
 # %%
-# Learning rates are better drawn at random than taken from a grid. ``HalvingRandomSearchCV`` draws as many candidates
-# as the epochs allow: with ``n_candidates="exhaust"``, so many that the last round has ``max_resources``.
+# Random learning rates are better than a grid. ``HalvingRandomSearchCV`` draws candidates at random. With
+# ``n_candidates="exhaust"``, it draws as many as needed for a last round with ``max_resources``.
 drawn = HalvingRandomSearchCV(
     model.set_params(conv_filters=(8, 16), hidden_layer_sizes=(32,)),
     {"learning_rate": loguniform(1e-4, 1e-1), "alpha": loguniform(1e-6, 1e-1), "schedule": ["constant", "cosine"]},
@@ -83,4 +84,4 @@ drawn = HalvingRandomSearchCV(
 ).fit(X_train, y_train)
 print(f"drawn at random: {drawn.n_candidates_} candidates with {drawn.n_resources_} epochs")
 print(f"learning rate {drawn.best_params_['learning_rate']:.4f}, schedule {drawn.best_params_['schedule']!r}")
-print(f"accuracy on the test images with what was drawn: {drawn.score(X_test, y_test):.3f}")
+print(f"accuracy on the test images with random candidates: {drawn.score(X_test, y_test):.3f}")

@@ -1,13 +1,13 @@
 """
-Watch a fit, stop it, and take it up again
-==========================================
+Watch, stop and resume a fit
+============================
 
-scikit-learn's callbacks see every epoch of a fit. ``ScoringMonitor`` comes with scikit-learn, a rule of one's own is a
-class of four methods, and ``Checkpoint`` keeps the fit on disk: after a crash it goes on where it was.
+Callbacks of scikit-learn are called in every epoch of a fit. ``ScoringMonitor`` is part of scikit-learn. A callback of
+your own is a class with four methods. ``Checkpoint`` saves the fit to disk, so that it can continue after a crash.
 """
 
 # %%
-# The data, and a folder for the file.
+# Load the data, and create a temporary folder for the checkpoint.
 import tempfile
 from pathlib import Path
 
@@ -29,10 +29,10 @@ classifier = CNNClassifier((16, 32), hidden_layer_sizes=(32,), max_iter=12, sche
 
 
 # %%
-# A callback of one's own
-# -----------------------
-# This one plays the power cut: it ends the fit in the sixth epoch. A callback that wants to stop a training in an
-# orderly way gives a true answer at the end of an epoch instead.
+# Your own callback
+# -----------------
+# This callback simulates a power failure in the sixth epoch. To stop training normally, return a true value from
+# ``on_fit_task_end`` instead.
 class PowerCut:
     """Raise an error when an epoch begins."""
 
@@ -49,7 +49,7 @@ class PowerCut:
     def on_fit_task_begin(self, estimator, context):
         self.begun += context.task_name == "epoch"
         if self.begun == self.epoch:
-            raise RuntimeError("the power is gone")
+            raise RuntimeError("power failure")
 
     def on_fit_task_end(self, estimator, context):
         pass
@@ -59,13 +59,12 @@ classifier.set_callbacks(Checkpoint(path), PowerCut(epoch=6))
 try:
     classifier.fit(X, y)
 except RuntimeError as error:
-    print(f"Broken off: {error}. On disk is a model of {skcnn.load(path).n_iter_} epochs.")
+    print(f"Stopped by a {error}. The model on disk has {skcnn.load(path).n_iter_} epochs.")
 
 # %%
-# Taken up again
-# --------------
-# The same call with the same file goes on with the sixth epoch. ``ScoringMonitor`` notes a score of each epoch that it
-# sees.
+# Resumed training
+# ----------------
+# The same call with the same file continues with the sixth epoch. ``ScoringMonitor`` records the score of each epoch.
 monitor = ScoringMonitor(scoring="accuracy")
 classifier.set_callbacks(Checkpoint(path), monitor).fit(X, y)
 unbroken = CNNClassifier(**classifier.get_params()).fit(X, y)
@@ -73,16 +72,17 @@ same = np.array_equal(classifier.predict_proba(X_test), unbroken.predict_proba(X
 print(f"{classifier.n_iter_} epochs; the same bits as a fit that never stopped: {same}")
 
 # %%
-# The loss of the fit that was broken off lies on that of the fit that was not; the accuracies are the monitor's.
+# The losses of the interrupted fit equal the losses of the uninterrupted fit. ``ScoringMonitor`` recorded the
+# accuracies.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 epochs = np.arange(1, 13)
-left.plot(epochs, unbroken.loss_curve_, color="C0", linewidth=6, alpha=0.3, label="never broken off")
-left.plot(epochs[:5], classifier.loss_curve_[:5], "o-", color="C3", label="until the power was gone")
-left.plot(epochs[5:], classifier.loss_curve_[5:], "o-", color="C0", label="taken up again")
+left.plot(epochs, unbroken.loss_curve_, color="C0", linewidth=6, alpha=0.3, label="uninterrupted")
+left.plot(epochs[:5], classifier.loss_curve_[:5], "o-", color="C3", label="until the power failure")
+left.plot(epochs[5:], classifier.loss_curve_[5:], "o-", color="C0", label="resumed")
 left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None), title="A fit in two pieces")
 left.legend(frameon=False)
 scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
 right.plot(epochs[5:], scores, "o-", color="C0")
-right.set(xlabel="epoch", ylabel="accuracy on the training images", title="What ScoringMonitor has seen")
+right.set(xlabel="epoch", ylabel="accuracy on the training images", title="Scores of ScoringMonitor")
 figure.tight_layout()
 folder.cleanup()

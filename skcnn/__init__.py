@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._engine.memory import MemoryUseWarning
     from .classifier import CNNClassifier
     from .exceptions import (
         ImageLayoutWarning,
         ImageScaleWarning,
+        MemoryUseWarning,
         OutputLayerWarning,
         TargetFormatWarning,
+        ValidationSetWarning,
         VersionWarning,
     )
     from .features import CNNFeatures
@@ -31,6 +32,7 @@ __all__ = [
     "MemoryUseWarning",
     "OutputLayerWarning",
     "TargetFormatWarning",
+    "ValidationSetWarning",
     "VersionWarning",
     "__version__",
     "load",
@@ -45,9 +47,10 @@ _MODULES = {
     "ImageLayoutWarning": "exceptions",
     "ImageScaleWarning": "exceptions",
     "OutputLayerWarning": "exceptions",
-    "MemoryUseWarning": "_engine.memory",
+    "MemoryUseWarning": "exceptions",
     "SKOPS_TRUSTED": "persistence",
     "TargetFormatWarning": "exceptions",
+    "ValidationSetWarning": "exceptions",
     "VersionWarning": "exceptions",
     "load": "persistence",
     "profile": "profiling",

@@ -1,6 +1,6 @@
-"""One image as an array of a given size: the same arithmetic in training and in serving.
+"""Decoding of single images to arrays of a given size, identical in training and in serving.
 
-Pillow decodes. It is imported when the first image is read.
+Pillow decodes the images. It is imported when the first image is read.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from .description import is_count
 RESIZES = "pad", "crop", "stretch"
 COLORS = "RGB", "grey", "keep"
 DTYPES = "auto", "uint8", "uint16"
-WIDER = 257  # 255 * 257 = 65535: white stays white
+WIDER = 257  # 255 * 257 = 65535, so that white remains white
 
-# EPS starts another program, WMF exists on Windows only, and the others are recognized by Pillow but not decoded.
+# EPS runs an external program, WMF exists only on Windows, and Pillow recognizes the others but cannot decode them.
 REFUSED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 HEIF = b"ftypheic", b"ftypheix", b"ftypmif1"
-ORIENTATION = 0x0112  # in EXIF data
+ORIENTATION = 0x0112  # tag in EXIF data
 TURNS = (
     None, None, "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"
 )  # fmt: skip
-ASIDE = 5  # from here on, width and height change places
+ASIDE = 5  # from this orientation on, width and height are exchanged
 ANONYMOUS = "The image"
-SPARE = 2  # a JPEG file is decoded at a reduced size of at least so many times the size that is asked for
+SPARE = 2  # a JPEG file is decoded at a reduced size of at least this multiple of the required size
 
 
 class ImageError(ValueError):
-    """An image that cannot be read.
+    """Error for an image that cannot be read.
 
     Attributes
     ----------
     name : str
-        The file, as it is shown in the message.
+        Name of the image in the message.
     reason : str
-        What is wrong with it.
+        Reason why it cannot be read.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -58,23 +58,23 @@ class ImageError(ValueError):
 
 
 class UnknownContentError(ImageError):
-    """A file that cannot be opened, or whose content is none of the formats that are read."""
+    """Error for a file that cannot be opened, or whose format is not supported."""
 
 
 def import_pillow() -> Any:
-    """``PIL.Image``; an ImportError that says how to install it."""
+    """Return ``PIL.Image``; raise an ImportError with an install command if Pillow is not installed."""
     try:
         from PIL import Image
     except ImportError:
         raise ImportError(
-            "Image files are read by Pillow: pip install 'skcnn[images]', or pip install pillow."
+            "Reading image files requires Pillow. Run pip install 'skcnn[images]' or pip install pillow."
         ) from None
     return Image
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read: the parameters of `skcnn.images.ImageReader`, which has their documentation."""
+    """Checked parameters of `skcnn.images.ImageReader`, which documents them."""
 
     size: tuple[int, int]
     resize: str = "pad"
@@ -84,7 +84,7 @@ class Reading:
 
     @staticmethod
     def of(size: Any, **parameters: Any) -> Reading:
-        """Checked parameters; a ValueError names the one that has no meaning."""
+        """Check parameters and build a `Reading`; raise a ValueError that names an invalid parameter."""
         pair = (size, size) if is_count(size) else size
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(is_count(side) for side in pair):
             raise ValueError(f"size must be (height, width) in pixels, such as (64, 64), got {size!r}.")
@@ -106,24 +106,25 @@ class Reading:
         return Reading((int(pair[0]), int(pair[1])), **parameters)
 
     def read(self, source: Any, *, max_pixels: int | None = None) -> Array:
-        """One image as an array.
+        """Read one image.
 
         Parameters
         ----------
         source : str, path-like, bytes, binary file, PIL image or ndarray
-            The image. A str is a path. An array is (h, w) or (h, w, c), in uint8, bool or, with one channel, uint16.
+            Image to read. A str is a path. An array is (h, w) or (h, w, c), in uint8, bool or, with one channel,
+            uint16.
         max_pixels : int, default=None
-            The most pixels that are decoded. None is Pillow's own limit, ``PIL.Image.MAX_IMAGE_PIXELS``.
+            Maximum number of pixels to decode. If None, it is Pillow's limit, ``PIL.Image.MAX_IMAGE_PIXELS``.
 
         Returns
         -------
         ndarray (h, w, c)
-            In uint8, or uint16.
+            Image, in uint8 or uint16.
 
         Raises
         ------
         ImageError
-            If it cannot be read, whatever is wrong with it.
+            If the image cannot be read, for any reason.
         ImportError
             If Pillow is not installed.
         """
@@ -134,16 +135,16 @@ class Reading:
                 return self._array(image, is_ours, fill, max_pixels or Image.MAX_IMAGE_PIXELS or math.inf, Image)
         except ImageError as error:
             raise type(error)(name_of(source), error.reason) from None
-        except Exception as error:  # damaged bytes make decoders raise anything, a SyntaxError or a RecursionError too
+        except Exception as error:  # decoders of damaged bytes raise any error, even SyntaxError and RecursionError
             kind = UnknownContentError if isinstance(error, OSError) and error.errno else ImageError
             raise kind(name_of(source), _reason(error, Image)) from None
 
     def _array(self, image: Any, is_ours: bool, fill: Array, max_pixels: float, Image: Any) -> Array:
         width, height = image.size
         if width * height > max_pixels:
-            raise ImageError("", f"it has {width} x {height} pixels, more than the {max_pixels:,} that are read")
+            raise ImageError("", f"it has {width} x {height} pixels, more than the limit of {max_pixels:,}")
         turn = _turn(image)
-        if is_ours and image.format in ("JPEG", "MPO"):  # decoded at a fraction of its size, which takes less time
+        if is_ours and image.format in ("JPEG", "MPO"):  # decode at a fraction of its size to save time
             inner, _ = self._geometry(*(image.size[::-1] if turn >= ASIDE else image.size))
             wanted = tuple(SPARE * side for side in inner)
             image.draft(None, wanted[::-1] if turn >= ASIDE else wanted)
@@ -155,7 +156,7 @@ class Reading:
         return self._placed(np.asarray(self._resized(image, Image)), fill)
 
     def _geometry(self, width: int, height: int) -> tuple[tuple[int, int], tuple[float, ...] | None]:
-        """The size (width, height) to which an image is scaled, and the part of the image that is; None is all."""
+        """Return the scaled size (width, height) of an image, and the box of the scaled part or None for all."""
         h, w = self.size
         if self.resize == "stretch":
             return (w, h), None
@@ -168,16 +169,16 @@ class Reading:
         return (w, h), (left, top, left + across, top + down)
 
     def _resized(self, image: Any, Image: Any) -> Any:
-        # Each pixel is a mean of all that it stands for, with weights that are not negative: nothing overshoots.
+        # A mean over the area of each pixel has no negative weights, so results stay in range.
         inner, box = self._geometry(*image.size)
         if inner == image.size:
             return image
         return image.resize(inner, Image.Resampling.BILINEAR, box=box)
 
     def _coloured(self, image: Any, fill: Array, Image: Any) -> Any:
-        """In the colours that are asked for, without transparency unless the file's own channels are kept."""
+        """Convert an image to the requested colours, without transparency except for ``color="keep"``."""
         if image.mode == "F":
-            raise ImageError("", "it holds floating-point numbers, and only 8 or 16 bits have a known range")
+            raise ImageError("", "it contains floating-point numbers, whose range is unknown; use 8 or 16 bits")
         is_grey = image.mode in ("1", "L", "LA", "La")
         is_transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
         if self.color == "keep":
@@ -189,16 +190,16 @@ class Reading:
         return image if image.mode == mode else image.convert(mode)
 
     def _deep(self, image: Any, fill: Array, Image: Any) -> Array:
-        """Grey with 16 bits, which Pillow scales as floating-point numbers only."""
+        """Read a 16-bit grey image, which Pillow can scale only as floating-point numbers."""
         pixels = np.asarray(image)
         if pixels.dtype.itemsize > 2 and not 0 <= pixels.min() <= pixels.max() < 1 << 16:
-            raise ImageError("", "it holds integers beyond 16 bits")
+            raise ImageError("", "it contains integers of more than 16 bits")
         pixels = np.asarray(self._resized(Image.fromarray(pixels.astype(np.float32)), Image))
         pixels = np.rint(pixels).astype(np.uint16)
         return self._placed(np.stack([pixels] * 3, axis=2) if self.color == "RGB" else pixels, fill)
 
     def _placed(self, pixels: Array, fill: Array) -> Array:
-        """Pixels (h, w) or (h, w, c) in the middle of the background, in the dtype that is asked for."""
+        """Centre pixels (h, w) or (h, w, c) on the background, in the requested dtype."""
         pixels = pixels.reshape(*pixels.shape[:2], -1)
         if self.dtype == "uint16" and pixels.dtype == np.uint8:
             pixels = pixels.astype(np.uint16) * WIDER
@@ -207,7 +208,9 @@ class Reading:
         height, width, channels = pixels.shape
         if (height, width) == self.size:
             return pixels
-        colour = {1: fill[3:], 3: fill[:3]}.get(channels, np.zeros(channels, np.uint8))  # with alpha: nothing there
+        colour = {1: fill[3:], 3: fill[:3]}.get(
+            channels, np.zeros(channels, np.uint8)
+        )  # with alpha, the background is transparent
         found = np.empty((*self.size, channels), pixels.dtype)
         found[...] = colour.astype(pixels.dtype) * (WIDER if pixels.dtype == np.uint16 else 1)
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
@@ -217,7 +220,7 @@ class Reading:
 
 @cache
 def _fill(background: str | tuple[int, int, int]) -> Array:
-    """The colour of the background: red, green, blue, and grey."""
+    """Return the background colour as (red, green, blue, grey)."""
     try:
         colour = import_pillow().new("RGB", (1, 1), background)
     except ValueError:
@@ -227,27 +230,31 @@ def _fill(background: str | tuple[int, int, int]) -> Array:
 
 @cache
 def _formats(ending: str, registered: int) -> list[str]:
-    """The formats to look for in a file, of as many as are registered: without a signature, its ending counts."""
+    """Return the formats to try for a file name.
+
+    A format without a signature is tried only for its own endings. ``registered`` is the number of known formats, which
+    invalidates the cache.
+    """
     Image = import_pillow()
     by_name = Image.registered_extensions().get(ending)
     return [name for name, (_, accept) in Image.OPEN.items() if name not in REFUSED and (accept or name == by_name)]
 
 
 def is_path(source: Any) -> bool:
-    """Whether this names a file."""
+    """Return whether ``source`` is a path."""
     return isinstance(source, (str, os.PathLike))
 
 
 def is_source(value: Any) -> bool:
-    """Whether this is one image that may be decoded: a path, bytes, an open file or an image of Pillow's."""
+    """Return whether ``value`` is a single image to decode: a path, bytes, an open file or a PIL image."""
     is_image = hasattr(value, "getexif") and hasattr(value, "mode")
     return is_path(value) or isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "read") or is_image
 
 
 def sources_of(X: Any, name: str = "X") -> list[Any]:
-    """The images of a list, an array or a column of a table, one by one."""
+    """Return the images in a list, an array or a column of a table as a list."""
     if is_source(X):
-        raise TypeError(f"{name} is a single image, {X!r:.60}. Expected several: write [{name}] for a list of it.")
+        raise TypeError(f"{name} is a single image, {X!r:.60}. Expected a list of images, such as [{name}].")
     column = X.to_numpy() if hasattr(X, "to_numpy") else X
     if isinstance(column, np.ndarray) and column.dtype.kind in "OUT":
         if column.ndim != 1 and column.shape[1:] != (1,):
@@ -262,21 +269,21 @@ def sources_of(X: Any, name: str = "X") -> list[Any]:
 
 
 def name_of(source: Any) -> str:
-    """How messages call an image."""
+    """Return the name of an image in messages."""
     found: Any = source if is_path(source) else getattr(source, "name", None) or getattr(source, "filename", None)
-    # Names of files may hold what cannot be printed: the repr of a str can.
+    # File names may contain characters that cannot be printed. The repr of a str is always printable.
     return repr(str(os.fspath(found))) if is_path(found) and found != "" else ANONYMOUS
 
 
 @contextmanager
 def _opened(source: Any, Image: Any) -> Iterator[tuple[Any, bool]]:
-    """An image of Pillow's, not decoded yet, and whether nobody else has it."""
+    """Open an image; provide the PIL image before decoding, and whether it was created here."""
     if isinstance(source, np.ndarray):
         yield _of_array(source, Image), False
     elif isinstance(source, Image.Image):
         yield source, False
     elif is_path(source):
-        if not stat.S_ISREG(os.stat(source).st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(os.stat(source).st_mode):  # reading a pipe could block
             raise UnknownContentError("", "it is not a file")
         with open(source, "rb") as file, _identified(file, source, Image) as image:
             yield image, True
@@ -285,14 +292,14 @@ def _opened(source: Any, Image: Any) -> Iterator[tuple[Any, bool]]:
         with _identified(stream, getattr(source, "name", ""), Image) as image:
             yield image, True
     else:
-        raise ImageError("", f"it is no path, no bytes, no open file, no PIL image and no array, but {source!r:.60}")
+        raise ImageError("", f"expected a path, bytes, an open file, a PIL image or an array, got {source!r:.60}")
 
 
 def _identified(file: Any, name: Any, Image: Any) -> Any:
-    """The image of a file by its content, and by its name where a format has no signature."""
+    """Open the image in a file. Formats are recognized by content, or by file name if they have no signature."""
     Image.init()
     ending = os.path.splitext(name)[1].lower() if is_path(name) else ""
-    if ending not in Image.EXTENSION:  # there are many others
+    if ending not in Image.EXTENSION:  # there are many HEIF brands
         ending = ""
     try:
         return Image.open(file, formats=_formats(ending, len(Image.OPEN)))
@@ -300,7 +307,7 @@ def _identified(file: Any, name: Any, Image: Any) -> Any:
         file.seek(0)
         start = file.read(12)
     if start[4:] in HEIF:
-        raise ImageError("", "it is a HEIF file, for which pillow-heif and its register_heif_opener() are needed")
+        raise ImageError("", "it is a HEIF file; install pillow-heif and call its register_heif_opener()")
     raise UnknownContentError("", "it is not an image of a known format" if start else "it is empty")
 
 
@@ -318,7 +325,7 @@ def _of_array(pixels: Array, Image: Any) -> Any:
 
 
 def _turn(image: Any) -> int:
-    """How the camera was held, as EXIF tells it; 1 for upright, and where EXIF is missing or damaged."""
+    """Return the EXIF orientation of an image, or 1 (upright) if EXIF data is missing or damaged."""
     try:
         turn = image.getexif().get(ORIENTATION, 1)
     except Exception:
@@ -327,7 +334,7 @@ def _turn(image: Any) -> int:
 
 
 def _reason(error: Exception, Image: Any) -> str:
-    """What is wrong, for a message."""
+    """Return the reason of an error, for a message."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):

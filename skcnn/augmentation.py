@@ -1,4 +1,4 @@
-"""Augmentation: images changed at random while training, so that no two epochs see the same."""
+"""Augmentation: random changes of the training images, different in every epoch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "RandomZoom",
 ]
 
-LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue: ITU-R BT.601
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue, from ITU-R BT.601
 Range = float | tuple[float, float]
 Fill = float | str
 
@@ -36,32 +36,33 @@ Fill = float | str
 class Augmentation(Description):
     """Base of all augmentations.
 
-    To write one, give it fields and `augment`. It works on a batch, but draws for each image separately.
+    To write an augmentation, define its fields and `augment`. The method receives a batch, and should draw separate
+    random numbers for each image.
     """
 
     def augment(self, images: Array, rng: np.random.Generator) -> Array:
-        """Images (n, h, w, c), changed at random.
+        """Return randomly changed copies of the images.
 
         Parameters
         ----------
         images : ndarray (n, h, w, c)
-            In the dtype in which the user gave them, which may be 8-bit integers. Never written to.
+            Images in the dtype passed to ``fit``, for example 8-bit integers. They must not be modified.
         rng : Generator
-            The only source of randomness: what comes out follows from it and the images.
+            Source of all random numbers. The result depends on nothing else except the images.
 
         Returns
         -------
         ndarray (n, h, w, c)
-            Of the same shape and dtype.
+            Changed images, with the same shape and dtype.
         """
         raise NotImplementedError
 
 
 class Mixing(Augmentation):
-    """Base of the augmentations that mix each image with another one of the batch, and their targets alike."""
+    """Base of the augmentations that mix each image and its target with another image of the batch and its target."""
 
     def mix(self, images: Array, rng: np.random.Generator) -> tuple[Array, Mixture]:
-        """Images as for `augment`, and of what they are mixed."""
+        """Return mixed images (n, h, w, c), and the partner and share of each image."""
         raise NotImplementedError
 
     def augment(self, images: Array, rng: np.random.Generator) -> Array:
@@ -69,14 +70,14 @@ class Mixing(Augmentation):
 
 
 class Mixture(NamedTuple):
-    """Partners and shares of the images of a batch that are mixed."""
+    """Partners and shares of the mixed images of a batch."""
 
-    partner: Array  # (n,) the number of the other image
-    share: Array  # (n,) how much is left of the image itself, from 0 to 1
+    partner: Array  # (n,) index of the other image
+    share: Array  # (n,) share of the image itself, from 0 to 1
 
 
 def resolve_augmentations(value: object, parameter: str = "augmentation") -> tuple[Augmentation, ...]:
-    """Return the augmentations to apply, in order, from None, one of them, its name, or a list."""
+    """Return a tuple of augmentations from None, an augmentation, a name, or a list of these."""
     if value is None:
         return ()
     members = value if isinstance(value, (list, tuple)) else [value]
@@ -85,20 +86,20 @@ def resolve_augmentations(value: object, parameter: str = "augmentation") -> tup
     mixing = [member for member in found if isinstance(member, Mixing)]
     if len(mixing) > 1:
         raise ValueError(
-            f"{parameter} mixes images twice, by {mixing[0]!r} and {mixing[1]!r}: a target can be mixed once only."
-            " Leave one of them out."
+            f"{parameter} mixes images twice, by {mixing[0]!r} and {mixing[1]!r}. A target can be mixed only once."
+            " Remove one of them."
         )
     return found
 
 
 def refuse_classes(value: object, parameter: str = "augmentation") -> None:
-    """Raise a TypeError where a class stands in place of an augmentation, in a list too."""
+    """Raise a TypeError if ``value`` is a class instead of an object, or a list that contains one."""
     for member in value if isinstance(value, (list, tuple)) else [value]:
         refuse_class(member, parameter)
 
 
 def augmentation_names(members: Any) -> list[str]:
-    """random_flip1, random_crop1, ...: how the members of a list are called in nested search names."""
+    """Return names such as random_flip1 and random_crop1, used in nested parameter names."""
     return numbered(member if isinstance(member, str) else _stem(type(member)) for member in members)
 
 
@@ -109,7 +110,7 @@ def _stem(cls: type) -> str:
 def augmented(
     augmentations: tuple[Augmentation, ...], images: Array, rng: np.random.Generator
 ) -> tuple[Array, Mixture | None]:
-    """Images (n, h, w, c) through augmentations in turn, and of what they are mixed, if they are."""
+    """Apply augmentations in order; return images (n, h, w, c), and their mixture or None if nothing mixes."""
     mixture = None
     for augmentation in augmentations:
         before = images.shape, images.dtype
@@ -120,7 +121,7 @@ def augmented(
         after = np.shape(images), getattr(images, "dtype", type(images).__name__)
         if after != before:
             raise ValueError(
-                f"{augmentation!r} must return images of the shape and dtype that it gets: it got {before[0]} of"
+                f"{augmentation!r} must return images of the same shape and dtype as its input. It got {before[0]} of"
                 f" {before[1]} and returned {after[0]} of {after[1]}."
             )
     return images, mixture
@@ -131,7 +132,7 @@ def _pair(value: Any) -> tuple[Any, Any]:
 
 
 def _are_shares(value: Any, high: float = 1.0) -> bool:
-    """Whether ``value`` is a number from 0 to ``high``, or a pair of them."""
+    """Return whether ``value`` is a number from 0 to ``high``, or a pair of such numbers."""
     if isinstance(value, (tuple, list)) and len(value) != 2:
         return False
     return all(is_real(v, 0, high) for v in _pair(value))
@@ -144,20 +145,20 @@ def _require_fill(augmentation: Any) -> None:
 
 
 def _whole_steps(rng: np.random.Generator, most: int, n: int) -> Array:
-    """Whole numbers from -most to most."""
+    """Draw ``n`` integers from -most to most."""
     return rng.integers(-most, most + 1, n)
 
 
 @description
 class RandomFlip(Augmentation):
-    """Mirror each image with probability 1/2.
+    """Random mirroring.
 
     Parameters
     ----------
     horizontal : bool, default=True
-        Whether left and right are exchanged, with probability 1/2.
+        Whether to exchange left and right with probability 1/2.
     vertical : bool, default=False
-        Whether top and bottom are, with probability 1/2 and independently.
+        Whether to exchange top and bottom with probability 1/2, independently of ``horizontal``.
 
     Notes
     -----
@@ -196,14 +197,14 @@ class RandomFlip(Augmentation):
 
 @description
 class RandomCrop(Augmentation):
-    """Put a border around each image and cut out a window of its old size, somewhere.
+    """Random crop of the original size from the padded image.
 
     Parameters
     ----------
     padding : int or (int, int), default=4
-        Width of the border in pixels: for all sides, or at top and bottom, and at left and right.
+        Width of the border in pixels, 0 or more. A pair sets (top and bottom, left and right) separately.
     fill : float, "nearest" or "reflect", default=0.0
-        What the border consists of: a number, the nearest pixel of the image, or the image mirrored at its edge.
+        Value of the border. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its edge.
 
     Notes
     -----
@@ -240,20 +241,21 @@ class RandomCrop(Augmentation):
 
 @description
 class RandomShift(Augmentation):
-    """Move each image by whole pixels, up or down and to a side.
+    """Random shift by whole pixels.
 
     Parameters
     ----------
     shift : float or (float, float), default=0.1
-        The largest shift, as a share of the height and of the width, or a pair of shares; rounded to pixels.
+        Maximum shift, as a share of height and width from 0 to 1, rounded to pixels. A pair sets the shares of height
+        and width separately.
     fill : float, "nearest" or "reflect", default=0.0
-        What comes in: a number, the nearest pixel of the image, or the image mirrored at its edge.
+        Value of the pixels shifted in. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its edge.
 
     Notes
     -----
-    y[i, j] = x[i - a, j - b], with whole a drawn from -shift * h ... shift * h, and b alike. P. Simard, D. Steinkraus
-    and J. Platt, "Best practices for convolutional neural networks applied to visual document analysis", ICDAR 2003,
-    section 2.
+    y[i, j] = x[i - a, j - b], with integers a from -shift * h ... shift * h and b from -shift * w ... shift * w. P.
+    Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural networks applied to visual document
+    analysis", ICDAR 2003, section 2.
 
     Examples
     --------
@@ -281,26 +283,28 @@ class RandomShift(Augmentation):
 
 @description
 class RandomAffine(Augmentation):
-    """Turn, shear, enlarge and move each image, in one interpolation.
+    """Random rotation, shear, zoom and shift, combined in one interpolation.
 
     Parameters
     ----------
     degrees : float, default=10.0
-        The largest angle by which an image is turned, in either direction.
+        Maximum angle of the rotation in either direction, in degrees from 0 to 180.
     shift : float or (float, float), default=0.1
-        The largest shift, as a share of the height and of the width, or a pair of shares.
+        Maximum shift, as a share of height and width from 0 to 1. A pair sets the shares of height and width
+        separately.
     zoom : float, default=0.1
-        An image becomes 1 - zoom to 1 + zoom times as large.
+        Maximum change of size, 0 or more and less than 1. Images are enlarged by factors from 1 - zoom to 1 + zoom.
     shear : float, default=0.0
-        The largest angle by which upright lines are slanted, in degrees.
+        Maximum angle by which vertical lines are slanted, in degrees, 0 or more and less than 90.
     fill : float, "nearest" or "reflect", default=0.0
-        What lies outside the image: a number, its nearest pixel, or the image mirrored at its edge.
+        Value of the pixels outside the image. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its
+        edge.
 
     Notes
     -----
-    y(p) = x(A (p - t)), for positions p from the centre; with the angle a, the slant s and the zoom z,
-    A = ((cos a, sin a), (-sin a, cos a)) ((1, 0), (tan s, 1)) / z. Between pixels x is interpolated bilinearly, by the
-    equations of `scipy.ndimage.affine_transform` with ``order=1`` and its modes "grid-constant", "nearest" and
+    y(p) = x(A (p - t)) for positions p relative to the centre. With the angle a, the slant s and the zoom z,
+    A = ((cos a, sin a), (-sin a, cos a)) ((1, 0), (tan s, 1)) / z. Values between pixels are interpolated bilinearly,
+    with the equations of `scipy.ndimage.affine_transform` for ``order=1`` and its modes "grid-constant", "nearest" and
     "reflect". P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural networks applied to
     visual document analysis", ICDAR 2003, section 2.
 
@@ -338,7 +342,10 @@ class RandomAffine(Augmentation):
 
 
 def affine_maps(angle: Array, slant: Array, zoom: Array, shift: Array) -> Array:
-    """Where pixels come from, (n, 2, 3), for angles (n,), slants (n,), zooms (n,) and shifts (n, 2) in pixels."""
+    """Return affine maps (n, 2, 3) from output to input positions.
+
+    ``angle``, ``slant`` (n,) are in radians, ``zoom`` (n,) are factors and ``shift`` (n, 2) are in pixels.
+    """
     cos, sin, tan = np.cos(angle), np.sin(angle), np.tan(slant)
     maps = np.empty((len(angle), 2, 3))
     maps[:, 0, 0], maps[:, 0, 1] = cos + sin * tan, sin
@@ -350,19 +357,20 @@ def affine_maps(angle: Array, slant: Array, zoom: Array, shift: Array) -> Array:
 
 @description
 class RandomRotation(Augmentation):
-    """Turn each image around its centre.
+    """Random rotation around the centre of the image.
 
     Parameters
     ----------
     degrees : float, default=10.0
-        The largest angle, in either direction.
+        Maximum angle in either direction, in degrees from 0 to 180.
     fill : float, "nearest" or "reflect", default=0.0
-        What lies outside the image: a number, its nearest pixel, or the image mirrored at its edge.
+        Value of the pixels outside the image. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its
+        edge.
 
     Notes
     -----
-    `RandomAffine` with an angle alone. P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural
-    networks applied to visual document analysis", ICDAR 2003, section 2.
+    It equals `RandomAffine` with rotation only. P. Simard, D. Steinkraus and J. Platt, "Best practices for
+    convolutional neural networks applied to visual document analysis", ICDAR 2003, section 2.
 
     Examples
     --------
@@ -389,19 +397,20 @@ class RandomRotation(Augmentation):
 
 @description
 class RandomZoom(Augmentation):
-    """Enlarge or shrink each image around its centre.
+    """Random enlargement or reduction around the centre of the image.
 
     Parameters
     ----------
     zoom : float, default=0.1
-        An image becomes 1 - zoom to 1 + zoom times as large.
+        Maximum change of size, 0 or more and less than 1. Images are enlarged by factors from 1 - zoom to 1 + zoom.
     fill : float, "nearest" or "reflect", default=0.0
-        What lies outside the image: a number, its nearest pixel, or the image mirrored at its edge.
+        Value of the pixels outside the image. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its
+        edge.
 
     Notes
     -----
-    `RandomAffine` with a zoom alone. P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural
-    networks applied to visual document analysis", ICDAR 2003, section 2.
+    It equals `RandomAffine` with zoom only. P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional
+    neural networks applied to visual document analysis", ICDAR 2003, section 2.
 
     Examples
     --------
@@ -428,13 +437,13 @@ class RandomZoom(Augmentation):
 
 @description
 class GaussianNoise(Augmentation):
-    """Add normally distributed noise to each number.
+    """Addition of normally distributed noise to each pixel.
 
     Parameters
     ----------
     std : float, default=0.1
-        Its standard deviation, in units of that of the image's own numbers: 0.1 means as much for pixels from 0 to 255
-        as for pixels from 0 to 1.
+        Standard deviation of the noise, 0 or more, relative to the standard deviation of the image. It therefore has
+        the same effect for pixels from 0 to 255 and for pixels from 0 to 1.
 
     Notes
     -----
@@ -469,27 +478,32 @@ class GaussianNoise(Augmentation):
 
 @description
 class ColorJitter(Augmentation):
-    """Change brightness, contrast, saturation and hue of each image.
+    """Random change of brightness, contrast, saturation and hue.
 
     Parameters
     ----------
     brightness : float, default=0.2
-        Pixels are multiplied by 1 - brightness to 1 + brightness, but never by less than 0.
+        Maximum change of brightness, 0 or more. Pixels are multiplied by factors from 1 - brightness to 1 + brightness,
+        but not below 0.
     contrast : float, default=0.2
-        How much differences from the image's mean grey may grow or shrink, alike.
+        Maximum change of contrast, 0 or more. Differences from the mean grey of the image are multiplied by factors
+        from 1 - contrast to 1 + contrast, but not below 0.
     saturation : float, default=0.2
-        How much differences from each pixel's grey may, alike. For images with three channels only.
+        Maximum change of saturation, 0 or more. Differences from the grey of each pixel are multiplied by factors from
+        1 - saturation to 1 + saturation, but not below 0. It applies only to images with three channels.
     hue : float, default=0.0
-        The largest turn of the colours around the axis of greys, in whole turns: at most 0.5. For images with three
-        channels only.
+        Maximum rotation of the colours around the grey axis, in turns from 0 to 0.5. It applies only to images with
+        three channels.
 
     Notes
     -----
-    With factors b, k and s, the turn R, and the grey g(x) of a pixel,
-    y = R (g + s (x' - g)), where x' = m + k (b x - m) and m is the mean grey of b x. It is one affine map of an image's
-    colours, and clipped once, at its end, to what integers can hold; floats are not clipped. P. Haeberli, "Matrix
-    operations for image processing", 1993; A. Howard, "Some improvements on deep convolutional neural network based
-    image classification", arXiv:1312.5402.
+    Let b, k and s be the factors, R the rotation and g the grey of the pixel x'. Then y = R (g + s (x' - g)), where
+    x' = m + k (b x - m) and m is the mean grey of b x. This is one affine map of the colours of an image. P. Haeberli,
+    "Matrix operations for image processing", 1993; A. Howard, "Some improvements on deep convolutional neural network
+    based image classification", arXiv:1312.5402.
+
+    Integer images are rounded and clipped once, after the map. Float images are not clipped, because their valid range
+    is unknown.
 
     Examples
     --------
@@ -497,7 +511,7 @@ class ColorJitter(Augmentation):
     >>> from skcnn.augmentation import ColorJitter
     >>> grey = np.full((1, 2, 2, 3), 100, np.uint8)
     >>> jitter = ColorJitter(brightness=0, contrast=0.5, saturation=0.5, hue=0.5)
-    >>> bool((jitter.augment(grey, np.random.default_rng(0)) == grey).all())  # nothing but grey: no contrast, no colour
+    >>> bool((jitter.augment(grey, np.random.default_rng(0)) == grey).all())  # uniform grey is unaffected
     True
     """
 
@@ -531,7 +545,7 @@ class ColorJitter(Augmentation):
 
 
 def _colours(saturation: Array, turn: Array) -> Array:
-    """Matrices (n, 3, 3) by which pixels are multiplied from the left: saturation, then a turn around the greys."""
+    """Return matrices (n, 3, 3) that change the saturation of RGB pixels, then rotate them around the grey axis."""
     s, cos, sin = (v[:, None, None] for v in (saturation, np.cos(turn), np.sin(turn)))
     saturate = s * np.eye(3) + (1 - s) * np.outer(LUMINANCE, np.ones(3))
     grey = np.full((3, 3), 1 / 3)
@@ -540,7 +554,10 @@ def _colours(saturation: Array, turn: Array) -> Array:
 
 
 def _boxes(rng: np.random.Generator, shape: tuple[int, ...], heights: Array, widths: Array) -> Array:
-    """Where rectangles lie, (n, h, w), of so many pixels; their centres are anywhere, and the edges cut them."""
+    """Return masks (n, h, w) of rectangles with random centres, clipped at the edges of the image.
+
+    ``heights`` and ``widths`` (n,) are in pixels.
+    """
     n, h, w, _ = shape
     inside = []
     for length, size in ((h, heights), (w, widths)):
@@ -552,20 +569,21 @@ def _boxes(rng: np.random.Generator, shape: tuple[int, ...], heights: Array, wid
 
 @description
 class Cutout(Augmentation):
-    """Cover a rectangle of each image.
+    """Random rectangle of each image replaced by a constant.
 
     Parameters
     ----------
     size : float or (float, float), default=0.25
-        Height and width of the rectangle, as shares of the image's, or a pair of shares. Its centre is anywhere in the
-        image, and what lies outside is cut off.
+        Size of the rectangle, as a share of height and width from 0 to 1. A pair sets the shares of height and width
+        separately. The centre is a random pixel, and the rectangle is clipped at the edges of the image.
     fill : float or "mean", default="mean"
-        With what: a number, or the mean of each channel of the image.
+        Value inside the rectangle. "mean" is the mean of each channel of the image.
 
     Notes
     -----
     T. DeVries and G. Taylor, "Improved regularization of convolutional neural networks with cutout", arXiv:1708.04552.
-    For images of 32 x 32 they cover 16 x 16 pixels (0.5) of 10 classes and 8 x 8 (0.25) of 100.
+    On images of 32 x 32 pixels, they cover 16 x 16 pixels (a size of 0.5) for 10 classes, and 8 x 8 pixels (0.25) for
+    100 classes.
 
     Examples
     --------
@@ -601,19 +619,22 @@ class Cutout(Augmentation):
 
 @description
 class MixUp(Mixing):
-    """Blend each image with another one, and their targets alike.
+    """Weighted mean of each image with another image of the batch, and of their targets.
 
     Parameters
     ----------
     alpha : float, default=0.2
-        The shares are drawn from Beta(alpha, alpha): the larger, the closer to halves.
+        Parameter of the distribution Beta(alpha, alpha) of the shares, above 0. The larger it is, the closer the shares
+        are to 1/2.
 
     Notes
     -----
-    y = s x1 + (1 - s) x2, with the target s t1 + (1 - s) t2. H. Zhang, M. Cisse, Y. Dauphin and D. Lopez-Paz, "mixup:
-    beyond empirical risk minimization", ICLR 2018. Here each image has a share of its own. For classification the
-    loss is s times that for the first target plus 1 - s times that for the second, which for `LogLoss` is the same;
-    rows weigh s w1 + (1 - s) w2.
+    y = s x1 + (1 - s) x2, with the target s t1 + (1 - s) t2 and the sample weight s w1 + (1 - s) w2. Each image has a
+    separate share s. H. Zhang, M. Cisse, Y. Dauphin and D. Lopez-Paz, "mixup: beyond empirical risk minimization",
+    ICLR 2018.
+
+    In classification, the loss is s loss(t1) + (1 - s) loss(t2). For `LogLoss`, this equals the loss of the mixed
+    target.
 
     Examples
     --------
@@ -647,19 +668,21 @@ class MixUp(Mixing):
 
 @description
 class CutMix(Mixing):
-    """Replace a rectangle of each image by that of another one, and mix their targets by its area.
+    """Rectangle of each image replaced by the same rectangle of another image of the batch, with mixed targets.
 
     Parameters
     ----------
     alpha : float, default=1.0
-        The share of the image that stays is drawn from Beta(alpha, alpha), before the edges cut the rectangle.
+        Parameter of the distribution Beta(alpha, alpha) of the share of the image outside the rectangle, above 0. The
+        default is uniform. The share increases if the rectangle is clipped at the edges.
 
     Notes
     -----
-    y = x2 in a rectangle of sqrt(1 - s) times the image's sides with its centre anywhere, and x1 elsewhere, with the
-    target s' t1 + (1 - s') t2, where s' is the share of the pixels that are x1's. S. Yun, D. Han, S. Oh, S. Chun,
+    Inside the rectangle y = x2, and outside it y = x1. The sides of the rectangle are sqrt(1 - s) times the sides of
+    the image, and its centre is a random pixel. The target is s' t1 + (1 - s') t2, where s' is the share of the pixels
+    outside the rectangle. Targets, losses and sample weights are mixed as in `MixUp`. S. Yun, D. Han, S. Oh, S. Chun,
     J. Choe and Y. Yoo, "CutMix: regularization strategy to train strong classifiers with localizable features", ICCV
-    2019. Targets are mixed as by `MixUp`.
+    2019.
 
     Examples
     --------

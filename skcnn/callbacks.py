@@ -13,7 +13,9 @@ import numpy as np
 
 from ._arrays.elementwise import Array
 from ._engine.files import check_classes, remove_abandoned
+from ._engine.progress import Unfinished
 from ._estimators.base import BaseCNN
+from ._estimators.pretrained import saved_parameters
 from .description import Description
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
 
@@ -76,7 +78,7 @@ class Checkpoint:
         return f"{type(self).__name__}({path!r}, every={self.every}{classes})"
 
     def setup(self, estimator: BaseCNN, context: Any) -> None:
-        """Find out where the fit begins.
+        """Check that the file can be written.
 
         Raises
         ------
@@ -84,8 +86,7 @@ class Checkpoint:
             For an estimator that is not of this package or has a parameter that `skcnn.save` cannot write, and if
             ``path`` is none.
         ValueError
-            If ``every`` is no positive integer, in a search, or if the file cannot be read or is of another fit that
-            has not ended.
+            If ``every`` is no positive integer, or in a search.
         OSError
             If there is no directory for the file, or nothing can be written there.
         """
@@ -111,13 +112,23 @@ class Checkpoint:
             what = f"Checkpoint: nothing can be written to {os.fspath(path.parent)!r}: {error.strerror}"
             raise OSError(error.errno, what) from None
         remove_abandoned(path.parent)
-        if not path.exists():
-            return
-        earlier, unfinished, _ = read(path, self.classes)
-        if unfinished is not None:
-            self._check_same(estimator, earlier)
-            self._check_classes(estimator, earlier)
-            estimator._earlier = earlier, unfinished
+
+    def unfinished_fit(self, estimator: BaseCNN) -> tuple[BaseCNN, Unfinished] | None:
+        """Return what the file holds of a fit that has not ended: an estimator and its state, or None without one.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or belongs to another fit that has not ended.
+        """
+        if not Path(self.path).exists():
+            return None
+        earlier, unfinished, _ = read(self.path, self.classes)
+        if unfinished is None:
+            return None
+        self._check_same(estimator, earlier)
+        self._check_classes(estimator, earlier)
+        return earlier, unfinished
 
     def teardown(self, estimator: BaseCNN, context: Any) -> None:
         """Do nothing."""
@@ -145,7 +156,7 @@ class Checkpoint:
             task = task.parent
 
     def _check_same(self, estimator: BaseCNN, earlier: BaseCNN) -> None:
-        now, then = estimator.get_params(deep=False), earlier.get_params(deep=False)
+        now, then = saved_parameters(estimator.get_params(deep=False)), earlier.get_params(deep=False)
         if type(estimator) is not type(earlier):
             what = f"a {type(earlier).__name__}"
         else:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 
 from ._arrays.elementwise import Array
 from ._engine.model import is_binary, predicted_classes, predicted_codes, probabilities
 from ._estimators.base import BaseCNN
 from ._estimators.given import as_classes, checked_classes, named_arrays, outputs_of
+from ._estimators.judging import accuracy
 from ._estimators.mistakes import is_one_hot, warn_of_one_hot
 from ._estimators.validation import (
     CLASSIFIER_PARAMETERS,
@@ -21,8 +22,8 @@ from ._estimators.validation import (
     check_images_and_targets,
     check_partial_fit_first_call,
     check_weights,
+    class_weigher,
     fit_context,
-    with_class_weights,
 )
 from .architecture.small import Knob
 from .augmentation import Augmentation
@@ -73,6 +74,13 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     layers : list of Layer, default=None
         The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
         `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+    pretrained : CNNClassifier, CNNRegressor or FrozenEstimator of one, default=None
+        A fitted network to begin with: a fit takes over its layers, its standardization (instead of `standardize`) and
+        its weights, except the output layer. With `layers`, weights are taken over by their names. Clones share it. A
+        fitted estimator from a pickle or a file has "left out" here: it holds its own network only.
+    freeze : str, default=None
+        Name of the last frozen layer, as in ``summary()``: layers up to it stay as they are in the pretrained network,
+        statistics of batch normalization included, and drop nothing. None trains all layers.
     input_shape : (int, int) or (int, int, int), default=None
         Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
         square number of at least 64 features is a square image with one channel, and everything else is a signal,
@@ -127,8 +135,13 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     class_weight : dict, list of dict or "balanced", default=None
         Weights of the classes, by which the sample weights are multiplied.
     early_stopping : bool, default=False
-        Whether training stops when the validation score has not improved by `tol` for `n_iter_no_change` epochs.
+        Whether training stops when neither the validation score nor the validation loss has improved by `tol` for
+        `n_iter_no_change` epochs.
         Without ``X_val``, `validation_fraction` of the rows are set aside, stratified by class.
+    scoring : str, callable or None, default=None
+        Score of the validation set, used for early stopping, for the best epoch and for `validation_scores_`. None
+        means the accuracy. "loss" means minus the loss. Other strings are names of scikit-learn's scorers, such as
+        "roc_auc"; a callable is called as ``scoring(estimator, X, y)``, with ``sample_weight`` if rows have weights.
     validation_fraction : float, default=0.1
         Share of the rows to set aside.
     n_iter_no_change : int, default=10
@@ -185,9 +198,11 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         The best of them, in the last call of ``fit``. The model is that of the epoch that reached it; of several, that
         of the lowest loss. None where the last call, of `partial_fit` too, had no validation set.
     history_ : dict of str -> list of float
-        One entry per epoch: ``loss``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``; NaN where there
-        was no validation set. ``loss`` holds the penalty of `alpha`, and is measured while the weights change and
-        dropout is on; ``val_loss`` is the plain loss of the model after the epoch.
+        One entry per epoch: ``loss``, ``score``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``. ``loss``
+        and ``score`` are measured on the training batches, while the weights change and with dropout and augmentation;
+        ``loss`` includes the penalty of `alpha`. ``val_loss`` and ``val_score`` are measured after the epoch, without
+        the penalty. NaN where a number is not known: without a validation set, and ``score`` with augmentations that
+        mix classes and with a callable `scoring`.
 
     See Also
     --------
@@ -239,6 +254,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         hidden_layer_sizes: int | Sequence[int] = (128,),
         *,
         layers: Sequence[Layer] | None = None,
+        pretrained: Any = None,
+        freeze: str | None = None,
         input_shape: tuple[int, ...] | None = None,
         activation: str | Activation = "relu",
         batch_norm: bool = False,
@@ -258,6 +275,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         standardize: bool = True,
         class_weight: Any = None,
         early_stopping: bool = False,
+        scoring: str | Callable[..., float] | None = None,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
@@ -272,6 +290,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.pool_size = pool_size
         self.hidden_layer_sizes = hidden_layer_sizes
         self.layers = layers
+        self.pretrained = pretrained
+        self.freeze = freeze
         self.input_shape = input_shape
         self.activation = activation
         self.batch_norm = batch_norm
@@ -291,6 +311,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.standardize = standardize
         self.class_weight = class_weight
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
@@ -593,11 +614,15 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         truth = targets[:, 0] if self._is_binary() else targets
-        decided = predicted_codes(raw, self.classes_, self._labels)
-        return float(accuracy_score(truth.astype(int), decided, sample_weight=weights))
+        return accuracy(truth, predicted_codes(raw, self.classes_, self._labels), weights)
 
-    def _target_weights(self, weights: Array, y: Array) -> Array:
-        return with_class_weights(weights, self.class_weight, y, self.classes_)
+    def _constant_score(self, targets: Array, weights: Array) -> tuple[float, float]:
+        _, numbers = np.unique(targets, axis=0, return_inverse=True)
+        share = np.bincount(numbers.ravel(), weights).max() / weights.sum()
+        return share, math.sqrt(share * (1 - share) / len(targets))
+
+    def _weigher(self, weights: Array, y: Array) -> Callable[[Array, Array], Array]:
+        return class_weigher(self.class_weight, y, weights, self.classes_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

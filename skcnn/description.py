@@ -1,8 +1,8 @@
-"""Frozen, comparable, printable values: layers, losses, optimizers, schedules and initializers are descriptions.
+"""Descriptions: immutable values such as layers, losses, optimizers, schedules and initializers.
 
-A description holds what its constructor got, unmodified, and no array. That makes it a value: two of them are equal
-when their fields are, it can be a dictionary's key or a point of a search grid, its ``repr`` builds it again, and
-nobody can change it behind anybody's back.
+The fields of a description are the unmodified arguments of its constructor. It contains no trained arrays. Two
+descriptions are equal if their fields are equal, so they can be dictionary keys and entries of a search grid. Their
+``repr`` is the code that recreates them.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ import numpy as np
 
 @dataclass_transform(frozen_default=True)
 def description(cls: type[T]) -> type[T]:
-    """Make a class a frozen description whose fields are its constructor's arguments."""
+    """Turn a class into an immutable description whose annotated fields are the arguments of its constructor."""
     return dataclass(frozen=True, repr=False, eq=False)(cls)
 
 
 class Description:
-    """Base of everything that is described rather than done."""
+    """Base of all descriptions."""
 
-    name: ClassVar[str] = ""  # the registered name: what a user may write in place of an object with defaults
-    aliases: ClassVar[tuple[str, ...]] = ()  # other names under which the field knows it
+    name: ClassVar[str] = ""  # registered name, which users may pass instead of an object with default fields
+    aliases: ClassVar[tuple[str, ...]] = ()  # alternative names
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         own = [name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)]
         if "__dataclass_fields__" not in vars(cls) and (own or not is_dataclass(cls)):
             raise TypeError(
-                f"{cls.__name__} is not a description: put @description above the class, or its fields"
-                f" ({', '.join(own) or 'none here'}) are no parameters."
+                f"{cls.__name__} is not a description. Put @description above the class. Without it, its fields"
+                f" ({', '.join(own) or 'none here'}) are not parameters."
             )
         return super().__new__(cls)
 
     def check(self) -> None:
-        """Raise a ValueError that names the field, if a field has no meaning."""
+        """Raise a ValueError that names the field if a field is invalid."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Field -> value, as scikit-learn's nested parameters want them."""
+        """Return a dictionary of field -> value, for scikit-learn's nested parameters. ``deep`` has no effect."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     def replaced(self, **changes: Any) -> Self:
-        """The same description with other values; an error that lists the fields for one that it does not have."""
+        """Return a copy with changed fields; raise a ValueError that lists the fields if a name is unknown."""
         unknown = [key for key in changes if key not in self.get_params()]
         if unknown:
             known = ", ".join(self.get_params()) or "none"
@@ -83,14 +83,14 @@ D = TypeVar("D", bound=Description)
 
 
 def is_count(value: object, least: int = 1) -> bool:
-    """Whether ``value`` is an int of ``least`` or more (a bool is not)."""
+    """Return whether ``value`` is an int of ``least`` or more. A bool is not."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_real(
     value: object, low: float, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
 ) -> bool:
-    """Whether ``value`` is a finite number from ``low`` to ``high``."""
+    """Return whether ``value`` is a finite number from ``low`` to ``high``, excluding the ends that are ``open_*``."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     number = float(value)
@@ -99,28 +99,28 @@ def is_real(
 
 
 def is_size(value: object, least: int = 1) -> bool:
-    """Whether ``value`` is a count, or a pair of them."""
+    """Return whether ``value`` is an int of ``least`` or more, or a pair of them."""
     if isinstance(value, (tuple, list)):
         return len(value) == 2 and all(is_count(v, least) for v in value)
     return is_count(value, least)
 
 
 def registered(kind: type[D]) -> dict[str, type[D]]:
-    """Name -> class, for every class of a kind that has a name of its own."""
+    """Return a dictionary of name -> class, for all named subclasses of ``kind``."""
     named = [cls for cls in subclasses(kind) if cls.__dict__.get("name")]
     found = {name: cls for cls in named for name in (cls.name, *cls.aliases)}
     return dict(sorted(found.items()))
 
 
 def resolve(kind: type[D], value: object, parameter: str) -> D:
-    """The description behind what a user wrote: an object, or the name of a class, which means its defaults.
+    """Return a description of ``kind`` from an object, or from the name of a class, which is then built with defaults.
 
     Raises
     ------
     ValueError
-        Where a name is unknown, with the nearest one, or a field has no meaning.
+        If the name is unknown, or a field is invalid. The message suggests the most similar name.
     TypeError
-        For anything else; a class instead of an object is told so.
+        If ``value`` has a different type. If it is a class, the message says to pass an object.
     """
     if isinstance(value, str):
         names = registered(kind)
@@ -129,7 +129,7 @@ def resolve(kind: type[D], value: object, parameter: str) -> D:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
                 f"{parameter}={value!r} is not a known name.{hint}"
-                f" Known names: {', '.join(map(repr, names))}; or pass an object."
+                f" Known names: {', '.join(map(repr, names))}. You can also pass an object."
             )
         value = names[value]()
     refuse_class(value, parameter)
@@ -140,13 +140,13 @@ def resolve(kind: type[D], value: object, parameter: str) -> D:
 
 
 def refuse_class(value: object, parameter: str) -> None:
-    """Raise a TypeError where a class stands in place of an object."""
+    """Raise a TypeError if ``value`` is a class instead of an object."""
     if inspect.isclass(value):
-        raise TypeError(f"{parameter}={value.__name__} is a class: pass an object, {value.__name__}(...).")
+        raise TypeError(f"{parameter}={value.__name__} is a class. Pass an object, {value.__name__}(...).")
 
 
 def subclasses(kind: type[D]) -> Iterator[type[D]]:
-    """The classes of a kind, however far down."""
+    """Yield all direct and indirect subclasses of ``kind``."""
     for cls in kind.__subclasses__():
         yield cls
         yield from subclasses(cls)
@@ -157,7 +157,10 @@ def _is_default(field: Any, value: object) -> bool:
 
 
 def _plain_repr(value: object) -> str:
-    """``repr``, but of NumPy's numbers as Python's: a grid of ``np.arange`` must not show in a file or a repr."""
+    """Return ``repr`` of a value, with NumPy numbers as Python numbers.
+
+    A value from a search grid such as ``np.arange(3)`` then looks the same as a Python int.
+    """
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
@@ -166,7 +169,7 @@ def _hashable(value: object) -> object:
 
 
 def numbered(stems: Iterable[str]) -> list[str]:
-    """conv, conv, dense -> conv1, conv2, dense1."""
+    """Append counters to names: conv, conv, dense -> conv1, conv2, dense1."""
     counts: dict[str, int] = {}
     names = []
     for stem in stems:

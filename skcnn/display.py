@@ -1,7 +1,7 @@
-"""Displays in scikit-learn's manner: make one with ``from_estimator``, find its axes and figure as attributes.
+"""Displays in the style of scikit-learn: create them with ``from_estimator``, and use their axes and figure attributes.
 
-They draw with matplotlib, which is imported when something is drawn. Images are shown as they are: three channels as
-colours, one channel from black to white, where the smallest of the numbers shown is black and the largest white.
+Drawing requires matplotlib, which is imported on first use. Images with three channels are shown in colour. Images with
+one channel are shown in grey, from black for the smallest number shown to white for the largest.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TILE = 1.1  # inches of the side of a small picture
-LINE = 0.13  # inches of a line above it
-CHARACTERS = 19  # of such a line
+TILE = 1.1  # side of a small picture, in inches
+LINE = 0.13  # height of a line of text above a picture, in inches
+CHARACTERS = 19  # most characters in such a line
 
 
 class _Display:
-    """Base of the displays: axes and a figure."""
+    """Base of the displays, with helpers for axes and figures."""
 
     figure_: Figure
     ax_: Axes
@@ -58,13 +58,13 @@ class _Display:
 
     @staticmethod
     def _counts(**counts: Any) -> None:
-        """Refuse numbers of pictures that are none."""
+        """Raise a ValueError if a number of pictures or columns is not an int of 1 or more."""
         for name, value in counts.items():
             if not is_count(value):
                 raise ValueError(f"{name} must be an int of 1 or more, got {value!r}.")
 
     def _grid(self, pictures: int, columns: int, title: str, lines: float = 0) -> list[Any]:
-        """Axes for small pictures, without frames, with room for some lines above each."""
+        """Create frameless axes for small pictures, with room for ``lines`` lines of text above each."""
         rows = math.ceil(pictures / columns)
         columns = math.ceil(pictures / rows)
         size = max(columns * TILE, 0.085 * len(title)), rows * (TILE + lines * LINE) + 0.4
@@ -77,7 +77,7 @@ class _Display:
         return self.axes_
 
     def _pictures(self, images: Array, titles: Sequence[str], columns: int, title: str) -> None:
-        """Small pictures with a text above each."""
+        """Draw small pictures with a text above each."""
         limits = _limits(images)
         grid = self._grid(len(images), columns, title, _lines(titles))
         for axes, image, text in zip(grid, images, titles, strict=True):
@@ -85,30 +85,30 @@ class _Display:
             axes.set_title(text, fontsize=7)
 
     def _scale(self, shown: Any) -> None:
-        """The scale of the colours, for all small pictures."""
+        """Draw a colour bar for all small pictures."""
         bar = self.figure_.colorbar(shown, ax=self.figure_.axes, aspect=25, pad=0.01, fraction=0.03)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_linewidth(0.5)
 
 
 class ImagesDisplay(_Display):
-    """A grid of images with their labels, to look at before training.
+    """Grid of images with their labels, to inspect data before training.
 
     Parameters
     ----------
     images : ndarray (n, h, w, c)
-        The images to show.
+        Images to show.
     titles : sequence of str, default=None
-        Text above each image.
+        Text above each image. By default there is none.
     of : int, default=None
-        Number of images that they were chosen from, for the title.
+        Number of images in the data set, for the title. By default it is the number of images shown.
 
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        One for each image.
+        Axes of the images.
     ax_, figure_ : matplotlib Axes and Figure
-        The first of them, and the figure.
+        First entry of `axes_`, and the figure.
 
     Examples
     --------
@@ -138,31 +138,32 @@ class ImagesDisplay(_Display):
         columns: int = 8,
         random_state: Any = None,
     ) -> Self:
-        """Draw some of the images, chosen at random: as many of each class, sorted by class.
+        """Draw a random selection of the images, with equal numbers of each class, sorted by class.
 
         Parameters
         ----------
         X : array-like (n, h, w, c) or (n, h, w)
             Images.
         y : array-like (n,) or (n, k), default=None
-            Their classes, labels or targets.
+            Classes, labels or targets to show above the images.
         filenames : array-like (n,), default=None
-            Paths of the images. The last part of each is shown.
+            Paths of the images. Their last parts are shown above the images.
         max_images : int, default=24
-            How many to show at most.
+            Maximum number of images to show.
         columns : int, default=8
-            Pictures in a row.
+            Number of images per row.
         random_state : int, RandomState or None, default=None
-            Chooses the images.
+            Source of the random selection. Pass an int for reproducible results.
 
         Returns
         -------
         ImagesDisplay
+            The display, already drawn.
 
         Raises
         ------
         ValueError
-            If X holds no images, or the lengths differ.
+            If X does not have the shape of images, or lengths differ.
         """
         images = X if isinstance(X, np.ndarray) else np.asarray(X)
         if images.ndim not in (3, 4) or not images.size:
@@ -178,16 +179,17 @@ class ImagesDisplay(_Display):
         return cls(shown if shown.ndim == 4 else shown[..., None], titles, of=len(images)).plot(columns=columns)
 
     def plot(self, *, columns: int = 8) -> Self:
-        """Draw.
+        """Draw the images.
 
         Parameters
         ----------
         columns : int, default=8
-            Pictures in a row.
+            Number of images per row.
 
         Returns
         -------
         ImagesDisplay
+            This display.
         """
         self._counts(columns=columns)
         n = len(self.images)
@@ -198,19 +200,21 @@ class ImagesDisplay(_Display):
 
 
 class HistoryDisplay(_Display):
-    """Loss and validation score of each epoch.
+    """Loss and score of each epoch, on the training and the validation images.
 
     Parameters
     ----------
     history : dict of str -> list of float
-        The ``history_`` of an estimator.
-    score_name : str, default="validation score"
-        Name of the score.
+        ``history_`` of an estimator.
+    score_name : str, default="score"
+        Label of the score's axis.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        Where it was drawn; `score_ax_` is the axes of the score, or None without a validation set.
+        Axes of the loss, and the figure.
+    score_ax_ : matplotlib Axes or None
+        Axes of the score. None if the history has no scores.
 
     Examples
     --------
@@ -225,7 +229,7 @@ class HistoryDisplay(_Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, history: dict[str, list[float]], *, score_name: str = "validation score") -> None:
+    def __init__(self, history: dict[str, list[float]], *, score_name: str = "score") -> None:
         self.history = history
         self.score_name = score_name
 
@@ -236,74 +240,82 @@ class HistoryDisplay(_Display):
         Parameters
         ----------
         estimator : CNNClassifier or CNNRegressor
-            Fitted.
+            Fitted estimator.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         HistoryDisplay
+            The display, already drawn.
         """
         check_fitted_network(estimator)
-        name = "validation accuracy" if isinstance(estimator, CNNClassifier) else "validation $R^2$"
+        name = "accuracy" if isinstance(estimator, CNNClassifier) else "$R^2$"
+        if estimator.scoring is not None:
+            name = estimator.scoring if isinstance(estimator.scoring, str) else "score"
         return cls(estimator.history_, score_name=name).plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> Self:
-        """Draw.
+        """Draw the history.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to; a new figure by default.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         HistoryDisplay
+            This display.
         """
         own = ax is None
         ax = self._axes(ax, (6.0, 3.6))
         epochs = np.arange(1, len(self.history["loss"]) + 1)
-        marker = "o" if len(epochs) == 1 else None  # a line through one point is not to be seen
-        ax.plot(epochs, self.history["loss"], color="tab:blue", marker=marker, label="training loss")
+        marker = "o" if len(epochs) == 1 else None  # a line through a single point would be invisible
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.score_ax_ = None
-        scores = np.array(self.history["val_score"])
-        if not np.isnan(scores).all():
-            ax.plot(epochs, self.history["val_loss"], color="tab:orange", marker=marker, label="validation loss")
-            self.score_ax_ = ax.twinx()
-            style = {"color": "tab:green", "ls": "--", "marker": marker}
-            self.score_ax_.plot(epochs, scores, **style, label=self.score_name)
-            self.score_ax_.set_ylabel(self.score_name)
-            lines = [*ax.get_lines(), *self.score_ax_.get_lines()]
-            names = [line.get_label() for line in lines]
-            if own:  # above the axes, for inside it would lie on one line or another
-                self.figure_.legend(lines, names, frameon=False, loc="outside upper center", ncols=3)
-            else:
-                ax.legend(lines, names)
+        # A colour is a set of images, a line style is a measure.
+        axes = ax
+        for measure, style in (("loss", "-"), ("score", "--")):
+            for rows, prefix, color in (("training", "", "tab:blue"), ("validation", "val_", "tab:orange")):
+                values = np.array(self.history[prefix + measure])
+                if np.isnan(values).all():
+                    continue
+                if measure == "score" and self.score_ax_ is None:
+                    self.score_ax_ = axes = ax.twinx()
+                    axes.set_ylabel(self.score_name)
+                label = f"{rows} {'loss' if measure == 'loss' else self.score_name}"
+                axes.plot(epochs, values, color=color, ls=style, marker=marker, label=label)
+        lines = [*ax.get_lines(), *([] if self.score_ax_ is None else self.score_ax_.get_lines())]
+        names = [line.get_label() for line in lines]
+        if own:  # above the axes, because it would cover a curve inside
+            self.figure_.legend(lines, names, frameon=False, loc="outside upper center", ncols=2)
         else:
-            ax.legend(frameon=False)
+            ax.legend(lines, names)
         return self
 
 
 class FilterDisplay(_Display):
-    """The kernels of a convolution as small pictures: red is positive, blue negative, or in colours.
+    """Kernels of a convolution as small pictures.
+
+    Positive numbers are red and negative numbers blue. Kernels on colour images are shown in colour.
 
     Parameters
     ----------
     kernel : ndarray (kh, kw, c, filters)
-        As in ``parameters_``. Three channels are shown as colours if they are those of the image.
+        Kernel, as in ``parameters_``.
     layer : str, default=""
         Name of the layer, for the title.
     is_colour : bool, default=False
-        Whether the channels are red, green and blue.
+        Whether the channels are red, green and blue. If false, the mean over the channels is shown.
 
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        One for each filter.
+        Axes of the filters.
     ax_, figure_ : matplotlib Axes and Figure
-        The first of them, and the figure.
+        First entry of `axes_`, and the figure.
     """
 
     def __init__(self, kernel: Array, *, layer: str = "", is_colour: bool = False) -> None:
@@ -318,42 +330,45 @@ class FilterDisplay(_Display):
         Parameters
         ----------
         estimator : CNNClassifier or CNNRegressor
-            Fitted.
+            Fitted estimator.
         layer : str, default=None
-            Name of the convolution; the first one by default.
+            Name of the convolution. If None, it is the first.
 
         Returns
         -------
         FilterDisplay
+            The display, already drawn.
 
         Raises
         ------
         ValueError
-            If there is no such convolution.
+            If the network has no such convolution.
         """
         check_fitted_network(estimator)
         network = estimator._model.network
         found = [name for name, kind, _ in network.parts if isinstance(kind, Conv2D)]
         layer = found[0] if layer is None and found else layer
         if layer not in found:
-            raise ValueError(f"layer={layer!r} is no convolution of the network: {', '.join(found) or 'it has none'}.")
+            known = ", ".join(found) or "none"
+            raise ValueError(f"layer={layer!r} is not a convolution of the network. Its convolutions: {known}.")
         kernel = estimator.parameters_[f"{layer}.kernel"]
         is_colour = layer == network.names[0] and kernel.shape[2] == 3
         return cls(kernel, layer=layer, is_colour=is_colour).plot()
 
     def plot(self, *, max_filters: int = 64, columns: int = 8) -> Self:
-        """Draw.
+        """Draw the filters.
 
         Parameters
         ----------
         max_filters : int, default=64
-            How many to show at most.
+            Maximum number of filters to show.
         columns : int, default=8
-            Pictures in a row.
+            Number of filters per row.
 
         Returns
         -------
         FilterDisplay
+            This display.
         """
         self._counts(max_filters=max_filters, columns=columns)
         filters = self.kernel.shape[3]
@@ -377,23 +392,23 @@ class FilterDisplay(_Display):
 
 
 class ActivationDisplay(_Display):
-    """Channels of a layer for one image.
+    """Activations of a layer for one image.
 
     Parameters
     ----------
     maps : ndarray (h, w, channels)
-        The layer's output for an image.
+        Output of the layer for the image.
     image : ndarray (h, w, c)
-        The image.
+        Input image.
     layer : str, default=""
         Name of the layer, for the title.
 
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        One for the image, and one for each channel.
+        Axes of the image and of each channel.
     ax_, figure_ : matplotlib Axes and Figure
-        The first of them, and the figure.
+        First entry of `axes_`, and the figure.
     """
 
     def __init__(self, maps: Array, image: Array, *, layer: str = "") -> None:
@@ -403,51 +418,53 @@ class ActivationDisplay(_Display):
 
     @classmethod
     def from_estimator(cls, estimator: BaseCNN, image: Any, layer: str) -> Self:
-        """Draw a layer's maps of an image.
+        """Draw the activations of a layer for one image.
 
         Parameters
         ----------
         estimator : CNNClassifier or CNNRegressor
-            Fitted.
+            Fitted estimator.
         image : array-like (h, w, c), (h, w) or (features,)
             One image.
         layer : str
-            Name of a layer whose output is an image.
+            Name of a layer whose output has height and width.
 
         Returns
         -------
         ActivationDisplay
+            The display, already drawn.
 
         Raises
         ------
         ValueError
-            If there is no such layer, or its output is flat, or it is not one image.
+            If the network has no such layer, if its output is flat, or if ``image`` is not a single image.
         """
         check_fitted_network(estimator)
         batch = _alone(estimator, image)
         maps = activations(estimator, batch, layer)
         if maps.ndim != 4:
-            raise ValueError(f"layer={layer!r} has a flat output, {maps.shape[1]} numbers: there is nothing to map.")
+            raise ValueError(f"layer={layer!r} has a flat output of {maps.shape[1]} numbers, without height and width.")
         return cls(maps[0], check_images(estimator, batch, reset=False)[0], layer=layer).plot()
 
     def plot(self, *, max_channels: int = 32, columns: int = 8) -> Self:
-        """Draw.
+        """Draw the image and the activations.
 
         Parameters
         ----------
         max_channels : int, default=32
-            How many to show at most.
+            Maximum number of channels to show.
         columns : int, default=8
-            Pictures in a row.
+            Number of pictures per row.
 
         Returns
         -------
         ActivationDisplay
+            This display.
         """
         self._counts(max_channels=max_channels, columns=columns)
         channels = self.maps.shape[2]
         shown = min(channels, max_channels)
-        title = f"The image, and what {self.layer or 'a layer'} makes of it" + _shown_of_all(shown, channels)
+        title = f"Image and activations of {self.layer or 'a layer'}" + _shown_of_all(shown, channels)
         first, *others = self._grid(shown + 1, columns, title)
         _show(first, self.image, _limits(self.image))
         for k, axes in enumerate(others):
@@ -459,29 +476,29 @@ class ActivationDisplay(_Display):
 
 
 class MisclassifiedDisplay(_Display):
-    """The images that a classifier is wrong about, the most certain errors first.
+    """Misclassified images, sorted by decreasing confidence.
 
     Parameters
     ----------
     images : ndarray (n, h, w, c)
-        Images that were misclassified.
+        Misclassified images.
     truth, predicted : ndarray (n,)
-        Their classes, and what they were taken for.
+        True and predicted classes.
     probability : ndarray (n,)
-        Predicted probability of the predicted class; its raw prediction where the loss gives no probabilities.
+        Predicted probability of the predicted class, or its raw prediction if the loss provides no probabilities.
     filenames : ndarray (n,), default=None
-        Their files. The last part of each path is shown.
+        Paths of the images. Their last parts are shown above the images.
     of : int, default=None
-        Number of images that were predicted, for the title.
+        Number of all predicted images, for the title.
     measure : str, default="p"
-        Name of `probability` in the titles of the images.
+        Name of `probability` in the texts above the images.
 
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        One for each image.
+        Axes of the images.
     ax_, figure_ : matplotlib Axes and Figure
-        The first of them, and the figure.
+        First entry of `axes_`, and the figure.
     """
 
     def __init__(
@@ -507,29 +524,30 @@ class MisclassifiedDisplay(_Display):
     def from_estimator(
         cls, estimator: CNNClassifier | Pipeline, X: Any, y: Any, *, filenames: Any = None, max_images: int = 24
     ) -> Self:
-        """Predict images and draw those that are misclassified.
+        """Predict images and draw the misclassified images.
 
         Parameters
         ----------
-        estimator : CNNClassifier, or Pipeline that ends in one
-            Fitted, for classes (not labels).
-        X : array-like (n, h, w, c), (n, h, w) or (n, features), or what the pipeline takes
+        estimator : CNNClassifier, or Pipeline that ends with one
+            Fitted estimator for classes. Multi-label classification is not supported.
+        X : array-like (n, h, w, c), (n, h, w) or (n, features), or input of the pipeline
             Images, or the paths of images for a pipeline that begins with an `ImageReader`.
         y : array-like (n,)
-            Their classes.
+            True classes.
         filenames : array-like (n,), default=None
-            Paths of the images, to be shown above them. By default those in X, if there are any.
+            Paths of the images. Their last parts are shown above the images. If None, paths in X are used, if any.
         max_images : int, default=24
-            How many to show at most.
+            Maximum number of images to show.
 
         Returns
         -------
         MisclassifiedDisplay
+            The display, already drawn.
 
         Raises
         ------
         ValueError
-            If every image is classified correctly, or X and y do not fit together.
+            If all images are classified correctly, or X and y have different lengths.
         """
         if isinstance(estimator, Pipeline) and len(estimator) > 1:
             if filenames is None and isinstance(estimator[0], ImageReader) and all(map(is_path, sources_of(X))):
@@ -544,7 +562,7 @@ class MisclassifiedDisplay(_Display):
         predicted = estimator.classes_[p.argmax(axis=1)]
         wrong = np.flatnonzero(predicted != y)
         if not wrong.size:
-            raise ValueError(f"All {len(y)} images are classified correctly: there is nothing to show.")
+            raise ValueError(f"All {len(y)} images are classified correctly, so there is nothing to show.")
         wrong = wrong[np.argsort(-p[wrong].max(axis=1), kind="stable")]
         images = check_images(estimator, X, reset=False)[wrong]
         names = None if filenames is None else np.array([os.fspath(name) for name in filenames])[wrong]
@@ -553,28 +571,29 @@ class MisclassifiedDisplay(_Display):
         return found.plot(max_images=max_images)
 
     def plot(self, *, max_images: int = 24, columns: int = 8) -> Self:
-        """Draw.
+        """Draw the misclassified images.
 
         Parameters
         ----------
         max_images : int, default=24
-            How many to show at most.
+            Maximum number of images to show.
         columns : int, default=8
-            Pictures in a row.
+            Number of images per row.
 
         Returns
         -------
         MisclassifiedDisplay
+            This display.
         """
         self._counts(max_images=max_images, columns=columns)
         shown = min(len(self.images), max_images)
         whole = "" if self.of is None else f" of {self.of}"
         title = f"{len(self.images)}{whole} images misclassified" + (
-            f", the {shown} most certain" * (shown < len(self.images))
+            f", the {shown} most confident" * (shown < len(self.images))
         )
         told = [
             _with_name(
-                _wrapped(f"{self.truth[k]} taken for {self.predicted[k]}")
+                _wrapped(f"{self.truth[k]} predicted as {self.predicted[k]}")
                 + f"\n{self.measure} = {self.probability[k]:.2f}",
                 None if self.filenames is None else self.filenames[k],
             )
@@ -585,24 +604,24 @@ class MisclassifiedDisplay(_Display):
 
 
 class ClassActivationDisplay(_Display):
-    """Where in an image a class was found: the last maps, weighted as the output layer weights them.
+    """Class activation map: the regions of an image that support a class.
 
-    For networks that end in ``GlobalAvgPool2D``. B. Zhou et al., "Learning deep features for discriminative
-    localization", CVPR 2016.
+    The map is the sum of the last channels, weighted by the kernel of the output layer. The last hidden layer must be
+    ``GlobalAvgPool2D``. B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016.
 
     Parameters
     ----------
     evidence : ndarray (h, w)
-        The map of a class: its mean, plus the output's bias, is the raw prediction.
+        Map of a class. Its mean plus the bias of the output layer is the raw prediction.
     image : ndarray (h, w, c)
-        The image.
+        Input image.
     label : object, default=""
-        The class, for the title.
+        Class, for the title.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        Where it was drawn.
+        Axes of the map, and the figure.
     """
 
     def __init__(self, evidence: Array, image: Array, *, label: Any = "") -> None:
@@ -612,32 +631,34 @@ class ClassActivationDisplay(_Display):
 
     @classmethod
     def from_estimator(cls, estimator: CNNClassifier, image: Any, *, label: Any = None, ax: Any = None) -> Self:
-        """Draw where the evidence for a class is.
+        """Draw the class activation map of one image.
 
         Parameters
         ----------
         estimator : CNNClassifier
-            Fitted, with ``GlobalAvgPool2D`` as the last hidden layer.
+            Fitted estimator with ``GlobalAvgPool2D`` as the last hidden layer.
         image : array-like (h, w, c), (h, w) or (features,)
             One image.
         label : object, default=None
-            One of ``classes_``; that of the largest raw prediction by default.
+            Entry of ``classes_``. If None, it is the class with the largest raw prediction.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ClassActivationDisplay
+            The display, already drawn.
 
         Raises
         ------
         ValueError
-            If the network does not end in ``GlobalAvgPool2D``, or the class is not known, or it is not one image.
+            If the last hidden layer is not ``GlobalAvgPool2D``, if the class is unknown, or if ``image`` is not a
+            single image.
         """
         check_fitted_network(estimator, CNNClassifier)
         network = estimator._model.network
         if len(network.hidden) < 2 or not isinstance(network.hidden[-1], GlobalAvgPool2D):
-            raise ValueError("A class activation map needs GlobalAvgPool2D() as the last hidden layer.")
+            raise ValueError("A class activation map requires GlobalAvgPool2D() as the last hidden layer.")
         batch = _alone(estimator, image)
         label = default_target(estimator, check_images(estimator, batch, reset=False))[0] if label is None else label
         place = np.flatnonzero(estimator.classes_ == label) if np.ndim(label) == 0 else np.array([])
@@ -651,21 +672,22 @@ class ClassActivationDisplay(_Display):
         return cls(maps @ weights, picture, label=label).plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> Self:
-        """Draw.
+        """Draw the map over the image.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to; a new figure by default.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ClassActivationDisplay
+            This display.
         """
         ax = self._axes(ax, (3.4, 3.2))
         grey = self.image.mean(axis=2)
         low, high = _limits(grey)
-        # Faded, in grey: the only colours are those of the evidence, and they would not be seen on black.
+        # The image is faded and grey, because the colours of the map would be invisible on black.
         ax.imshow(grey, cmap="gray", vmin=2 * low - high, vmax=high, aspect=_aspect(self.image))
         h, w = self.image.shape[:2]
         limit = np.abs(self.evidence).max() or 1.0
@@ -687,27 +709,27 @@ class ClassActivationDisplay(_Display):
 
 
 class SaliencyDisplay(_Display):
-    """Saliency map: the size of a prediction's gradient with respect to each pixel.
+    """Saliency maps: absolute gradients of predictions with respect to each pixel.
 
     Parameters
     ----------
     saliency : ndarray (n, h, w)
-        The maps: for each pixel the largest absolute value of the gradient among its channels.
+        Maps. Each number is the largest absolute value of the gradient over the channels of a pixel.
     images : ndarray (n, h, w, c)
-        The images.
+        Images of the maps.
     titles : sequence of str, default=None
-        What stands above each image.
+        Text above each image. By default there is none.
 
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        Two for each image: its own, and that of its map.
+        Two axes for each image, first for the image, then for its map.
     ax_, figure_ : matplotlib Axes and Figure
-        The first of them, and the figure.
+        First entry of `axes_`, and the figure.
 
     See Also
     --------
-    skcnn.saliency.input_gradient : The gradient itself, with its signs.
+    skcnn.saliency.input_gradient : Computes the signed gradient.
 
     Notes
     -----
@@ -744,30 +766,32 @@ class SaliencyDisplay(_Display):
         random_state: Any = None,
         columns: int = 8,
     ) -> Self:
-        """Differentiate what is predicted for images, and draw how much each pixel counts.
+        """Compute and draw the saliency maps of a few images.
 
         Parameters
         ----------
         estimator : CNNClassifier or CNNRegressor
-            Fitted.
+            Fitted estimator.
         X : array-like (n, h, w, c), (n, h, w) or (n, features)
-            A few images.
+            Images.
         target : object or array-like (n,), default=None
-            The class or label, or number of the output, whose raw prediction is differentiated, as in
-            `input_gradient`; what is predicted by default.
+            Class, label or index of the output whose raw prediction is differentiated, as in `input_gradient`. If None,
+            it is the predicted class or likeliest label of each image, or the only output of a regressor.
         n_samples : int, default=1
-            With 2 or more, gradients are means over so many noisy copies of each image (SmoothGrad), and the maps
-            less grainy.
+            Number of noisy copies of each image. With 2 or more, maps use the mean gradient of the copies (SmoothGrad),
+            and are less grainy. With the default, no noise is added.
         noise : float, default=0.1
-            The noise's standard deviation, as a share of the image's range.
+            Standard deviation of the noise, relative to the range of the image. It is used only if `n_samples` is 2 or
+            more.
         random_state : int, RandomState or None, default=None
-            Draws the noise.
+            Source of the noise. Pass an int for reproducible results.
         columns : int, default=8
-            Images in a row.
+            Number of images per row.
 
         Returns
         -------
         SaliencyDisplay
+            The display, already drawn.
         """
         check_fitted_network(estimator)
         images = check_images(estimator, X, reset=False)
@@ -778,23 +802,24 @@ class SaliencyDisplay(_Display):
         return cls(np.abs(gradient).max(axis=3), images, titles=titles).plot(columns=columns)
 
     def plot(self, *, columns: int = 8) -> Self:
-        """Draw.
+        """Draw the images and their maps.
 
         Parameters
         ----------
         columns : int, default=8
-            Images in a row.
+            Number of images per row.
 
         Returns
         -------
         SaliencyDisplay
+            This display.
         """
         self._counts(columns=columns)
         n = len(self.images)
         bands = math.ceil(n / columns)
         columns = math.ceil(n / bands)
         titles = [""] * n if self.titles is None else [_wrapped(title) for title in self.titles]
-        title = "Which pixels the prediction depends on"
+        title = "Saliency: pixels that influence the prediction"
         grid = np.reshape(self._grid(2 * bands * columns, columns, title, _lines(titles) / 2), (bands, 2, columns))
         pairs = grid.transpose(0, 2, 1).reshape(-1, 2)[:n]
         limits = _limits(self.images)
@@ -807,12 +832,12 @@ class SaliencyDisplay(_Display):
 
 
 def _spread(n: int, labels: Array | None, count: int, random_state: Any) -> Array:
-    """Positions of some of n images: as many of each class as there can be, class by class."""
+    """Return ``count`` random positions among ``n`` images, sorted by class, with classes as equal as possible."""
     order = random_state.permutation(n)
     if labels is None or labels.ndim > 1:
         return np.sort(order[:count])
     kinds = np.unique(labels, return_inverse=True)[1][order]
-    place = np.empty(n, int)  # of each image among those of its class
+    place = np.empty(n, int)  # rank of each image within its class
     for kind in range(kinds.max() + 1):
         place[kinds == kind] = np.arange(np.sum(kinds == kind))
     first = np.argsort(place, kind="stable")[:count]
@@ -820,25 +845,25 @@ def _spread(n: int, labels: Array | None, count: int, random_state: Any) -> Arra
 
 
 def _alone(estimator: BaseCNN, image: Any) -> Any:
-    """One image as a batch."""
+    """Return one image as a batch; raise a ValueError for anything else."""
     batch = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]  # a row of a DataFrame
     h, w, c = estimator.input_shape_
     forms = [(h, w, c), *([(h, w)] if c == 1 else []), (h * w * c,)]
     if batch.shape[1:] not in forms:
         wanted = " or ".join(map(str, forms))
         raise ValueError(
-            f"image has shape {batch.shape[1:]}. Expected one image, {wanted}; of a batch X, that is X[0]."
+            f"image has shape {batch.shape[1:]}. Expected one image, {wanted}, for example X[0] of a batch X."
         )
     return batch
 
 
 def _limits(images: Array) -> tuple[float, float]:
-    """The numbers that are black and white in all of these images."""
+    """Return the numbers that are shown as black and as white in all of the images."""
     return float(images.min()), float(images.max())
 
 
 def _show(axes: Any, image: Array, limits: tuple[float, float]) -> None:
-    """An image (h, w, c): colours for three channels, with or without transparency, else the first channel in grey."""
+    """Draw an image (h, w, c): in colour for three channels or four with transparency, otherwise channel 0 in grey."""
     low, high = limits
     if image.shape[2] in (3, 4):
         colours = image[..., :3]
@@ -850,26 +875,26 @@ def _show(axes: Any, image: Array, limits: tuple[float, float]) -> None:
 
 
 def _with_name(text: str, filename: object) -> str:
-    """A text with the last part of a path below it."""
+    """Append the last part of a path to a text, on a separate line."""
     return text if filename is None else f"{text}\n{_wrapped(os.path.basename(str(filename)))}"
 
 
 def _aspect(picture: Array) -> str:
-    """Pixels are square, but for signals, which would be lines without a height."""
+    """Return the aspect of an image: square pixels, except for signals, which would be too flat to see."""
     h, w = picture.shape[:2]
     return "auto" if max(h, w) > 8 * min(h, w) else "equal"
 
 
 def _shown_of_all(shown: int, whole: int) -> str:
-    """How many are shown, if not all."""
+    """Return ", 5 of 8" if not all are shown."""
     return f", {shown} of {whole}" if shown < whole else ""
 
 
 def _wrapped(text: str) -> str:
-    """A text in lines that are as wide as a small picture."""
+    """Wrap a text to the width of a small picture."""
     return fill(text, CHARACTERS)
 
 
 def _lines(texts: Sequence[str]) -> int:
-    """The most lines that one of them has."""
+    """Return the largest number of lines of the texts."""
     return max(text.count("\n") + 1 for text in texts) if any(texts) else 0

@@ -39,6 +39,13 @@ class ImageScaleWarning(UserWarning):
     """
 
 
+class MemoryUseWarning(UserWarning):
+    """Training takes a large share of the machine's memory.
+
+    The message names the weights, the outputs of the layers, and how to need less of both.
+    """
+
+
 class OutputLayerWarning(UserWarning):
     """The list in `layers` ends with an output layer of its own, behind which the estimator puts another one.
 
@@ -51,6 +58,15 @@ class TargetFormatWarning(UserWarning):
     """The rows of y are one-hot, and would be learnt as labels that do not exclude each other.
 
     It is issued by `CNNClassifier` where each of ten or more rows has exactly one 1.
+    """
+
+
+class ValidationSetWarning(UserWarning):
+    """The validation set is predicted worse than by a constant, though the training images are learnt.
+
+    It is issued by ``fit`` with a validation set where the best validation score is more than four standard errors
+    below the score of a constant prediction, while the training score is more than halfway from there to 1. Probably
+    ``y_val`` has another coding or unit than ``y``.
     """
 
 

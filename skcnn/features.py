@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
@@ -15,11 +15,12 @@ from ._engine.predictor import Predictor
 from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import DocumentationLink, check_images, visual_block
 from .classifier import CNNClassifier
-from .layers import Dense
+from .layers import Dense, GlobalAvgPool2D, GlobalMaxPool2D, Layer
 from .layers.residual import reachable
 from .layers.sequence import check_layers, layer_names, lowered_steps
 from .regressor import CNNRegressor
 
+POOLING = {"avg": GlobalAvgPool2D(), "max": GlobalMaxPool2D(), None: None}
 LARGE = 1 << 60  # pixels along an axis: so many that no block leaves its pooling out
 
 
@@ -34,6 +35,9 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
     layer : str, default=None
         Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1", or "residual1.conv2" for one inside of
         another. None is the last before the output layer.
+    pool : {"avg", "max"}, default=None
+        Mean or maximum over the height and width of the layer's output, so that each channel is one feature. Outputs
+        that are flat stay as they are. By default, there is a feature for each pixel of each channel.
 
     Attributes
     ----------
@@ -42,7 +46,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
     layer_ : str
         Name of the layer.
     layer_shape_ : tuple of int
-        Shape of its output for one image; ``transform`` flattens it.
+        Shape of its output for one image, pooled; ``transform`` flattens it.
     n_features_in_ : int
         Pixels times channels of an image.
     feature_names_in_ : ndarray (n_features,)
@@ -67,9 +71,10 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
 
     estimator_: BaseCNN
 
-    def __init__(self, estimator: Any, layer: str | None = None) -> None:
+    def __init__(self, estimator: Any, layer: str | None = None, *, pool: Literal["avg", "max"] | None = None) -> None:
         self.estimator = estimator
         self.layer = layer
+        self.pool = pool
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Fit a clone of the network.
@@ -92,8 +97,11 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         TypeError
             If `estimator` is not one of this package's.
         ValueError
-            If the network has no layer of that name: before it is fitted, unless that depends on the images.
+            If the network has no layer of that name: before it is fitted, unless that depends on the images. If `pool`
+            is none of its values.
         """
+        if not (self.pool is None or (isinstance(self.pool, str) and self.pool in POOLING)):
+            raise ValueError(f"pool must be 'avg', 'max' or None, got {self.pool!r}.")
         frozen = isinstance(self.estimator, FrozenEstimator)
         if not isinstance(self.estimator.estimator if frozen else self.estimator, BaseCNN):
             raise TypeError(
@@ -106,8 +114,9 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         network = fitted.estimator if frozen else fitted
         check_is_fitted(network)
         layer = network._model.network.names[-2] if self.layer is None else self.layer
-        self._predictor = predictor_of(network._model, layer)
-        self.estimator_, self.layer_ = network, layer
+        check_layer(layer, network._model.network.reached)
+        self.estimator_, self.layer_, self._pool = network, layer, self.pool
+        self._predictor = self._predictor_to_layer()
         self.layer_shape_ = self._predictor.shape
         self.n_features_in_ = network.n_features_in_
         self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
@@ -116,7 +125,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         return self
 
     def transform(self, X: Any) -> Array:
-        """Return the layer's output for each image, flattened in the order h, w, c.
+        """Return the layer's output for each image, pooled, and flattened in the order h, w, c.
 
         Parameters
         ----------
@@ -134,6 +143,15 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
     @property
     def _n_features_out(self) -> int:
         return math.prod(self.layer_shape_)
+
+    def _predictor_to_layer(self) -> Predictor:
+        return predictor_of(self.estimator_._model, self.layer_, pool=self._pooling)
+
+    @property
+    def _pooling(self) -> Layer | None:
+        """Return the layer that pools what the network's layer gives, or None for a flat output."""
+        pool = POOLING[getattr(self, "_pool", None)]  # a pickle may be older than the parameter
+        return None if len(self.estimator_._model.network.reached[self.layer_]) == 1 else pool
 
     def _sk_visual_block_(self) -> Any:
         """Return the block that scikit-learn draws in the HTML form: the network, with its layers once it is fitted."""
@@ -159,7 +177,7 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
-            self._predictor = predictor_of(self.estimator_._model, self.layer_)
+            self._predictor = self._predictor_to_layer()
 
 
 def _check_layer_to_be(network: BaseCNN, layer: object) -> None:

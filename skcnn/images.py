@@ -1,7 +1,7 @@
-"""Images from files: a folder, a list of paths, or the first step of a pipeline.
+"""Reading of image files: from a folder, from a list of paths, or as the first step of a pipeline.
 
-Pillow decodes the files: ``pip install 'skcnn[images]'``. A file is recognized by its content, in every format that
-Pillow reads.
+Pillow decodes the files. Install it with ``pip install 'skcnn[images]'``. Formats are recognized by the content of a
+file, and all formats that Pillow reads are supported.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from ._version import __version__
 
 __all__ = ["FolderWarning", "ImageError", "ImageReader", "load_folder", "read_images"]
 
-SHARE = 8  # files that a thread reads at a time
-MANY = 1000  # files from which on a terminal shows the progress
-SHOWN = 5  # names of files in a message
-SECONDS = 0.2  # between two lines of the progress
+SHARE = 8  # files per task of a thread
+MANY = 1000  # least number of files for which progress is shown by default
+SHOWN = 5  # most names of files in a message
+SECONDS = 0.2  # between two updates of the progress line
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 SEAL = b"\nskcnn images 1\n"
 
@@ -46,9 +46,9 @@ Colour = str | tuple[int, int, int]
 
 
 class FolderWarning(UserWarning):
-    """A folder of images is probably not laid out as it was meant to be.
+    """Warning that a folder of images probably has an unintended layout.
 
-    It has a single class folder, or its class folders are called "train" and "test".
+    The folder has only one class folder, or its class folders are called "train" and "test".
     """
 
 
@@ -66,55 +66,57 @@ def load_folder(
     n_jobs: int | None = None,
     verbose: bool | None = None,
 ) -> Bunch:
-    """Load the images of a folder, with a class for each of its subfolders.
+    """Load the images of a folder, with one class for each subfolder.
 
-    Files are recognized by their content, in every format that Pillow reads, at any depth below a class folder. Their
-    order is that of their names. Hidden files and folders are left out.
+    Class folders are searched at any depth. Formats are recognized by the content of a file, and all formats that
+    Pillow reads are supported. Files are sorted by name. Hidden files and folders are ignored.
 
     Parameters
     ----------
     path : str or path-like
-        The folder. Its subfolders are the classes, as in ``photos/cat/1.jpg``. A folder without subfolders is a set of
-        images without classes.
+        Folder of images. Its subfolders are the classes, for example ``photos/cat/1.jpg``. Images in a folder without
+        subfolders have no classes.
     size : int or (int, int)
-        Height and width of the images, in pixels; an int is both.
+        Height and width of the returned images, in pixels. One number stands for both.
     resize : {"pad", "crop", "stretch"}, default="pad"
-        How an image of another shape is brought to `size`. See `ImageReader`.
+        Method to change the shape of an image to `size`. See `ImageReader`.
     color : {"RGB", "grey", "keep"}, default="RGB"
-        Channels of the images. See `ImageReader`.
+        Channels of the returned images. See `ImageReader`.
     background : str or (int, int, int), default="white"
-        Colour behind padded and transparent images.
+        Background colour of padded and transparent images. See `ImageReader`.
     dtype : {"auto", "uint8", "uint16"}, default="auto"
-        Depth of the images. See `ImageReader`.
+        Depth of the returned images. See `ImageReader`.
     categories : sequence of str, default=None
-        Names of the class folders to load, in the order of `target_names`. None loads all, sorted by name. Pass the
-        `target_names` of the training folder to load a test folder that lacks some of the classes.
+        Names of the class folders to load, in the order of `target_names`. If None, all are loaded, sorted by name. If
+        a test folder lacks some classes, pass the `target_names` of the training folder.
     on_error : {"raise", "skip"}, default="raise"
-        With "skip", images that cannot be read are left out and listed in `skipped`.
+        Handling of images that cannot be read. "raise" raises an error. "skip" omits these images and lists them in
+        `skipped`.
     out : str or path-like, default=None
-        A ``.npy`` file to hold the images, for more images than fit in memory. It is written when it is missing, or
-        when the folder's files or the parameters have changed since. The `images` are then a read-only memory map.
+        Path of a ``.npy`` file for the images, if they do not fit in memory. `images` is then a read-only memory map.
+        The file is written if it does not exist, or if files in the folder or parameters have changed.
     n_jobs : int, default=None
-        Number of threads that decode. None uses as many as BLAS may use.
+        Number of threads for decoding. If None, it is the number of threads that BLAS may use.
     verbose : bool, default=None
-        Whether to show the progress. None shows it in a terminal or notebook, for 1,000 files or more.
+        Whether to show the progress. If None, it is shown in a terminal or notebook for 1,000 files or more.
 
     Returns
     -------
     Bunch
-        A dictionary whose keys are attributes as well:
+        Dictionary whose keys are also attributes:
 
         images : ndarray (n, h, w, c)
-            The images, in uint8 or uint16.
+            Images, in uint8 or uint16.
         target : ndarray (n,)
-            Number of the class of each image. Missing for a folder without subfolders.
+            Class index of each image. Missing for a folder without subfolders.
         target_names : ndarray (n_classes,)
-            Names of the classes: ``target_names[target]`` are the labels as text. Missing without subfolders.
+            Names of the classes. Use ``target_names[target]`` for labels as text. Missing for a folder without
+            subfolders.
         filenames : ndarray (n,)
             Paths of the files.
         skipped : list of (str, str)
-            Path and reason of each file that was left out: files that are no images, files outside of the class
-            folders and, with ``on_error="skip"``, images that cannot be read.
+            Path and reason for each omitted file: files that are not images, files outside the class folders and, with
+            ``on_error="skip"``, images that cannot be read.
 
     Raises
     ------
@@ -123,19 +125,19 @@ def load_folder(
     FileNotFoundError, NotADirectoryError
         If `path` is not a folder.
     ValueError
-        If there is no image, a parameter has no meaning, or `out` is a file that `load_folder` has not written.
+        If there is no image, a parameter is invalid, or `out` is a file that was not written by `load_folder`.
     ImportError
         If Pillow is not installed.
 
     Warns
     -----
     FolderWarning
-        If there is one class only, or the classes are called "train" and "test".
+        If there is only one class, or the classes are called "train" and "test".
 
     See Also
     --------
-    read_images : Images from a list or a column of paths.
-    ImageReader : The same as a step of a pipeline.
+    read_images : Reads images from a list or a column of paths.
+    ImageReader : Reads images as a step of a pipeline.
 
     Examples
     --------
@@ -167,7 +169,7 @@ def load_folder(
         with whole_file(cache) as file:
             store = _Store(len(folder.files), file)
             cached = _read(folder.files, reading, store, n_jobs, verbose)
-            folder.check(cached, on_error)  # before the file gets its name
+            folder.check(cached, on_error)  # before the temporary file is renamed
             store.seal(made_from, cached)
     return folder.bunch(cached, on_error, lambda: np.load(cache, mmap_mode="r"))
 
@@ -184,43 +186,45 @@ def read_images(
     n_jobs: int | None = None,
     verbose: bool | None = None,
 ) -> Any:
-    """Read images from paths, or from whatever else holds an image.
+    """Read images from paths, bytes, open files, PIL images or arrays.
 
     Parameters
     ----------
     paths : list, array-like (n,) or (n, 1), or column of a table
-        One image each: a path, bytes, an open binary file, a PIL image, or an array (h, w) or (h, w, c) of uint8, bool
-        or, with one channel, uint16. The images may have different sizes.
+        Images to read. Each is a path, bytes, an open binary file, a PIL image, or an array (h, w) or (h, w, c) of
+        uint8, bool or, with one channel, uint16. The images may have different sizes.
     size : int or (int, int)
-        Height and width of the images, in pixels; an int is both.
+        Height and width of the returned images, in pixels. One number stands for both.
     resize, color, background, dtype
-        See `ImageReader`.
+        Parameters of `ImageReader`, with the same meaning and defaults.
     on_error : {"raise", "skip"}, default="raise"
-        With "skip", images that cannot be read are left out, and the result says which are left.
+        Handling of images that cannot be read. "raise" raises an error. "skip" omits these images, and also returns the
+        positions of the others.
     n_jobs : int, default=None
-        Number of threads that decode. None uses as many as BLAS may use.
+        Number of threads for decoding. If None, it is the number of threads that BLAS may use.
     verbose : bool, default=None
-        Whether to show the progress. None shows it in a terminal or notebook, for 1,000 images or more.
+        Whether to show the progress. If None, it is shown in a terminal or notebook for 1,000 images or more.
 
     Returns
     -------
     images : ndarray (n, h, w, c)
-        The images, in uint8 or uint16.
+        Images, in uint8 or uint16.
     kept : ndarray (n,)
-        Their positions in `paths`. Only with ``on_error="skip"``: the targets are then ``y[kept]``.
+        Positions of these images in `paths`. Returned only with ``on_error="skip"``. The matching targets are
+        ``y[kept]``.
 
     Raises
     ------
     ImageError
-        If an image cannot be read, and `on_error` is "raise", or none of them can be read.
+        If an image cannot be read and `on_error` is "raise", or if no image can be read.
     TypeError, ValueError
-        If `paths` is a single image or empty, or a parameter has no meaning.
+        If `paths` is a single image or empty, or a parameter is invalid.
     ImportError
         If Pillow is not installed.
 
     See Also
     --------
-    load_folder : All images of a folder.
+    load_folder : Loads all images of a folder.
 
     Examples
     --------
@@ -240,7 +244,7 @@ def read_images(
     store = _Store(len(sources))
     failures = _read(sources, reading, store, n_jobs, verbose)
     if failures and (on_error == "raise" or len(failures) == len(sources)):
-        raise _summary(failures, "Correct the paths, or pass on_error='skip' to leave such images out")
+        raise _summary(failures, "Correct the paths, or pass on_error='skip' to omit such images")
     kept = np.array([i for i in range(len(sources)) if i not in failures])
     return store.images if on_error == "raise" else (store.images, kept)
 
@@ -248,50 +252,52 @@ def read_images(
 class ImageReader(  # type: ignore[call-arg]
     DocumentationLink, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
-    """Transformer of paths into images, as the first step of a pipeline.
+    """Transformer from paths to images, for the first step of a pipeline.
 
     Parameters
     ----------
     size : int or (int, int)
-        Height and width of the images, in pixels; an int is both.
+        Height and width of the returned images, in pixels. One number stands for both.
     resize : {"pad", "crop", "stretch"}, default="pad"
-        How an image of another shape is brought to `size`. "pad" shows the whole image in the middle of the background.
-        "crop" cuts the largest part of the right shape from the middle. "stretch" changes the proportions.
+        Method to change the shape of an image to `size`. "pad" shows the whole image, centred on the background. "crop"
+        shows the largest central part with the right aspect ratio. "stretch" changes the aspect ratio.
     color : {"RGB", "grey", "keep"}, default="RGB"
-        Channels of the images: three, one, or those of the files, which must then be the same in all of them. Only
-        "keep" keeps transparency, as a last channel.
+        Channels of the returned images. "RGB" gives three channels and "grey" one. "keep" gives the channels of the
+        files, which must be the same for all files. Only "keep" preserves transparency, as the last channel.
     background : str or (int, int, int), default="white"
-        Colour behind padded and transparent images: a name, ``"#ff8800"``, or red, green and blue from 0 to 255.
+        Background colour of padded and transparent images: a name, a code such as ``"#ff8800"``, or (red, green, blue)
+        from 0 to 255.
     dtype : {"auto", "uint8", "uint16"}, default="auto"
-        Depth of the images. "auto" is uint8, unless there are grey images of 16 bits, which are kept as uint16. Images
-        of the other depth are scaled, from 0 ... 255 to 0 ... 65535 or back.
+        Depth of the returned images. "auto" is uint16 if there are 16-bit grey images, and uint8 otherwise. Images of a
+        different depth are scaled from 0 ... 255 to 0 ... 65535 or vice versa.
     n_jobs : int, default=None
-        Number of threads that decode. None uses as many as BLAS may use.
+        Number of threads for decoding. If None, it is the number of threads that BLAS may use.
     verbose : bool, default=None
-        Whether to show the progress. None shows it in a terminal or notebook, for 1,000 images or more.
+        Whether to show the progress. If None, it is shown in a terminal or notebook for 1,000 images or more.
 
     Attributes
     ----------
     dtype_ : str
-        Depth of the images in ``fit``, "uint8" or "uint16". ``transform`` gives the same.
+        Depth of the images in ``fit``, "uint8" or "uint16". ``transform`` returns the same depth.
     channels_ : int
         Number of channels of the images in ``fit``.
 
     See Also
     --------
-    load_folder : All images of a folder, with their classes.
-    read_images : The same as a function.
+    load_folder : Loads all images of a folder, with their classes.
+    read_images : Reads images without a transformer.
 
     Notes
     -----
-    - Images are turned as EXIF data says, the first frame of an animation is taken, and palettes and CMYK become RGB.
-    - Every pixel is a mean of all the pixels that it stands for, so that shrunk images have no jagged edges. JPEG files
-      are decoded at a fraction of their size where they are at least four times as large as needed.
-    - Images with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` are refused before they are decoded.
-    - EPS files are refused, because Pillow starts another program for them.
-    - A transformer cannot leave out rows: an image that cannot be read is an error. `read_images` and `load_folder` can
-      leave such images out.
-    - The cache of ``Pipeline(memory=...)`` knows the paths, and does not notice when a file changes.
+    - Images are rotated according to their EXIF data. Only the first frame of an animation is read. Palettes and CMYK
+      are converted to RGB.
+    - Each pixel of a reduced image is a mean over all original pixels in its area, which avoids jagged edges. JPEG
+      files of at least four times the required size are decoded at a fraction of their size.
+    - Images with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` raise an error before they are decoded.
+    - EPS files raise an error, because Pillow runs an external program to decode them.
+    - A transformer cannot omit rows, so an image that cannot be read raises an error. Use `read_images` or
+      `load_folder` to omit such images.
+    - The cache of ``Pipeline(memory=...)`` depends on the paths only. It is not updated when a file changes.
 
     Examples
     --------
@@ -339,26 +345,27 @@ class ImageReader(  # type: ignore[call-arg]
         Parameters
         ----------
         X : list, array-like (n,) or (n, 1), or column of a table
-            One image each: see `read_images`.
+            Images to read, in any format of `read_images`.
         y : None
             Ignored.
 
         Returns
         -------
         self
+            The fitted transformer.
 
         Raises
         ------
         ImageError
             If an image cannot be read.
         TypeError, ValueError
-            If X is a single image or empty, or a parameter has no meaning.
+            If X is a single image or empty, or a parameter is invalid.
         """
         self.fit_transform(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Array:
-        """Read images, and remember their depth and number of channels. The same as `fit` and `transform`."""
+        """Read images and store their depth and number of channels. It equals `fit` followed by `transform`."""
         images = self._read(X, self.dtype)
         self.dtype_, self.channels_ = images.dtype.name, images.shape[3]  # type: ignore[assignment]
         return images
@@ -369,30 +376,31 @@ class ImageReader(  # type: ignore[call-arg]
         Parameters
         ----------
         X : list, array-like (n,) or (n, 1), or column of a table
-            One image each: see `read_images`.
+            Images to read, in any format of `read_images`.
 
         Returns
         -------
         ndarray (n, h, w, c)
+            Images, in the depth of `fit`.
 
         Raises
         ------
         ImageError
             If an image cannot be read.
         TypeError, ValueError
-            If X is a single image or empty, or the images have another number of channels than in `fit`.
+            If X is a single image or empty, or the number of channels differs from `fit`.
         """
         check_is_fitted(self)
         images = self._read(X, self.dtype_)
         if images.shape[3] != self.channels_:
             raise ValueError(
-                f"The images have {images.shape[3]} channels, and ImageReader was fitted to {self.channels_}. Pass"
-                " color='RGB' or 'grey' to make them the same."
+                f"The images have {images.shape[3]} channels, but ImageReader was fitted to {self.channels_}. Pass"
+                " color='RGB' or 'grey' to convert all images to the same number of channels."
             )
         return images
 
     def set_output(self, *, transform: Any = None) -> Self:
-        """Do nothing: images are arrays, whatever container the other steps of a pipeline return."""
+        """Return self without any effect, because images are always arrays."""
         return self
 
     def _read(self, X: Any, dtype: Any) -> Array:
@@ -401,7 +409,7 @@ class ImageReader(  # type: ignore[call-arg]
         sources = sources_of(X)
         store = _Store(len(sources))
         if failures := _read(sources, reading, store, self.n_jobs, self.verbose):
-            raise _summary(failures, "read_images(..., on_error='skip') leaves such images out")
+            raise _summary(failures, "To omit such images, use read_images(..., on_error='skip')")
         return store.images
 
     @property
@@ -422,7 +430,7 @@ def _check_on_error(on_error: str) -> None:
 
 
 def _summary(failures: dict[int, ImageError], advice: str) -> ImageError:
-    """One error for all images that cannot be read."""
+    """Return one error for all images that cannot be read."""
     (row, first), *others = failures.items()
     name = first.name if first.name != ANONYMOUS else f"Image {row}"
     more = ", ".join(error.name if error.name != ANONYMOUS else f"image {i}" for i, error in others[:SHOWN])
@@ -431,11 +439,11 @@ def _summary(failures: dict[int, ImageError], advice: str) -> ImageError:
     return ImageError(name, f"{first.reason}{also}. {advice}")
 
 
-# -- reading many
+# -- reading several images
 
 
 class _Store:
-    """Images of one shape and dtype, one after the other: in memory, or in a file as `numpy.save` writes it."""
+    """Growing sequence of images of one shape and dtype, in memory or in a file in the format of `numpy.save`."""
 
     def __init__(self, rows: int, file: IO[bytes] | None = None) -> None:
         self._rows = rows
@@ -447,12 +455,12 @@ class _Store:
 
     @property
     def images(self) -> Array:
-        """Those that were added."""
+        """All added images, (n, h, w, c)."""
         assert self._array is not None
         return self._array[: self.count]
 
     def add(self, image: Array) -> None:
-        """One more, which has to be like those before."""
+        """Append an image of the same shape and dtype as the previous images."""
         if not self.count:
             self.shape, self.dtype = image.shape, image.dtype
             if self._file is None:
@@ -466,14 +474,14 @@ class _Store:
         self.count += 1
 
     def clear(self) -> None:
-        """Begin again."""
+        """Remove all images."""
         self.count = 0
         if self._file is not None:
             self._file.seek(0)
             self._file.truncate()
 
     def seal(self, made_from: dict[str, Any], failures: dict[int, ImageError]) -> None:
-        """End the file: behind the images stands what they were made from, and in front how many there are."""
+        """Complete the file: append the origin of the images, and write their number into the header."""
         assert self._file is not None
         failed = [
             [i, error.name, error.reason, isinstance(error, UnknownContentError)] for i, error in failures.items()
@@ -484,7 +492,7 @@ class _Store:
         self._write_header(self.count)
 
     def _write_header(self, rows: int) -> None:
-        # NumPy leaves room for the first number to grow: both headers have the same length.
+        # NumPy pads the header so that the first dimension can grow. Both headers have the same length.
         about = {"descr": self.dtype.str, "fortran_order": False, "shape": (rows, *self.shape)}
         np.lib.format.write_array_header_1_0(self._file, about)  # type: ignore[arg-type]
 
@@ -492,7 +500,7 @@ class _Store:
 def _read(
     sources: Sequence[Any], reading: Reading, store: _Store, n_jobs: int | None, verbose: bool | None
 ) -> dict[int, ImageError]:
-    """Read images into a store, and return what is wrong with those that are not in it, by position."""
+    """Read images into a store; return a dictionary of position -> error for images that cannot be read."""
     failures = {}
     with closing(_decoded(sources, reading, n_jobs, verbose)) as images:
         for i, found in enumerate(images):
@@ -502,11 +510,11 @@ def _read(
                 store.add(found)
             elif found.shape != store.shape:
                 raise ValueError(
-                    f"color='keep' needs images of as many channels each: {name_of(sources[i])} has {found.shape[2]},"
-                    f" and those before it have {store.shape[2]}. Pass color='RGB' or 'grey'."
+                    f"color='keep' needs images with equal numbers of channels: {name_of(sources[i])} has"
+                    f" {found.shape[2]}, the images before it have {store.shape[2]}. Pass color='RGB' or 'grey'."
                 )
             else:
-                break  # some have 8 bits and some 16: all get 16
+                break  # 8 and 16 bits are mixed, so read all images again with 16
         else:
             return failures
     store.clear()
@@ -516,7 +524,7 @@ def _read(
 def _decoded(
     sources: Sequence[Any], reading: Reading, n_jobs: int | None, verbose: bool | None
 ) -> Generator[Array | ImageError]:
-    """Each image, or what is wrong with it, in order, decoded on threads a little ahead."""
+    """Yield each image, or its error, in order. Threads decode a few images in advance."""
 
     def read(start: int) -> list[Array | ImageError]:
         return [_attempt(source, reading) for source in sources[start : start + SHARE]]
@@ -547,7 +555,7 @@ def _attempt(source: Any, reading: Reading) -> Array | ImageError:
 
 @contextmanager
 def _progress(total: int, verbose: bool | None) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many more are done, and shows a line of it."""
+    """Provide a function that counts finished images and shows the progress in one line."""
     is_watched = sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
     shows = total >= MANY and is_watched if verbose is None else verbose
     done, last = 0, -SECONDS
@@ -567,20 +575,20 @@ def _progress(total: int, verbose: bool | None) -> Iterator[Callable[[int], None
             sys.stderr.write("\n")
 
 
-# -- a folder
+# -- reading a folder
 
 
 class _Folder:
-    """The files of a folder, in order, and the class folder of each."""
+    """Files of a folder, in order, with the class folder of each."""
 
     def __init__(self, root: str, categories: Sequence[str] | None, cache: Path | None) -> None:
         if not os.path.isdir(root):
             if os.path.exists(root):
-                raise NotADirectoryError(f"{root!r} is a file. Expected a folder of images; read_images reads files.")
+                raise NotADirectoryError(f"{root!r} is a file. Expected a folder of images; use read_images for files.")
             raise FileNotFoundError(f"There is no folder {root!r}.")
         self.root = root
         self.skipped: list[tuple[str, str]] = []
-        self._closed: list[ImageError] = []  # folders that may not be looked into
+        self._closed: list[ImageError] = []  # folders without read permission
         self._cache = cache
         self._chosen = categories is not None
         strays, folders = self._entries(root)
@@ -601,7 +609,10 @@ class _Folder:
             self.skipped += [(file, "it is in none of the class folders") for file in strays]
 
     def _entries(self, folder: str) -> tuple[list[str], dict[str, str]]:
-        """Paths of the files of a folder, and names and paths of its folders, without the hidden ones."""
+        """Return the paths of the files of a folder, and a dictionary of name -> path of its subfolders.
+
+        Hidden files and folders are excluded.
+        """
         files, folders = [], {}
         try:
             with os.scandir(folder) as found:
@@ -621,7 +632,7 @@ class _Folder:
         return files, folders
 
     def _below(self, folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-        """The files of a folder and of those below it. A link to a folder that it lies in leads to nothing new."""
+        """Yield the files of a folder and its subfolders. Links to a folder ``above`` are not followed."""
         if (own := _identity(folder)) not in above:
             files, folders = self._entries(folder)
             yield from files
@@ -629,32 +640,32 @@ class _Folder:
                 yield from self._below(deeper, (*above, own))
 
     def _is_cache(self, entry: os.DirEntry[str]) -> bool:
-        """Whether a file among the images is the one that the images are written to."""
+        """Return whether a file is the ``out`` file itself."""
         if self._cache is None or entry.name != self._cache.name:
             return False
         return os.path.realpath(entry.path) == os.path.realpath(self._cache)
 
     def checksum(self) -> str:
-        """A number that is another one when a file is added, removed, renamed or written to."""
-        told = [(os.path.relpath(file, self.root), *_state(file)) for file in self.files]
-        return hashlib.sha256(json.dumps([self.categories, told]).encode()).hexdigest()
+        """Return a checksum that changes if a file is added, removed, renamed or modified."""
+        states = [(os.path.relpath(file, self.root), *_state(file)) for file in self.files]
+        return hashlib.sha256(json.dumps([self.categories, states]).encode()).hexdigest()
 
     def check(self, failures: dict[int, ImageError], on_error: str) -> None:
-        """Raise the error for images that cannot be read, or for none at all."""
+        """Raise an error if images cannot be read and ``on_error`` is "raise", or if there are no images."""
         bad = [error for i, error in failures.items() if not self._is_other(i, error)] + self._closed
         if bad and on_error == "raise":
-            raise _summary(dict(enumerate(bad)), "Remove such files, or leave them out with on_error='skip'")
+            raise _summary(dict(enumerate(bad)), "Remove such files, or omit them with on_error='skip'")
         if len(failures) == len(self.files):
             skipped = [*self.skipped, *((error.name, error.reason) for error in failures.values())]
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:SHOWN])
             raise ValueError(f"There is no image in {self.root!r}" + (f" ({reasons})." if reasons else "."))
 
     def _is_other(self, i: int, error: ImageError) -> bool:
-        """Whether nothing says that a file is an image, neither its content nor its name."""
+        """Return whether neither the content nor the name of a file indicates an image."""
         return isinstance(error, UnknownContentError) and not _is_named_as_image(self.files[i])
 
     def bunch(self, failures: dict[int, ImageError], on_error: str, images: Callable[[], Array]) -> Bunch:
-        """What `load_folder` returns."""
+        """Return the result of `load_folder`."""
         self.check(failures, on_error)
         kept = np.delete(np.arange(len(self.files)), list(failures))
         skipped = sorted([*self.skipped, *((self.files[i], error.reason) for i, error in failures.items())])
@@ -677,23 +688,23 @@ class _Folder:
     def _warn_of(self, names: list[str]) -> None:
         problem = ""
         if len(names) == 1:
-            problem = f"has one class folder only, {names[0]!r}, and a classifier needs two or more"
+            problem = f"has only one class folder, {names[0]!r}, but a classifier needs two or more"
         elif {name.lower() for name in names} <= PARTS:
             problem = f"has the class folders {_names(names)}, which look like parts of a data set"
         if problem:
             inner = os.path.join(self.root, names[0])
             warnings.warn(
-                f"{self.root!r} {problem}. If the classes are the folders inside of it, load {inner!r}.",
+                f"{self.root!r} {problem}. If the classes are the folders inside it, load {inner!r}.",
                 FolderWarning,
                 stacklevel=4,
             )
 
 
 def _names(names: Any) -> str:
-    """Some names, for a message."""
+    """Return the first names, for a message."""
     listed = list(names)
     more = f" and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else ""
-    return ", ".join(map(repr, listed[:SHOWN])) + more if listed else "of which it has none"
+    return ", ".join(map(repr, listed[:SHOWN])) + more if listed else "which has no folders"
 
 
 def _is_named_as_image(file: str) -> bool:
@@ -706,7 +717,10 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _state(file: str) -> tuple[int, int]:
-    """Size and time of a file; -1 for one that has vanished, whose reading says so."""
+    """Return size and modification time of a file, or -1 for both if it no longer exists.
+
+    Reading such a file reports the error.
+    """
     try:
         found = os.stat(file)
     except OSError:
@@ -715,7 +729,7 @@ def _state(file: str) -> tuple[int, int]:
 
 
 def _failures_of(cache: Path, made_from: dict[str, Any]) -> dict[int, ImageError] | None:
-    """What could not be read when a cache was written; None if it is to be written, for the first time or again."""
+    """Return the errors recorded in a cache file, or None if the cache is missing or outdated."""
     try:
         with cache.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -724,7 +738,7 @@ def _failures_of(cache: Path, made_from: dict[str, Any]) -> dict[int, ImageError
             length = int.from_bytes(end[:8], "little")
             if end[8:] != SEAL or length > size:
                 raise ValueError(
-                    f"out={str(cache)!r} is a file that load_folder has not written. Choose another name, or remove it."
+                    f"out={str(cache)!r} is a file that load_folder has not written. Choose another name or remove it."
                 )
             file.seek(-len(end) - length, os.SEEK_END)
             sealed = json.loads(file.read(length))

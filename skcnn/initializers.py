@@ -1,7 +1,7 @@
-"""Initializers: how kernels are drawn before training.
+"""Initializers: rules for the initial values of kernels.
 
-Most keep the variance of what flows through a layer about constant, forward or backward, by drawing numbers of a
-variance that falls with the number of inputs (fan_in) or outputs (fan_out) of a unit.
+Most keep the variance of activations or gradients about constant from layer to layer. To do so, they draw numbers whose
+variance decreases with the number of inputs (fan_in) or outputs (fan_out) of a unit.
 """
 
 from __future__ import annotations
@@ -19,12 +19,27 @@ class Initializer(Description):
     """Base of all initializers."""
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-        """Draw an array of ``shape`` in float64."""
+        """Draw a kernel.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of all random numbers.
+        shape : tuple of int
+            Shape of the kernel.
+        fan_in, fan_out : int
+            Number of inputs and of outputs of a unit.
+
+        Returns
+        -------
+        ndarray
+            Kernel of ``shape``, in float64.
+        """
         raise NotImplementedError
 
 
 class _Scaled(Initializer):
-    """Numbers of a given variance, normal or uniform."""
+    """Base of the initializers that draw normal or uniform numbers of a given variance."""
 
     distribution: str
 
@@ -32,7 +47,7 @@ class _Scaled(Initializer):
         self._require("distribution", self.distribution in ("normal", "uniform"), "'normal' or 'uniform'")
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        """The variance of each number."""
+        """Return the variance of each number."""
         raise NotImplementedError
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
@@ -45,11 +60,14 @@ class _Scaled(Initializer):
 
 @description
 class Zeros(Initializer):
-    """All zeros, right for an output layer: at first all classes are equally probable, and no guess has to be unlearnt.
+    """Zeros, for output layers.
+
+    With a zero kernel in the output layer, all classes start equally probable, and training need not correct random
+    initial predictions.
 
     Notes
     -----
-    Not for hidden layers, whose units would stay equal for ever.
+    Do not use it for hidden layers, because their units would remain equal during training.
 
     Examples
     --------
@@ -68,17 +86,17 @@ class Zeros(Initializer):
 
 @description
 class Constant(Initializer):
-    """One number everywhere.
+    """Constant value.
 
     Parameters
     ----------
     value : float, default=0.0
-        The number.
+        Value of all numbers of the kernel.
 
     Notes
     -----
-    Not for hidden layers, whose units would stay equal for ever. A kernel of 1 / (kh kw) in a convolution of one
-    channel, for example, starts as a moving average.
+    Do not use it for hidden layers, because their units would remain equal during training. For example, a convolution
+    of one channel with the value 1 / (kh kw) starts as a moving average.
 
     Examples
     --------
@@ -102,18 +120,20 @@ class Constant(Initializer):
 
 @description
 class TruncatedNormal(Initializer):
-    """Normal numbers of a given width, none of which is further than two standard deviations from 0.
+    """Normal distribution truncated at two standard deviations.
 
     Parameters
     ----------
     stddev : float, default=0.05
-        Standard deviation before the tails are cut off: above 0. That of what is drawn is 0.880 times as much.
+        Standard deviation before truncation, above 0. The standard deviation of the drawn numbers is 0.880 times this
+        value. Meaning and default are the same as in Keras.
 
     Notes
     -----
-    The inverse of the normal distribution function, at numbers that are uniform between its values at -2 and 2: L.
-    Devroye, *Non-Uniform Random Variate Generation*, Springer 1986, section II.2. The width does not follow the size
-    of the layer, so that of deep networks has to be tuned; Keras has the same meaning and default.
+    Numbers are the inverse of the normal distribution function at uniform numbers between its values at -2 and 2: L.
+    Devroye, *Non-Uniform Random Variate Generation*, Springer 1986, section II.2.
+
+    The standard deviation does not depend on the size of the layer. For deep networks, you have to tune it.
 
     Examples
     --------
@@ -138,20 +158,22 @@ class TruncatedNormal(Initializer):
 
 @description
 class Orthogonal(Initializer):
-    """A kernel that neither stretches nor shrinks: its columns, or its rows if they are fewer, are orthonormal.
+    """Random orthogonal matrix.
+
+    The columns of the kernel are orthonormal, or its rows if there are fewer rows than columns.
 
     Parameters
     ----------
     gain : float, default=1.0
-        By which all numbers are multiplied: above 0. The square root of 2 suits ReLU.
+        Factor of all numbers, above 0. The square root of 2 suits ReLU.
 
     Notes
     -----
-    The kernel of a convolution is taken as the matrix (kh kw c, filters). It is the orthogonal factor of a matrix of
-    normal numbers, with signs such that all orthogonal matrices are equally probable. A. Saxe, J. McClelland and S.
-    Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", arXiv:1312.6120;
-    the signs: F. Mezzadri, "How to generate random matrices from the classical compact groups",
-    arXiv:math-ph/0609050, section 5.
+    The kernel of a convolution is treated as a matrix (kh kw c, filters). It is the orthogonal factor of the QR
+    decomposition of a matrix of normal numbers: A. Saxe, J. McClelland and S. Ganguli, "Exact solutions to the
+    nonlinear dynamics of learning in deep linear neural networks", arXiv:1312.6120. The signs are chosen so that all
+    orthogonal matrices are equally probable: F. Mezzadri, "How to generate random matrices from the classical compact
+    groups", arXiv:math-ph/0609050, section 5.
 
     Examples
     --------
@@ -173,23 +195,23 @@ class Orthogonal(Initializer):
         rows, columns = math.prod(shape[:-1]), shape[-1]
         normal = rng.normal(size=(max(rows, columns), min(rows, columns)))
         q, r = np.linalg.qr(normal)
-        q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # without it the signs would be the algorithm's choice
+        q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # otherwise the QR algorithm would determine the signs
         return float(self.gain) * (q if rows >= columns else q.T).reshape(shape)
 
 
 @description
 class He(_Scaled):
-    """Variance 2 / fan_in, right for ReLU and its kin.
+    """Variance 2 / fan_in, for layers before ReLU and similar activations.
 
     Parameters
     ----------
     distribution : {"normal", "uniform"}, default="normal"
-        Which numbers are drawn.
+        Distribution of the numbers. It does not change their variance.
 
     Notes
     -----
-    K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", arXiv:1502.01852, equation 10. Also called
-    Kaiming's.
+    K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", arXiv:1502.01852, equation 10. It is
+    also called Kaiming initialization.
 
     Examples
     --------
@@ -210,17 +232,17 @@ class He(_Scaled):
 
 @description
 class Glorot(_Scaled):
-    """Variance 2 / (fan_in + fan_out), right for tanh and the logistic function.
+    """Variance 2 / (fan_in + fan_out), for layers before tanh and the logistic function.
 
     Parameters
     ----------
     distribution : {"normal", "uniform"}, default="normal"
-        Which numbers are drawn.
+        Distribution of the numbers. It does not change their variance.
 
     Notes
     -----
     X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010,
-    equation 12. Also called Xavier's.
+    equation 12. It is also called Xavier initialization.
 
     Examples
     --------
@@ -241,12 +263,12 @@ class Glorot(_Scaled):
 
 @description
 class LeCun(_Scaled):
-    """Variance 1 / fan_in, right for SELU and for linear layers.
+    """Variance 1 / fan_in, for layers before SELU and for linear layers.
 
     Parameters
     ----------
     distribution : {"normal", "uniform"}, default="normal"
-        Which numbers are drawn.
+        Distribution of the numbers. It does not change their variance.
 
     Notes
     -----

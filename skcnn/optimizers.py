@@ -1,7 +1,7 @@
-"""Optimizers: a few calls on flat vectors.
+"""Optimizers: rules that update the weights from their gradient.
 
-An optimizer is a description; what it remembers between steps lies in vectors of the weights' length, which the
-training owns. `tick` writes the numbers of a step into a small array, from which the recorded calls read them.
+An optimizer is a description without state. Its state between steps consists of vectors as long as the weights, which
+the training loop owns. `tick` returns the numbers of a step, which the recorded calls read from a small array.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ POSITIVE = "a number above 0"
 class Optimizer(Description):
     """Base of all optimizers.
 
-    One of your own names its ``slots`` and ``scalars``, and has `tick` and `record`: see "Parts of your own" in the
-    documentation. The weights are updated a chunk at a time, by several threads, so that what `record` records must be
-    elementwise.
+    To write an optimizer, define ``slots``, ``scalars``, `tick` and `record`. See the user guide's page "Parts of your
+    own". All recorded calls must be elementwise, because several threads update the weights in chunks.
 
     Examples
     --------
@@ -42,23 +41,24 @@ class Optimizer(Description):
     (0.1,)
     """
 
-    # The vectors that it keeps from step to step, zeros at the start. Where they follow from the fields: a property.
+    # Names of the vectors kept between steps, initially 0. It is a property where it depends on the fields.
     slots: ClassVar[tuple[str, ...]] = ()
-    scalars: ClassVar[tuple[str, ...]] = ("step_size",)  # the numbers that change from step to step
+    scalars: ClassVar[tuple[str, ...]] = ("step_size",)  # names of the numbers that change with each step
 
     def tick(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """The scalars of step 1, 2, ..."""
+        """Return the ``scalars`` of a step, which counts from 1."""
         return (learning_rate,)
 
     def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         """Record the update of the weights ``w`` (size,) by the gradient ``g`` (size,), which may be overwritten.
 
-        ``slots`` are vectors (size,) by their names, ``scalars`` arrays (), which hold what `tick` gave for the step.
+        ``slots`` maps names to vectors (size,). ``scalars`` maps names to arrays of shape () that contain the numbers
+        returned by `tick`.
         """
         raise NotImplementedError
 
     def record_decay(self, tape: Tape, w: Array, scalars: Mapping[str, Array]) -> None:
-        """Record what shrinks the kernels ``w`` before a step, whatever their gradient: by default, nothing."""
+        """Record the decoupled weight decay of the kernels ``w``, applied before each step. The default is no decay."""
 
     def _require_fractions(self, *names: str) -> None:
         for name in names:
@@ -72,15 +72,17 @@ class SGD(Optimizer):
     Parameters
     ----------
     momentum : float, default=0.9
-        0 or more, less than 1; 0 is plain gradient descent.
+        Decay of the velocity per step, 0 or more and less than 1. 0 is plain gradient descent.
     nesterov : bool, default=True
-        Whether the momentum looks a step ahead.
+        Whether to use Nesterov momentum.
 
     Notes
     -----
-    v = momentum v + g; w = w - learning_rate (g + momentum v), or w - learning_rate v without Nesterov. I. Sutskever
-    et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in the form of PyTorch's
-    ``SGD``. A usual learning rate is 0.01 to 0.1, more than the estimators' default, which suits Adam.
+    In each step, v = momentum v + g. Then w = w - learning_rate (g + momentum v) with Nesterov momentum, and
+    w = w - learning_rate v without. The form is the same as in PyTorch's ``SGD``. I. Sutskever et al., "On the
+    importance of initialization and momentum in deep learning", ICML 2013.
+
+    Typical learning rates are 0.01 to 0.1. The default of the estimators suits Adam and is too small for SGD.
 
     Examples
     --------
@@ -115,30 +117,31 @@ class SGD(Optimizer):
 
 @description
 class Adam(Optimizer):
-    """Steps of nearly the same size for every weight, by running moments of its gradient.
+    """Gradient descent with step sizes adapted to running moments of the gradient.
 
     Parameters
     ----------
     beta_1 : float, default=0.9
-        Weight of the past in the first moment: 0 or more, less than 1.
+        Decay of the first moment per step, 0 or more and less than 1.
     beta_2 : float, default=0.999
-        Weight of the past in the second moment: 0 or more, less than 1.
+        Decay of the second moment per step, 0 or more and less than 1.
     epsilon : float, default=1e-8
-        Added to the root of the second moment.
+        Number added to the square root of the second moment, above 0, to avoid division by zero.
     amsgrad : bool, default=False
-        Whether to divide by the largest second moment so far, so that steps never grow again.
+        Whether to divide by the largest second moment so far instead of the current one.
 
     Notes
     -----
-    m = beta_1 m + (1 - beta_1) g, v = beta_2 v + (1 - beta_2) g ** 2, and in step t
+    In step t, m = beta_1 m + (1 - beta_1) g, v = beta_2 v + (1 - beta_2) g ** 2, and
 
         w = w - learning_rate * (m / (1 - beta_1 ** t)) / (sqrt(v / (1 - beta_2 ** t)) + epsilon).
 
-    What is kept are the sums m / (1 - beta_1) and v / (1 - beta_2); these factors and the corrections by t are folded
-    into the step size and into epsilon, which saves four passes over the weights.
     D. Kingma and J. Ba, "Adam", arXiv:1412.6980, algorithm 1. With ``amsgrad``, v is replaced by the largest v of all
     steps: S. Reddi, S. Kale and S. Kumar, "On the convergence of Adam and beyond", arXiv:1904.09237, algorithm 2, with
-    the corrections by t that PyTorch keeps.
+    bias corrections as in PyTorch.
+
+    The implementation stores m / (1 - beta_1) and v / (1 - beta_2). These factors and the bias corrections are folded
+    into the step size and epsilon, which saves four passes over the weights.
 
     Examples
     --------
@@ -157,7 +160,7 @@ class Adam(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The vectors that it keeps."""
+        """Names of the vectors kept between steps."""
         return ("mean", "square", "largest") if self.amsgrad else ("mean", "square")
 
     def check(self) -> None:
@@ -188,27 +191,29 @@ class Adam(Optimizer):
 
 @description
 class AdamW(Adam):
-    """Adam, with a decay of the weights that its moments do not see.
+    """Adam with decoupled weight decay.
 
     Parameters
     ----------
     beta_1 : float, default=0.9
-        Weight of the past in the first moment: 0 or more, less than 1.
+        Decay of the first moment per step, 0 or more and less than 1.
     beta_2 : float, default=0.999
-        Weight of the past in the second moment: 0 or more, less than 1.
+        Decay of the second moment per step, 0 or more and less than 1.
     epsilon : float, default=1e-8
-        Added to the root of the second moment.
+        Number added to the square root of the second moment, above 0, to avoid division by zero.
     amsgrad : bool, default=False
-        Whether to divide by the largest second moment so far.
+        Whether to divide by the largest second moment so far instead of the current one.
     weight_decay : float, default=0.01
-        Share of itself, times the learning rate, that a kernel loses in each step: 0 or more.
+        Weight decay, 0 or more. Each step multiplies the kernels by 1 - learning_rate * weight_decay.
 
     Notes
     -----
-    w = w - learning_rate * weight_decay * w for kernels (not for biases and batch norm), then a step of `Adam`.
-    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2, with the
-    learning rate in the decay as in PyTorch. The estimator's ``alpha`` remains what it is for every optimizer, a
-    penalty in the loss, whose gradient passes through the moments: set ``alpha=0`` to have this decay alone.
+    Each step first sets w = w - learning_rate * weight_decay * w for kernels, but not for biases and normalization
+    parameters. A step of `Adam` follows. I. Loshchilov and F. Hutter, "Decoupled weight decay regularization",
+    arXiv:1711.05101, algorithm 2. As in PyTorch, the decay is multiplied by the learning rate.
+
+    The estimator's ``alpha`` is still a penalty in the loss, and its gradient enters the moments. Set ``alpha=0`` to
+    use decoupled weight decay only.
 
     Examples
     --------
@@ -237,18 +242,18 @@ class AdamW(Adam):
 
 @description
 class Nadam(Optimizer):
-    """Adam with Nesterov's momentum.
+    """Adam with Nesterov momentum.
 
     Parameters
     ----------
     beta_1 : float, default=0.9
-        Weight of the past in the first moment: 0 or more, less than 1.
+        Decay of the first moment per step, 0 or more and less than 1.
     beta_2 : float, default=0.999
-        Weight of the past in the second moment: 0 or more, less than 1.
+        Decay of the second moment per step, 0 or more and less than 1.
     epsilon : float, default=1e-8
-        Added to the root of the second moment.
+        Number added to the square root of the second moment, above 0, to avoid division by zero.
     momentum_decay : float, default=0.004
-        How fast the momentum grows from half of ``beta_1`` to ``beta_1``: 0 or more.
+        Rate, 0 or more, at which the momentum grows from half of ``beta_1`` to ``beta_1``.
 
     Notes
     -----
@@ -287,7 +292,7 @@ class Nadam(Optimizer):
         product = 1.0
         for t in range(1, step + 1):
             product *= self._momentum(t)
-            if product < 1e-20:  # what follows would not change 1 - product, and steps are many
+            if product < 1e-20:  # further factors would not change 1 - product, so save time
                 break
         of_gradient = (1 - now) / (1 - product)
         of_mean = (1 - self.beta_1) * ahead / (1 - product * ahead)
@@ -315,25 +320,25 @@ class Nadam(Optimizer):
 
 @description
 class RMSprop(Optimizer):
-    """Gradients divided by their running root mean square.
+    """Gradient descent with gradients divided by their running root mean square.
 
     Parameters
     ----------
     decay : float, default=0.99
-        Weight of the past in the mean square: 0 or more, less than 1.
+        Decay of the mean square per step, 0 or more and less than 1.
     epsilon : float, default=1e-8
-        Added to the root.
+        Number added to the root mean square, above 0, to avoid division by zero.
     centered : bool, default=False
-        Whether the root is that of the variance: the squared mean is subtracted from the mean square.
+        Whether to divide by the running standard deviation of the gradient instead of its root mean square.
     momentum : float, default=0.0
-        0 or more, less than 1.
+        Decay of the velocity per step, 0 or more and less than 1. The default uses no momentum.
 
     Notes
     -----
-    v = decay v + (1 - decay) g ** 2; u = momentum u + g / (sqrt(v) + epsilon); w = w - learning_rate u. Centered, with
-    m = decay m + (1 - decay) g, the root is that of v - m ** 2. T. Tieleman and G. Hinton, "Neural networks for machine
-    learning", lecture 6.5, 2012; centered: A. Graves, arXiv:1308.0850, equations 38 to 45; both in the form of
-    PyTorch's ``RMSprop``.
+    In each step, v = decay v + (1 - decay) g ** 2, u = momentum u + g / (sqrt(v) + epsilon), and
+    w = w - learning_rate u. With ``centered``, m = decay m + (1 - decay) g, and sqrt(v - m ** 2) replaces sqrt(v). Both
+    have the same form as in PyTorch's ``RMSprop``. T. Tieleman and G. Hinton, "Neural networks for machine learning",
+    lecture 6.5, 2012. For the centered form see A. Graves, arXiv:1308.0850, equations 38 to 45.
 
     Examples
     --------
@@ -351,7 +356,7 @@ class RMSprop(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The vectors that it keeps."""
+        """Names of the vectors kept between steps."""
         return ("square", *["mean"] * bool(self.centered), *["velocity"] * bool(self.momentum))
 
     def check(self) -> None:
@@ -374,7 +379,7 @@ class RMSprop(Optimizer):
             tape(np.multiply, m, m, s)
             tape(np.multiply, s, 1 - self.decay, s)
             tape(np.subtract, v, s, s)
-            tape(np.absolute, s, s)  # a variance near 0 may be rounded to a number below it, which has no root
+            tape(np.absolute, s, s)  # rounding may make a variance near 0 negative
             tape(np.sqrt, s, s)
         else:
             tape(np.sqrt, v, s)
@@ -392,18 +397,20 @@ class RMSprop(Optimizer):
 
 @description
 class AdaGrad(Optimizer):
-    """Gradients divided by the root of the sum of all their squares: steps that only fall.
+    """Gradient descent with gradients divided by the square root of the sum of all squared gradients so far.
 
     Parameters
     ----------
     epsilon : float, default=1e-10
-        Added to the root.
+        Number added to the square root, above 0, to avoid division by zero.
 
     Notes
     -----
-    v = v + g ** 2; w = w - learning_rate g / (sqrt(v) + epsilon). J. Duchi, E. Hazan and Y. Singer, "Adaptive
-    subgradient methods", JMLR 12, 2011, with the diagonal matrix, in the form of PyTorch's ``Adagrad``. A usual
-    learning rate is 0.01.
+    In each step, v = v + g ** 2 and w = w - learning_rate g / (sqrt(v) + epsilon). The form is the same as in PyTorch's
+    ``Adagrad``. J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods", JMLR 12, 2011, with the diagonal
+    matrix.
+
+    A typical learning rate is 0.01. Step sizes only decrease, because v only grows.
 
     Examples
     --------
@@ -433,20 +440,22 @@ class AdaGrad(Optimizer):
 
 @description
 class AdaDelta(Optimizer):
-    """Gradients scaled by the ratio of two running root mean squares: that of the steps, and their own.
+    """Gradient descent with gradients scaled by the ratio of the root mean squares of past steps and gradients.
 
     Parameters
     ----------
     rho : float, default=0.9
-        Weight of the past in both mean squares: 0 or more, less than 1.
+        Decay of both mean squares per step, 0 or more and less than 1.
     epsilon : float, default=1e-6
-        Added to both before the root is taken; it decides how large the first steps are.
+        Number added to both mean squares before the square root, above 0. It determines the size of the first steps.
 
     Notes
     -----
-    v = rho v + (1 - rho) g ** 2; d = sqrt(u + epsilon) / sqrt(v + epsilon) g; u = rho u + (1 - rho) d ** 2;
-    w = w - learning_rate d. M. Zeiler, "ADADELTA", arXiv:1212.5701, algorithm 1, which has no learning rate: set
-    ``learning_rate=1.0``, for the estimators' default is far too small here.
+    In each step, v = rho v + (1 - rho) g ** 2, d = sqrt(u + epsilon) / sqrt(v + epsilon) g,
+    u = rho u + (1 - rho) d ** 2, and w = w - learning_rate d. M. Zeiler, "ADADELTA", arXiv:1212.5701, algorithm 1.
+
+    The algorithm of the paper has no learning rate. Set ``learning_rate=1.0``, because the default of the estimators is
+    far too small.
 
     Examples
     --------
@@ -486,22 +495,24 @@ class AdaDelta(Optimizer):
 
 @description
 class Lion(Optimizer):
-    """Steps of exactly the same size for every weight: the sign of a running mean of its gradient.
+    """Gradient descent with steps of equal size, in the direction of the sign of a running mean of the gradient.
 
     Parameters
     ----------
     beta_1 : float, default=0.9
-        Weight of the past in the sign: 0 or more, less than 1.
+        Weight of the running mean in the sign, 0 or more and less than 1.
     beta_2 : float, default=0.99
-        Weight of the past in the mean: 0 or more, less than 1.
+        Decay of the running mean per step, 0 or more and less than 1.
     weight_decay : float, default=0.0
-        Share of itself, times the learning rate, that a kernel loses in each step, as with `AdamW`: 0 or more.
+        Decoupled weight decay as in `AdamW`, 0 or more. The default is no decay.
 
     Notes
     -----
-    w = w - learning_rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay w), then m = beta_2 m + (1 - beta_2) g.
-    X. Chen et al., "Symbolic discovery of optimization algorithms", arXiv:2302.06675, algorithm 2. A usual learning
-    rate is a third to a tenth of Adam's. It keeps one vector where Adam keeps two.
+    In each step, w = w - learning_rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay w), then
+    m = beta_2 m + (1 - beta_2) g. X. Chen et al., "Symbolic discovery of optimization algorithms", arXiv:2302.06675,
+    algorithm 2.
+
+    Typical learning rates are three to ten times smaller than for Adam. Lion stores one vector, Adam two.
 
     Examples
     --------
@@ -531,7 +542,7 @@ class Lion(Optimizer):
 
     def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
         m, s = slots["mean"], tape.scratch(w.shape)
-        # m / (1 - beta_2) is kept, and a sign does not change when it is divided by 1 - beta_1.
+        # The slot stores m / (1 - beta_2). Division by 1 - beta_1 does not change a sign.
         tape(np.multiply, m, self.beta_1 * (1 - self.beta_2) / (1 - self.beta_1), s)
         tape(np.add, s, g, s)
         tape(np.sign, s, s)

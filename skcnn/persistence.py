@@ -1,4 +1,7 @@
-"""Models as files without pickle, and what other formats need to know: see `files` for what a file holds."""
+"""Saving and loading of models without pickle, and the list of types that skops needs.
+
+`skcnn._engine.files` documents the format.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ from ._engine.files import (
 from ._engine.model import Model
 from ._engine.network import Network
 from ._engine.progress import History, Monitor, Progress, Snapshot, Unfinished
-from ._estimators.base import VERSION, BaseCNN
+from ._estimators.base import BaseCNN
+from ._estimators.fitted import VERSION
+from ._estimators.pretrained import saved_parameters
 from ._version import __version__
 from .augmentation import Augmentation
 from .classifier import CNNClassifier
@@ -59,15 +64,15 @@ FOLLOWED: dict[str, type] = {"factor": float, "best": float, "unchanged": int, "
 MONITORED: dict[str, type] = {
     "best_score": float, "best_loss": float, "lowest_loss": float, "unchanged": int, "diverged": bool
 }  # fmt: skip
-COUNTABLE = 1 << 53  # epochs and steps
+COUNTABLE = 1 << 53  # upper bound of epochs and steps
 SHARED = "_model", "_progress", "_goes_on", "input_shape_", "n_features_in_", "layers_", "history_"
 ROUTED = "fit", "partial_fit", "score"  # the methods that take metadata
-PIPELINE = "transform_input", "verbose"  # parameters of a pipeline that are kept
+PIPELINE = "transform_input", "verbose"  # saved parameters of a pipeline
 FITTED = {"CNNClassifier": (*SHARED, "_labels", "classes_"), "CNNRegressor": (*SHARED, "_columns")}
 
 
 def _trusted() -> list[str]:
-    """Names of the classes that the state of an estimator may hold, as skops writes them: all are data, none acts."""
+    """Return the names, in skops's form, of all classes in the state of an estimator. They contain only data."""
     concrete = (cls for cls in of_this_package(*SAVED_KINDS) if "__dataclass_fields__" in vars(cls))
     descriptions = [cls for cls in concrete if not cls.__name__.startswith("_")]
     classes = {*ESTIMATORS.values(), CNNFeatures, ImageReader, Network, *KEPT.values(), *descriptions}
@@ -79,7 +84,7 @@ SKOPS_TRUSTED = _trusted()
 
 
 class Loaded(Protocol):
-    """Type of what `load` returns: an estimator, or a pipeline that ends with one."""
+    """Return type of `load`: an estimator, or a pipeline that ends with one."""
 
     def predict(self, X: Any) -> Array:
         """Predict images."""
@@ -88,12 +93,12 @@ class Loaded(Protocol):
 
 
 def save(estimator: BaseCNN | Pipeline, path: File) -> None:
-    """Write an estimator to a file that `load` reads: arrays and JSON, no pickle.
+    """Save an estimator to a file of arrays and JSON, without pickle. Read it with `load`.
 
     Parameters
     ----------
     estimator : CNNClassifier, CNNRegressor, or Pipeline of an ImageReader and one of them
-        Fitted or not. The file does not hold the ``memory`` of a pipeline.
+        Estimator to save, fitted or not. The ``memory`` of a pipeline is not saved.
     path : str, path-like or binary file object
         Output path. An existing file is replaced atomically. A file object is written at its current position, and need
         not be seekable.
@@ -101,10 +106,11 @@ def save(estimator: BaseCNN | Pipeline, path: File) -> None:
     Raises
     ------
     TypeError
-        If `estimator` is anything else, if a parameter is neither a plain value nor an array nor a description, or if
-        `path` is neither a path nor a file object in binary mode.
+        If `estimator` has a different type, if a parameter is neither a plain value nor an array nor a description, or
+        if `path` is neither a path nor a file object in binary mode.
     ValueError
-        If layers are nested some 40 levels deep, or are some 20,000, which no file may describe.
+        If layers are nested more than about 40 levels deep, or there are more than about 20,000. The file format is
+        limited to that.
 
     Examples
     --------
@@ -131,63 +137,62 @@ def save(estimator: BaseCNN | Pipeline, path: File) -> None:
 
 
 def _parts(pipeline: Pipeline) -> list[Any]:
-    """The reader and the network of a pipeline that has a form in a file."""
+    """Return the reader and the network of a pipeline; raise a TypeError if it cannot be saved."""
     parts = [part for _, part in pipeline.steps]
     if [type(part) for part in parts[:-1]] != [ImageReader] or not isinstance(parts[-1], BaseCNN):
         given = ", ".join(type(part).__name__ for part in parts)
         raise TypeError(
-            f"save takes a pipeline of an ImageReader and a {' or '.join(ESTIMATORS)}, got one of {given}; for others"
-            " there is joblib.dump."
+            f"save takes a pipeline of an ImageReader and a {' or '.join(ESTIMATORS)}, got one of {given}. Use"
+            " joblib.dump for other pipelines."
         )
     return parts
 
 
 def write(estimator: BaseCNN, path: File, unfinished: Unfinished | None = None, **more: dict[str, Any]) -> None:
-    """Save an estimator, with what a fit needs that is to go on from it, and what stands in front of it."""
+    """Save an estimator, with the state of an unfinished fit or with the reader and pipeline around it."""
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         known = " or ".join(ESTIMATORS)
-        raise TypeError(f"save takes a {known}, got {type(estimator).__name__}; for others there is joblib.dump.")
+        raise TypeError(f"save takes a {known}, got {type(estimator).__name__}. Use joblib.dump for other estimators.")
     state = estimator.__getstate__()
-    # Callbacks watch a fit, and are not part of what it learns; the version is in the file already.
+    # Callbacks are not part of the model, and the file already contains the version.
     held = {key: value for key, value in state.items() if not _is_foreign(name, key)}
     beside: dict[str, Any] = more if unfinished is None else {"unfinished": unfinished}
-    if (request := state.get("_metadata_request")) is not None:  # what set_fit_request and the like have set
+    if (request := state.get("_metadata_request")) is not None:  # set by set_fit_request and similar methods
         beside["requests"] = {method: dict(getattr(request, method).requests) for method in ROUTED}
     write_file(path, name, held, RECORDS, **beside)
 
 
 def load(path: File, *, classes: Iterable[type[Description]] = ()) -> Loaded:
-    """Read an estimator that `save` has written. No code of the file is run, for there is none.
+    """Load an estimator from a file written by `save`. The file contains no code, so loading runs none.
 
     Parameters
     ----------
     path : str, path-like or binary file object
-        The file. A file object is read from its current position to its end.
+        Path of the file. A file object is read from its current position to its end.
     classes : iterable of classes, default=()
-        Layers, losses and so on of your own that the file may name.
+        Your own layers, losses and similar classes that the file may contain.
 
     Returns
     -------
     CNNClassifier, CNNRegressor or Pipeline
-        The estimator that was saved. It predicts the same, bit for bit.
+        The saved estimator. Its predictions are bitwise identical.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file.
+        If the file does not exist.
     TypeError
-        If `classes` holds anything but classes, or if `path` is neither a path nor a file object in binary mode.
+        If an entry of `classes` is not a class, or if `path` is neither a path nor a file object in binary mode.
     ValueError
-        If it is not a file that `save` has written, is damaged, is of a newer format, or names a class that
-        is not known.
+        If the file was not written by `save`, is damaged, has a newer format, or names an unknown class.
     """
     estimator, _, pipeline = read(path, classes)
     return estimator if pipeline is None else pipeline
 
 
 def read(path: File, classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN, Unfinished | None, Pipeline | None]:
-    """A network from a file, what the fit needs that is to go on from it, if it has not ended, and its pipeline."""
+    """Return an estimator from a file, the state of its unfinished fit or None, and its pipeline or None."""
     own = check_classes(classes)
     data = read_bytes(path)
     with refusals(path):
@@ -203,13 +208,13 @@ def read(path: File, classes: Iterable[type[Description]] = ()) -> tuple[BaseCNN
 
 
 def check_writable(estimator: BaseCNN) -> None:
-    """Refuse a parameter that has no form in a file, with a TypeError."""
-    for name, value in estimator.get_params(deep=False).items():
+    """Raise a TypeError if a parameter cannot be saved."""
+    for name, value in saved_parameters(estimator.get_params(deep=False)).items():
         encode(value, [], RECORDS, name)
 
 
 def same_value(first: Any, second: Any) -> bool:
-    """Whether two parameters are written alike."""
+    """Return whether two parameters are equal in a file."""
     written = []
     for value in (first, second):
         arrays: list[Array] = []
@@ -219,14 +224,14 @@ def same_value(first: Any, second: Any) -> bool:
 
 
 def _build(content: Content) -> BaseCNN:
-    """An estimator of a state, which is checked as far as predictions and further training depend on it."""
+    """Build an estimator from a state, and check all parts on which predictions and further training depend."""
     name, state = content.name, {key: content[key] for key in content}
     cls = ESTIMATORS[name]
     parameters = cls().get_params(deep=False)
     if missing := [key for key in parameters if key not in state]:
         raise Refused(f"it lacks the parameter {missing[0]!r}.")
     if foreign := [k for k in state if k not in parameters and (hasattr(cls, k) or _is_foreign(name, k))]:
-        raise Refused(f"it sets {foreign[0]!r}, which is the class's own.")
+        raise Refused(f"it sets {foreign[0]!r}, which is not an attribute of a saved model.")
     estimator = cls(**{key: state[key] for key in parameters})
     estimator._validate_params()
     if lacking := [key for key in FITTED[name] if key not in state]:
@@ -240,24 +245,27 @@ def _build(content: Content) -> BaseCNN:
 
 
 def _pipeline(content: Content, network: BaseCNN) -> Pipeline | None:
-    """The pipeline around a network, if it was saved with one."""
-    told, outer = content.more("reader"), content.more("pipeline")
-    if told is None:
+    """Return the pipeline that was saved with a network, or None."""
+    saved, outer = content.more("reader"), content.more("pipeline")
+    if saved is None:
         return None
-    reader = ImageReader(told["size"])
-    reader.set_params(**{name: told[name] for name in reader.get_params()})
-    if "dtype_" in told:
+    reader = ImageReader(saved["size"])
+    reader.set_params(**{name: saved[name] for name in reader.get_params()})
+    if "dtype_" in saved:
         if network.__sklearn_is_fitted__():
-            check_reader(told, network.input_shape_)
-        reader.dtype_, reader.channels_ = told["dtype_"], told["channels_"]
+            check_reader(saved, network.input_shape_)
+        reader.dtype_, reader.channels_ = saved["dtype_"], saved["channels_"]
     names = outer["steps"]
     if len(set(names)) != 2 or not all(isinstance(name, str) for name in names):
-        raise Refused("the steps of its pipeline have no names.")
+        raise Refused("the steps of its pipeline have no valid names.")
     return Pipeline(list(zip(names, (reader, network), strict=True)), **{key: outer[key] for key in PIPELINE})
 
 
 def _is_foreign(name: str, key: str) -> bool:
-    """Whether an attribute is private and no part of a model: the next fit would take it for what a callback left."""
+    """Return whether an attribute is private and not part of a model.
+
+    In a loaded estimator, the next fit would treat it as left by a callback.
+    """
     return key.startswith("_") and key not in FITTED[name]
 
 
@@ -266,59 +274,59 @@ def _requested(estimator: BaseCNN, requests: dict[str, dict[str, Any]]) -> Any:
     request = get_routing_for_object(estimator)
     for method, wanted in requests.items():
         if method not in ROUTED or not set(wanted) <= set(getattr(request, method).requests):
-            raise Refused(f"it asks for metadata that {method!r} does not take.")
+            raise Refused(f"it requests metadata that {method!r} does not accept.")
         for name, alias in wanted.items():
             getattr(request, method).add_request(param=name, alias=alias)
     return request
 
 
 def _check_memory(state: dict[str, Any]) -> None:
-    """Refuse a memory of the training that training could not go on with."""
+    """Raise `Refused` if training could not continue from the saved training state."""
     model = state["_model"]
     if not isinstance(state["_goes_on"], bool):
-        raise Refused("what it remembers of the training is nothing.")
+        raise Refused("its training state is not valid.")
     _check_progress(state["_progress"], model)
     history = vars(History(**state["history_"])).values()
     if any(not isinstance(values, list) or not all(isinstance(value, float) for value in values) for values in history):
-        raise Refused("its history is not one of numbers.")
+        raise Refused("its history contains other values than numbers.")
     if state["layers_"] != list(model.network.hidden):
-        raise Refused("its layers_ are not those of its network.")
+        raise Refused("its layers_ differ from the layers of its network.")
     if "classes_" in state and not np.array_equal(np.unique(state["classes_"]), state["classes_"]):
-        raise Refused("its classes are not in order.")
+        raise Refused("its classes are not sorted.")
 
 
 def _check_progress(progress: Any, model: Model) -> None:
     if not isinstance(progress, Progress):
-        raise Refused("what it remembers of the training is nothing.")
+        raise Refused("its training state is not valid.")
     _check_kinds(progress, REMEMBERED)
     _check_kinds(progress.trend, FOLLOWED)
     counts = progress.seed, progress.epochs, progress.steps, progress.averaged
     named = all(isinstance(name, str) for name in progress.optimizer)
     if not named or not all(0 <= count < COUNTABLE for count in counts):
-        raise Refused("what it remembers of the training is nothing.")
+        raise Refused("its training state is not valid.")
     shapes = (len(progress.optimizer) - 1, *model.weights.shape), model.weights.shape
     for part, shape in zip((progress.slots, progress.trained), shapes, strict=True):
         if part is not None and (part.shape, part.dtype) != (shape, model.weights.dtype):
-            raise Refused("what it remembers of the training is not of its layers.")
+            raise Refused("its training state does not fit its layers.")
 
 
 def _check_kinds(record: Any, kinds: dict[str, type]) -> None:
     if wrong := [name for name, kind in kinds.items() if not isinstance(getattr(record, name), kind)]:
-        raise Refused(f"what it remembers of the training has no {wrong[0]}.")
+        raise Refused(f"its training state has no valid {wrong[0]}.")
 
 
 def _check_unfinished(unfinished: Any, estimator: BaseCNN) -> None:
     if not isinstance(unfinished, Unfinished) or not estimator.__sklearn_is_fitted__():
-        raise Refused("what it has of an unfinished fit is nothing of the kind.")
+        raise Refused("its state of an unfinished fit is not valid.")
     progress, monitor, model = unfinished.progress, unfinished.monitor, estimator._model
     epochs = range(len(estimator.history_["loss"]) + 1)
     if not isinstance(monitor, Monitor) or type(unfinished.done) is not int or unfinished.done not in epochs:
-        raise Refused("what it has of an unfinished fit is nothing of the kind.")
+        raise Refused("its state of an unfinished fit is not valid.")
     _check_progress(progress, model)
     _check_kinds(monitor, MONITORED)
     if progress.slots is None:
-        raise Refused("it lacks what the optimizer remembers.")
+        raise Refused("it lacks the state of the optimizer.")
     if monitor.best is not None:
         shapes = [part.shape for part in Snapshot.copied_arrays(model, progress)]
         if [part.shape for part in monitor.best.arrays] != shapes:
-            raise Refused("its best epoch is not of its layers.")
+            raise Refused("the weights of its best epoch do not fit its layers.")

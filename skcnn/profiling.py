@@ -1,4 +1,4 @@
-"""Where the time of a model goes, layer by layer, read off its tapes."""
+"""Profiling of the steps of a model, measured on its tapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._arrays.table import Table
 from ._engine.data import Data
 from ._engine.parallel import one_blas_thread
 from ._engine.passes import Passes
-from ._engine.progress import Progress
+from ._engine.progress import Fit, Progress
 from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
 from ._tape.depthwise import SUMS_OF_PRODUCTS
@@ -25,25 +25,25 @@ from .description import is_count
 
 @dataclass(frozen=True)
 class StepProfile:
-    """Cost of one step of a pass."""
+    """Cost of one step of a training step or prediction."""
 
-    name: str  # of the layer, or "input", "loss", "optimizer"
+    name: str  # name of the layer, or "input", "loss", "optimizer"
     milliseconds: float
     calls: int
     flops: float  # floating-point operations: two per multiply-add of a product, one per element of other results
-    bytes: float  # of the arrays that the calls read and write
+    bytes: float  # bytes that the calls read and write
 
 
 @dataclass(frozen=True, repr=False)
 class Profile:
-    """The costs of a pass over one batch: ``str`` is a table, and so is the HTML form that notebooks show.
+    """Costs of a training step or a prediction. ``print`` and notebooks show them as a table.
 
     Attributes
     ----------
     title : str
-        What was measured.
+        Description of the measurement.
     steps : tuple of StepProfile
-        In forward order.
+        Costs of the steps, in forward order.
     """
 
     title: str
@@ -51,11 +51,11 @@ class Profile:
 
     @property
     def milliseconds(self) -> float:
-        """Milliseconds of the whole pass, on one thread."""
+        """Total time in milliseconds, on one thread."""
         return sum(step.milliseconds for step in self.steps)
 
     def table(self) -> Table:
-        """The steps as a table."""
+        """Return the steps as a table."""
         whole = self.milliseconds
 
         def row(name: str, steps: Sequence[StepProfile]) -> tuple[str, ...]:
@@ -86,34 +86,35 @@ class Profile:
 
 
 def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> Profile:
-    """Measure a fitted estimator, layer by layer: a training step if ``y`` is given, else a prediction.
+    """Measure the time of each layer of a fitted estimator, for a training step if ``y`` is given, or a prediction.
 
-    Everything runs on one thread, so that the times of all shards of a batch add up. Bias, activation and pooling
-    layers that were fused into a step show up under the name of the layer that owns it. The estimator does not change.
+    All calls run on one thread, so that the times of all shards of a batch add up. Bias, activation and pooling layers
+    that are fused into a step are listed under the name of the layer that owns the step. The estimator is not modified.
 
     Parameters
     ----------
-    estimator : CNNClassifier
-        A fitted estimator.
+    estimator : CNNClassifier or CNNRegressor
+        Fitted estimator.
     X : array-like (n, h, w, c), (n, h, w) or (n, features)
-        Images. Of a training step, at most ``batch_size`` of them are used; of a prediction, at most one chunk.
+        Images. A training step uses at most ``batch_size`` of them, a prediction at most one chunk.
     y : array-like, default=None
-        Their targets.
+        Targets of the images. If None, a prediction is measured.
     repeats : int, default=20
-        How often the pass is repeated; times are medians.
+        Number of repetitions, 1 or more. Times are medians.
 
     Returns
     -------
     Profile
+        Costs of each step.
 
     Raises
     ------
     TypeError
-        If it is no estimator of this package.
+        If `estimator` is not an estimator of this package.
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If X or y do not fit it, or `repeats` is no positive integer.
+        If X or y have the wrong shape or contain invalid values, or `repeats` is not a positive integer.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
         for repeat in range(repeats + 1):
             load()
             seconds = _replay(tapes)
-            if repeat:  # the first warms the caches up
+            if repeat:  # the first repetition only warms up the caches
                 for name, value in seconds.items():
                     measured.setdefault(name, []).append(value)
     costs = _costs(tapes)
@@ -157,15 +158,16 @@ def _prediction(estimator: BaseCNN, images: Array) -> tuple[str, list[Tape], Cal
 def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, list[Tape], Callable[[], None]]:
     rows = min(len(images), estimator.batch_size)
     targets, used = estimator._encode(y[:rows]), np.arange(rows)
-    data = Data(images, used, targets, np.ones(rows))
+    data = Data(images, used, targets, np.ones(rows), y[:rows])
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
-    step = Passes(model, data, recipe, Progress.begin(model, recipe, seed=0), threads=1).recorded(rows)
+    fit = Fit(model, Progress.begin(model, recipe, seed=0))
+    step = Passes(fit, data, replace(recipe, threads=1)).recorded(rows)
     return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
 
 
 def _replay(tapes: list[Tape]) -> dict[str, float]:
-    """Seconds of each step."""
+    """Replay the tapes; return a dictionary of step -> seconds."""
     seconds: dict[str, float] = {}
     for segment in range(len(tapes[0].segments)):
         for tape in tapes:
@@ -177,7 +179,7 @@ def _replay(tapes: list[Tape]) -> dict[str, float]:
 
 
 def _costs(tapes: list[Tape]) -> dict[str, tuple[int, float, float]]:
-    """Calls, floating-point operations and bytes of each step."""
+    """Return a dictionary of step -> (calls, floating-point operations, bytes)."""
     costs: dict[str, tuple[int, float, float]] = {}
     for tape in tapes:
         for calls, owners in zip(tape.segments, tape.owners, strict=True):

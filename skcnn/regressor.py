@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
 from ._arrays.elementwise import Array
 from ._engine.model import predicted_targets
+from ._engine.scaling import Scaling
 from ._estimators.base import BaseCNN
-from ._estimators.given import named_arrays, outputs_of
+from ._estimators.given import given_scaling, named_arrays, outputs_of
+from ._estimators.judging import r2
 from ._estimators.validation import (
     REGRESSOR_PARAMETERS,
     check_images_and_targets,
@@ -47,6 +50,13 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     layers : list of Layer, default=None
         The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
         `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+    pretrained : CNNClassifier, CNNRegressor or FrozenEstimator of one, default=None
+        A fitted network to begin with: a fit takes over its layers, its standardization (instead of `standardize`) and
+        its weights, except the output layer. With `layers`, weights are taken over by their names. Clones share it. A
+        fitted estimator from a pickle or a file has "left out" here: it holds its own network only.
+    freeze : str, default=None
+        Name of the last frozen layer, as in ``summary()``: layers up to it stay as they are in the pretrained network,
+        statistics of batch normalization included, and drop nothing. None trains all layers.
     input_shape : (int, int) or (int, int, int), default=None
         Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
         square number of at least 64 features is a square image with one channel, and everything else is a signal,
@@ -99,8 +109,14 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         Whether the mean and the standard deviation of each channel are learnt from the training images and applied
         to all images, so that raw 8-bit pixels just work.
     early_stopping : bool, default=False
-        Whether training stops when the validation score has not improved by `tol` for `n_iter_no_change` epochs.
+        Whether training stops when neither the validation score nor the validation loss has improved by `tol` for
+        `n_iter_no_change` epochs.
         Without ``X_val``, `validation_fraction` of the rows are set aside.
+    scoring : str, callable or None, default=None
+        Score of the validation set, used for early stopping, for the best epoch and for `validation_scores_`. None
+        means the coefficient of determination, R ** 2. "loss" means minus the loss. Other strings are names of
+        scikit-learn's scorers, such as "neg_median_absolute_error"; a callable is called as
+        ``scoring(estimator, X, y)``, with ``sample_weight`` if rows have weights.
     validation_fraction : float, default=0.1
         Share of the rows to set aside.
     n_iter_no_change : int, default=10
@@ -134,6 +150,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         Height, width and channels of an image.
     input_mean_, input_scale_ : ndarray (channels,)
         What images are standardized with.
+    target_mean_, target_scale_ : ndarray (n_outputs,)
+        Mean and standard deviation of the targets. A prediction is ``raw * target_scale_ + target_mean_``. They are
+        zeros and ones where the loss does not standardize targets, and after `set_weights` without a fit.
     layers_ : list of Layer
         The hidden layers that were built, ready to paste into `layers`.
     parameters_ : dict of str -> ndarray
@@ -155,9 +174,11 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         The best of them, in the last call of ``fit``. The model is that of the epoch that reached it; of several, that
         of the lowest loss. None where the last call, of `partial_fit` too, had no validation set.
     history_ : dict of str -> list of float
-        One entry per epoch: ``loss``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``; NaN where there
-        was no validation set. ``loss`` holds the penalty of `alpha`, and is measured while the weights change and
-        dropout is on; ``val_loss`` is the plain loss of the model after the epoch.
+        One entry per epoch: ``loss``, ``score``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``. ``loss``
+        and ``score`` are measured on the training batches, while the weights change and with dropout and augmentation;
+        ``loss`` includes the penalty of `alpha`. ``val_loss`` and ``val_score`` are measured after the epoch, without
+        the penalty. NaN where a number is not known: without a validation set, and ``score`` with augmentations that
+        mix classes and with a callable `scoring`.
 
     See Also
     --------
@@ -172,8 +193,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     mistakes.
 
     The training loss is the weighted mean over the rows of the pointwise loss, averaged over the outputs, plus the
-    penalty. Targets are used as they are: bring them to a spread of about 1, for example with
-    `sklearn.compose.TransformedTargetRegressor`, if theirs is very different.
+    penalty. Targets are standardized: the network learns (y - mean) / standard deviation of each output, so that
+    predictions do not depend on the unit of y. Losses in `history_`, the ``delta`` of `Huber` and `parameters_` are in
+    units of standardized targets. Losses with a link, such as "poisson", learn y as it is.
 
     A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
     after `partial_fit` and with `warm_start`; so are the weights behind an `average`.
@@ -212,6 +234,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         hidden_layer_sizes: int | Sequence[int] = (128,),
         *,
         layers: Sequence[Layer] | None = None,
+        pretrained: Any = None,
+        freeze: str | None = None,
         input_shape: tuple[int, ...] | None = None,
         activation: str | Activation = "relu",
         batch_norm: bool = False,
@@ -230,6 +254,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
         standardize: bool = True,
         early_stopping: bool = False,
+        scoring: str | Callable[..., float] | None = None,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
@@ -244,6 +269,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         self.pool_size = pool_size
         self.hidden_layer_sizes = hidden_layer_sizes
         self.layers = layers
+        self.pretrained = pretrained
+        self.freeze = freeze
         self.input_shape = input_shape
         self.activation = activation
         self.batch_norm = batch_norm
@@ -262,6 +289,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         self.augmentation = augmentation
         self.standardize = standardize
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
@@ -353,7 +381,16 @@ class CNNRegressor(RegressorMixin, BaseCNN):
             images, y, weights = self._checked(X, y, sample_weight, resume, "y must be of the same form as before")
             return self._train(images, y, weights, None, resume=resume)
 
-    def set_weights(self, weights: Any, *, input_shape: Any = None, mean: Any = None, scale: Any = None) -> Self:
+    def set_weights(
+        self,
+        weights: Any,
+        *,
+        input_shape: Any = None,
+        mean: Any = None,
+        scale: Any = None,
+        target_mean: Any = None,
+        target_scale: Any = None,
+    ) -> Self:
         """Set arrays of the network by their names, from any source.
 
         A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all of them, the
@@ -370,6 +407,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         mean, scale : float or array-like (c,), default=None
             The network gets (x - mean) / scale for the numbers x of an image. By default, the standardization of the
             fitted estimator. They must be given if it is not fitted: preprocessing is never guessed.
+        target_mean, target_scale : float or array-like (n_outputs,), default=None
+            A prediction is ``raw * target_scale + target_mean`` for the outputs of the network. By default, as in the
+            fitted estimator, or 0 and 1.
 
         Returns
         -------
@@ -399,7 +439,13 @@ class CNNRegressor(RegressorMixin, BaseCNN):
             outputs = outputs_of(arrays)
             if outputs is not None and not (self.__sklearn_is_fitted__() and outputs == self._model.network.outputs):
                 self._columns = None if outputs == 1 else outputs
-            return self._take_weights(arrays, input_shape, mean, scale)
+            self._take_weights(arrays, input_shape, mean, scale)
+            if target_mean is not None or target_scale is not None:
+                outputs = self._model.network.outputs
+                before = Scaling(self.target_mean_, self.target_scale_)
+                given = given_scaling(target_mean, target_scale, outputs, before, "target_", "outputs")
+                self._model.target_scaling = given
+            return self
 
     def predict(self, X: Any) -> Array:
         """Predicted targets.
@@ -414,7 +460,22 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         ndarray (n,) or (n, n_outputs)
             In float64.
         """
-        return predicted_targets(self._loss(), self._raw(X), self._columns)
+        raw = self._raw(X)
+        return predicted_targets(self._model, raw, self._columns)
+
+    @property
+    def target_mean_(self) -> Array:
+        """Mean of the targets (n_outputs,), with which the network's outputs are scaled back."""
+        check_is_fitted(self)
+        scaling = self._model.target_scaling
+        return np.zeros(self._model.network.outputs) if scaling is None else scaling.mean
+
+    @property
+    def target_scale_(self) -> Array:
+        """Standard deviation of the targets (n_outputs,), with which the network's outputs are scaled back."""
+        check_is_fitted(self)
+        scaling = self._model.target_scaling
+        return np.ones(self._model.network.outputs) if scaling is None else scaling.scale
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, resume: bool, refusal: str) -> tuple[Array, Array, Array]:
         images, y = check_images_and_targets(self, X, y, reset=not resume)
@@ -437,7 +498,10 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         if len(raw) < 2:
             raise ValueError("A validation set of a regressor needs 2 rows or more: its score is R ** 2.")
-        return float(r2_score(targets, self._given_loss().predict(raw), sample_weight=weights))
+        return r2(targets, self._given_loss().predict(raw), weights)
+
+    def _constant_score(self, targets: Array, weights: Array) -> tuple[float, float]:
+        return 0.0, 1 / math.sqrt(len(targets))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

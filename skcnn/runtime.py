@@ -1,8 +1,9 @@
-"""Predictions of a saved model without scikit-learn: what serves it starts sooner and takes less memory.
+"""Predictions of a saved model without scikit-learn, for servers that start faster and use less memory.
 
-`load` reads the files of `skcnn.save`. What it gives predicts the same as the estimator, bit for bit, and does nothing
-else: it has no parameters to set and cannot be trained. NumPy and threadpoolctl are all that it imports, and SciPy for
-networks that need its special functions: for two classes or labels, and for sigmoids, SiLU, GELU and Mish.
+`load` reads files written by `skcnn.save`. The loaded model can only predict, with results that are bitwise identical
+to the estimator's. It has no parameters and cannot be trained. The module imports only NumPy and threadpoolctl. SciPy
+is imported for networks that need its special functions: for two classes or labels, and for `Sigmoid`, `SiLU`, `GELU`
+and `Mish`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 from ._arrays.elementwise import Array
 from ._decoding import Reading, is_source, sources_of
 from ._engine.files import (
-    TASKS,
     File,
     Refused,
     check_classes,
@@ -27,8 +27,8 @@ from ._engine.files import (
     refusals,
 )
 from ._engine.inputs import cure, forms, stacked
-from ._engine.model import is_binary, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
-from ._engine.scaling import Scaling, warn_of_scale
+from ._engine.model import Model, is_binary, predicted_classes, predicted_targets, predictor_of, probabilities
+from ._engine.scaling import warn_of_scale
 from .description import Description
 from .initializers import Initializer
 from .layers import Layer
@@ -43,29 +43,29 @@ READ = {
 
 
 def load(path: File, *, classes: Iterable[type[Description]] = ()) -> ServedModel:
-    """Read a fitted estimator that `skcnn.save` has written, for predictions alone.
+    """Load a fitted estimator from a file written by `skcnn.save`, for predictions only.
 
     Parameters
     ----------
     path : str, path-like or binary file object
-        The file. A file object is read from its current position to its end.
+        Path of the file. A file object is read from its current position to its end.
     classes : iterable of classes, default=()
-        Layers and losses of your own that the file may name.
+        Your own layers and losses that the file may contain.
 
     Returns
     -------
     ServedModel
-        It predicts the same as the estimator, bit for bit.
+        Model for predictions, which are bitwise identical to the estimator's.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file.
+        If the file does not exist.
     TypeError
-        If `classes` holds anything but classes, or if `path` is neither a path nor a file object in binary mode.
+        If an entry of `classes` is not a class, or if `path` is neither a path nor a file object in binary mode.
     ValueError
-        If it is not a file that `skcnn.save` has written, is damaged, is of a newer format, names a class that is not
-        known, or holds an estimator that is not fitted.
+        If the file was not written by `skcnn.save`, is damaged, has a newer format, names an unknown class, or contains
+        an estimator that is not fitted.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def load(path: File, *, classes: Iterable[type[Description]] = ()) -> ServedMode
         state = {key: content[key] for key in wanted}
         n_jobs = state["n_jobs"]
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
-            raise Refused(f"its n_jobs is {str(n_jobs)[:60]!r}, which is no number of threads.")
+            raise Refused(f"its n_jobs is {str(n_jobs)[:60]!r}, which is not a number of threads.")
         check_model(content.name, state)
         reader = content.more("reader")
         model = ServedModel(content.name, state, reader and check_reader(reader, state["input_shape_"]))
@@ -99,23 +99,23 @@ def load(path: File, *, classes: Iterable[type[Description]] = ()) -> ServedMode
 
 
 class ServedModel:
-    """A fitted network that predicts, from any number of threads.
+    """Fitted network that predicts, safe to use from several threads.
 
-    Made by `load`.
+    Create it with `load`.
 
     Attributes
     ----------
     name : str
-        "CNNClassifier" or "CNNRegressor": what was saved.
+        Class of the saved estimator, "CNNClassifier" or "CNNRegressor".
     input_shape_ : (int, int, int)
         Height, width and channels of the images.
     classes_ : ndarray (n_classes,), or None
-        The classes or numbers of the labels; None for a regressor.
+        Classes, or indices of the labels. None for a regressor.
     reader : Reading or None
-        How image files are read, if a pipeline with an `ImageReader` was saved. ``reader.read(source)`` gives one image
-        (h, w, c) from a path, bytes, an open file, a PIL image or an array of another size, and
-        ``reader.read(source, max_pixels=n)`` refuses larger images before they are decoded. Both raise a ValueError
-        with the reason for an image that cannot be read.
+        Reader of image files, if a pipeline with an `ImageReader` was saved. ``reader.read(source)`` returns one image
+        (h, w, c) from a path, bytes, an open file, a PIL image or an array of any size. Use
+        ``reader.read(source, max_pixels=n)`` to reject larger images before they are decoded. Both raise a ValueError
+        with a reason if the image cannot be read.
     """
 
     def __init__(self, name: str, state: dict[str, Any], reader: Reading | None = None) -> None:
@@ -126,9 +126,8 @@ class ServedModel:
         self._n_jobs: int | None = state["n_jobs"]
         self._labels: bool = state.get("_labels", False)
         self._columns: int | None = state.get("_columns")
-        self._loss = loss_of(state["_model"], state["loss"], TASKS[name])
-        self._predictor = predictor_of(state["_model"])
-        self._scaling: Scaling = state["_model"].scaling
+        self._model: Model = state["_model"]
+        self._predictor = predictor_of(self._model)
 
     def __repr__(self) -> str:
         outputs = "" if self.classes_ is None else f", {len(self.classes_)} {'labels' if self._labels else 'classes'}"
@@ -136,86 +135,88 @@ class ServedModel:
         return f"<{self.name} for images of {self.input_shape_}{outputs}{files}>"
 
     def decision_function(self, X: Any) -> Array:
-        """Raw predictions, as `CNNClassifier.decision_function`.
+        """Compute raw predictions, like `CNNClassifier.decision_function`.
 
         Parameters
         ----------
         X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
-            Images. Files need a model that was saved with its `ImageReader`.
+            Images. Files require a model that was saved with an `ImageReader`.
 
         Returns
         -------
         ndarray (n,) or (n, n_classes)
+            Raw predictions in float64, (n,) for two classes.
 
         Raises
         ------
         AttributeError
-            For a regressor.
+            If the model is a regressor.
         TypeError, ValueError
-            For what are no images of its shape, or no finite numbers.
+            If X has the wrong type or shape, or contains NaN or infinity.
         """
         classes = self._known_classes("decision_function")
         raw = self._raw(X)
         return raw.ravel() if is_binary(classes, self._labels) else raw
 
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities of the classes, or of each label.
+        """Predict the probabilities of classes or labels.
 
         Parameters
         ----------
         X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
-            Images. Files need a model that was saved with its `ImageReader`.
+            Images. Files require a model that was saved with an `ImageReader`.
 
         Returns
         -------
         ndarray (n, n_classes)
-            In float64, in the order of `classes_`.
+            Probabilities in float64, in the order of `classes_`.
 
         Raises
         ------
         AttributeError
-            For a regressor, and where the loss gives no probabilities.
+            If the model is a regressor, or the loss provides no probabilities.
         TypeError, ValueError
-            For what are no images of its shape, or no finite numbers.
+            If X has the wrong type or shape, or contains NaN or infinity.
         """
         classes = self._known_classes("predict_proba")
-        if not self._loss.has_probabilities:
-            raise AttributeError(f"loss={self._loss!r} gives no probabilities: use decision_function.")
-        return probabilities(self._loss, self._raw(X), classes, self._labels)
+        if not self._model.loss.has_probabilities:
+            raise AttributeError(f"loss={self._model.loss!r} provides no probabilities. Use decision_function instead.")
+        return probabilities(self._model.loss, self._raw(X), classes, self._labels)
 
     def predict(self, X: Any) -> Array:
-        """Classes or labels, or a regressor's targets.
+        """Predict classes, labels or a regressor's targets.
 
         Parameters
         ----------
         X : array-like (n, h, w, c), (n, h, w) or (n, features), or list of paths, bytes or open files
-            Images. Files need a model that was saved with its `ImageReader`.
+            Images. Files require a model that was saved with an `ImageReader`.
 
         Returns
         -------
         ndarray (n,), (n, n_labels) or (n, n_outputs)
+            Predictions, as from the estimator's ``predict``.
 
         Raises
         ------
         TypeError, ValueError
-            For what are no images of its shape, or no finite numbers.
+            If X has the wrong type or shape, or contains NaN or infinity.
         """
         raw = self._raw(X)
         if self.classes_ is None:
-            return predicted_targets(self._loss, raw, self._columns)
+            return predicted_targets(self._model, raw, self._columns)
         return predicted_classes(raw, self.classes_, self._labels)
 
     def _known_classes(self, method: str) -> Array:
         if self.classes_ is None:
-            raise AttributeError(f"A {self.name} has no {method}: use predict.")
+            raise AttributeError(f"A {self.name} has no {method}. Use predict instead.")
         return self.classes_
 
     def _raw(self, X: Any) -> Array:
-        """Raw predictions (n, outputs) in float64."""
+        """Return raw predictions (n, outputs) in float64."""
         return self._predictor.raw(self._images(X), self._n_jobs).astype(np.float64)
 
     def _images(self, X: Any) -> Array:
-        """Images (n, h, w, c): the forms that the estimator takes, except sparse matrices."""
+        """Convert X to images (n, h, w, c). It accepts the same input as the estimator, except sparse matrices."""
         if self.reader is not None and _are_files(X):
             X = [self.reader.read(source) for source in sources_of(X)]
         array = np.asarray(stacked(X))
@@ -229,12 +230,12 @@ class ServedModel:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
         images = array.reshape(len(array), *self.input_shape_)
-        warn_of_scale(images, self._scaling)
+        warn_of_scale(images, self._model.scaling)
         return images
 
 
 def _are_files(X: Any) -> bool:
-    """Whether these are images that are to be decoded; a single one is refused later."""
+    """Return whether X contains image files to decode. A single image raises an error later."""
     if is_source(X):
         return True
     if hasattr(X, "to_numpy"):  # a column of a table

@@ -1,4 +1,4 @@
-"""Saliency: the gradient of a prediction with respect to the image."""
+"""Saliency: gradients of predictions with respect to the images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
 from .classifier import CNNClassifier
 from .description import is_count, is_real
+from .regressor import CNNRegressor
 
-NOISY_IMAGES = 256  # images that are copied at a time, where noise is added to them
+NOISY_IMAGES = 256  # images per chunk when noise is added
 
 
 def input_gradient(
@@ -27,48 +28,51 @@ def input_gradient(
     noise: float = 0.1,
     random_state: Any = None,
 ) -> Array:
-    """Gradient of a raw prediction with respect to each pixel of the images.
+    """Compute the gradient of a raw prediction with respect to each pixel of the images.
 
     Parameters
     ----------
     estimator : CNNClassifier or CNNRegressor
-        Fitted.
+        Fitted estimator.
     X : array-like (n, h, w, c), (n, h, w) or (n, features)
         Images.
     target : object or array-like (n,), default=None
-        What is differentiated: the raw prediction, as ``decision_function`` gives it, of this class or label, one for
-        all images or one for each. With two classes, that of the first is the negative of the second's. For a
-        regressor with several outputs it is the number of one. None is the class, or label, of the largest raw
-        prediction of each image, and a regressor's only output.
+        Class or label whose raw prediction, as in ``decision_function``, is differentiated. Pass one for all images,
+        or one for each image. With two classes, the gradient for the first is the negative gradient for the second.
+        For a regressor with several outputs, pass the index of an output. If None, it is the class or label with the
+        largest raw prediction of each image, or the only output of a regressor.
     n_samples : int, default=1
-        With 2 or more, the mean over so many copies of each image with noise: SmoothGrad.
+        Number of noisy copies of each image. With 2 or more, the mean gradient of the copies is returned (SmoothGrad).
+        With the default, no noise is added.
     noise : float, default=0.1
-        The noise's standard deviation, as a share of the image's range from its lowest to its highest pixel. It is
-        read for `n_samples` of 2 or more.
+        Standard deviation of the noise, 0 or more, relative to the range from the lowest to the highest pixel of the
+        image. It is used only if `n_samples` is 2 or more.
     random_state : int, RandomState or None, default=None
-        Draws the noise.
+        Source of the noise. Pass an int for reproducible results.
 
     Returns
     -------
     ndarray (n, h, w, c)
-        In the precision of the weights, and per unit of the pixels as they are in X.
+        Gradients per unit of the pixels in X, in the precision of the weights.
 
     Raises
     ------
     TypeError
-        If it is no estimator of this package.
+        If `estimator` is not an estimator of this package.
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If X does not fit it, or it does not know the target.
+        If X has the wrong shape or contains invalid numbers, or if the target is unknown.
 
     Notes
     -----
-    d f(x) / d x[a, b, k], with f as in prediction: batch normalization by its running statistics, no dropout. It is
-    that of the raw prediction, before a sigmoid, a softmax or a loss's exponential, whose slope says how certain
-    the network is rather than where it looks. K. Simonyan, A. Vedaldi and A. Zisserman, "Deep inside convolutional
-    networks: visualising image classification models and saliency maps", arXiv:1312.6034, section 3. The mean over
-    noisy images: D. Smilkov et al., "SmoothGrad: removing noise by adding noise", arXiv:1706.03825.
+    The result is d f(x) / d x[a, b, k], with f as in prediction: batch normalization uses running statistics, and
+    dropout is off. f is the raw prediction, before a sigmoid, a softmax or the exponential of a loss, because their
+    slopes depend on the confidence of the network rather than on the relevant pixels. For a regressor, the unit is
+    the unit of y. K. Simonyan, A. Vedaldi and A.
+    Zisserman, "Deep inside convolutional networks: visualising image classification models and saliency maps",
+    arXiv:1312.6034, section 3. For the mean over noisy images see D. Smilkov et al., "SmoothGrad: removing noise by
+    adding noise", arXiv:1706.03825.
 
     Examples
     --------
@@ -106,30 +110,30 @@ def input_gradient(
 
 
 def default_target(estimator: BaseCNN, images: Array) -> Array:
-    """Return the default targets (n,) to differentiate: predicted classes or labels, or the only output's number."""
+    """Return the default targets (n,): the predicted classes, the likeliest labels, or the index of the only output."""
     if isinstance(estimator, CNNClassifier):
         raw = estimator._predictor.raw(images, estimator.n_jobs)
-        # Labels are decided one by one, and there may be none: of them it is the likeliest.
+        # An image may have any number of predicted labels, even none. The likeliest label always exists.
         return estimator.classes_[
             raw.argmax(axis=1) if estimator._labels else predicted_codes(raw, estimator.classes_, False)
         ]
     outputs = estimator._model.network.outputs
     if outputs > 1:
-        raise ValueError(f"target must be the number of an output, 0 to {outputs - 1}: the regressor has {outputs}.")
+        raise ValueError(f"target must be the index of an output, 0 to {outputs - 1}: the regressor has {outputs}.")
     return np.zeros(len(images), int)
 
 
 def _slopes(estimator: BaseCNN, n: int, target: Any) -> Array:
-    """Return the weights (n, outputs) of the raw predictions in the sum that is differentiated."""
+    """Return the weights (n, outputs) of the raw predictions in the differentiated sum."""
     outputs = estimator._model.network.outputs
-    if not isinstance(estimator, CNNClassifier):
-        return np.eye(outputs)[_numbers(target, np.arange(outputs), n, "outputs")]
+    if isinstance(estimator, CNNRegressor):
+        return np.diag(estimator.target_scale_)[_numbers(target, np.arange(outputs), n, "outputs")]
     chosen = _numbers(target, estimator.classes_, n, "classes")
     return np.where(chosen, 1.0, -1.0)[:, None] if estimator._is_binary() else np.eye(outputs)[chosen]
 
 
 def _numbers(target: Any, known: Array, n: int, what: str) -> Array:
-    """Where each target (n,), or one for all, stands among those that are known."""
+    """Return the positions (n,) of the targets among ``known``. One target stands for all images."""
     given = np.asarray(target)
     if given.shape not in ((), (n,)):
         raise ValueError(f"target must be one of the {what}, or one for each of the {n} images, got {target!r}.")

@@ -1,4 +1,4 @@
-"""Schedules: what the learning rate is multiplied by as training goes on."""
+"""Schedules: factors of the learning rate during training."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .description import Description, description, is_count, is_real, resolve
 
 @dataclass(frozen=True)
 class Trend:
-    """State of a schedule that follows the training, from epoch to epoch.
+    """State that a schedule keeps from epoch to epoch.
 
     Parameters
     ----------
     factor : float
-        What the learning rate is multiplied by, besides the factor of the moment.
+        Factor of the learning rate, in addition to the return value of `Schedule.factor`.
     best : float
-        The lowest value so far.
+        Lowest value so far.
     unchanged : int
-        Epochs without an improvement.
+        Number of epochs since the last improvement.
     measure : str
-        What `best` is the best of: "loss" or "score".
+        Quantity that `best` refers to, "loss" or "score".
     """
 
     factor: float = 1.0
@@ -34,21 +34,27 @@ class Schedule(Description):
     """Base of all schedules."""
 
     def factor(self, epoch: float, max_iter: float) -> float:
-        """A number in [0, 1] for the moment ``epoch`` (2.5 is halfway through the third) of ``max_iter`` epochs."""
+        """Return the factor of the learning rate, from 0 to 1, at the time ``epoch`` of ``max_iter`` epochs.
+
+        ``epoch`` is the number of completed epochs. It may be a fraction: 2.5 is the middle of the third epoch.
+        """
         raise NotImplementedError
 
     def follow(self, trend: Trend, measure: str, value: float) -> Trend:
-        """The trend after an epoch at whose end the ``measure`` was ``value``, where lower is better."""
+        """Return the trend after an epoch that ended with ``value`` for the ``measure``. Lower values are better."""
         return trend
 
     def ends(self) -> bool:
-        """Whether it has come to its end after ``max_iter`` epochs, so that going on would learn little."""
+        """Return whether the schedule reaches its final factor after ``max_iter`` epochs.
+
+        If so, further training with ``partial_fit`` or a warm start has little effect.
+        """
         return False
 
 
 @description
 class Constant(Schedule):
-    """The learning rate stays as it is.
+    """Constant learning rate.
 
     Notes
     -----
@@ -69,14 +75,14 @@ class Constant(Schedule):
 
 @description
 class Step(Schedule):
-    """The learning rate falls by a factor every few epochs.
+    """Learning rate multiplied by a factor every few epochs.
 
     Parameters
     ----------
     step_size : int, default=10
-        Epochs between two steps.
+        Number of epochs between two steps, 1 or more.
     gamma : float, default=0.1
-        What the learning rate is multiplied by at each: 0 or more, at most 1.
+        Factor of each step, from 0 to 1.
 
     Notes
     -----
@@ -104,16 +110,17 @@ class Step(Schedule):
 
 @description
 class Exponential(Schedule):
-    """The learning rate falls by the same factor in each epoch, step by step.
+    """Learning rate with exponential decay.
 
     Parameters
     ----------
     gamma : float, default=0.9
-        What an epoch multiplies the learning rate by: 0 or more, at most 1.
+        Factor of each epoch, from 0 to 1.
 
     Notes
     -----
-    factor = gamma ** epoch: PyTorch's ``ExponentialLR``, continued within an epoch.
+    factor = gamma ** epoch. At the end of each epoch it equals PyTorch's ``ExponentialLR``. Within an epoch, it changes
+    with every step.
 
     Examples
     --------
@@ -135,19 +142,19 @@ class Exponential(Schedule):
 
 @description
 class Polynomial(Schedule):
-    """The learning rate falls along a power of the epochs that are left, to its end after ``max_iter`` epochs.
+    """Polynomial decay of the learning rate over ``max_iter`` epochs.
 
     Parameters
     ----------
     power : float, default=1.0
-        Above 0; 1 is a straight line.
+        Exponent, above 0. The default is a linear decay.
     minimum : float, default=0.0
-        The factor at the end, where it stays: 0 or more, at most 1.
+        Factor after ``max_iter`` epochs and later, from 0 to 1.
 
     Notes
     -----
-    factor = minimum + (1 - minimum) * (1 - epoch / max_iter) ** power. The "poly" policy of W. Liu, A. Rabinovich and
-    A. Berg, "ParseNet", arXiv:1506.04579.
+    factor = minimum + (1 - minimum) * (1 - epoch / max_iter) ** power. W. Liu, A. Rabinovich and A. Berg, "ParseNet",
+    arXiv:1506.04579, call it the "poly" policy.
 
     Examples
     --------
@@ -175,17 +182,18 @@ class Polynomial(Schedule):
 
 @description
 class InverseScaling(Schedule):
-    """The learning rate falls as a power of the time that has gone by: fast at first, then ever more slowly.
+    """Decay of the learning rate with a power of the elapsed epochs.
 
     Parameters
     ----------
     power : float, default=0.5
-        0 or more.
+        Exponent, 0 or more.
 
     Notes
     -----
-    factor = 1 / (1 + epoch) ** power. H. Robbins and S. Monro, "A stochastic approximation method", 1951, ask for such
-    a fall with a power above 1/2 and at most 1. `MLPClassifier` counts rows where this counts epochs.
+    factor = 1 / (1 + epoch) ** power. H. Robbins and S. Monro, "A stochastic approximation method", 1951, require a
+    power above 1/2 and at most 1. The "invscaling" schedule of `MLPClassifier` counts training samples instead of
+    epochs.
 
     Examples
     --------
@@ -207,12 +215,12 @@ class InverseScaling(Schedule):
 
 @description
 class Cosine(Schedule):
-    """The learning rate falls along half a cosine, step by step, to its end after ``max_iter`` epochs.
+    """Cosine decay of the learning rate over ``max_iter`` epochs.
 
     Parameters
     ----------
     minimum : float, default=0.0
-        The factor at the end, where it stays: 0 or more, at most 1.
+        Factor after ``max_iter`` epochs and later, from 0 to 1.
 
     Notes
     -----
@@ -242,23 +250,26 @@ class Cosine(Schedule):
 
 @description
 class CosineRestarts(Schedule):
-    """The learning rate falls along half a cosine again and again.
+    """Cosine decay of the learning rate with warm restarts.
 
     Parameters
     ----------
     period : int, default=10
-        Epochs until the first restart.
+        Number of epochs before the first restart, 1 or more.
     growth : float, default=1.0
-        What each period is longer by than the one before: 1 or more. With ``period=10`` and ``growth=2``, restarts come
-        after 10, 30 and 70 epochs.
+        Factor by which each period is longer than the previous one, 1 or more. With ``period=10`` and ``growth=2``,
+        restarts happen after 10, 30 and 70 epochs.
     minimum : float, default=0.0
-        The factor in front of a restart: 0 or more, at most 1.
+        Factor at the end of each period, from 0 to 1.
 
     Notes
     -----
-    factor = minimum + (1 - minimum) * (1 + cos(pi * passed / length)) / 2, where a period is ``length`` epochs long, of
-    which ``passed`` have gone by. I. Loshchilov and F. Hutter, "SGDR", arXiv:1608.03983, equation 5. With restarts
-    that fall together with ``max_iter``, the model that is kept is one of small steps: 30 epochs are 3 periods of 10.
+    factor = minimum + (1 - minimum) * (1 + cos(pi * passed / length)) / 2, where ``length`` is the length of the
+    current period in epochs and ``passed`` the number of epochs since it began. I. Loshchilov and F. Hutter, "SGDR",
+    arXiv:1608.03983, equation 5.
+
+    Choose ``max_iter`` so that training ends with a period, for example 30 epochs for 3 periods of 10. The last steps
+    are then small.
 
     Examples
     --------
@@ -289,16 +300,16 @@ class CosineRestarts(Schedule):
 
 @description
 class OneCycle(Schedule):
-    """The learning rate rises to its height and falls to almost nothing, along two halves of a cosine.
+    """One cycle: cosine increase to the peak learning rate, then cosine decay to almost 0.
 
     Parameters
     ----------
     fraction : float, default=0.3
-        Share of ``max_iter`` during which it rises: above 0, less than 1.
+        Share of ``max_iter`` spent increasing the learning rate, above 0 and less than 1.
     start : float, default=0.04
-        The factor at the beginning: 0 or more, at most 1.
+        Factor at the start, from 0 to 1.
     minimum : float, default=4e-6
-        The factor at the end, where it stays: 0 or more, at most 1.
+        Factor after ``max_iter`` epochs and later, from 0 to 1.
 
     Notes
     -----
@@ -306,9 +317,9 @@ class OneCycle(Schedule):
 
         factor = c(start, 1, p / fraction) up to p = fraction, then c(1, minimum, (p - fraction) / (1 - fraction)).
 
-    L. Smith and N. Topin, "Super-convergence", arXiv:1708.07120, in the form of PyTorch's ``OneCycleLR`` and with its
-    defaults, but for the momentum, which stays as it is. The ``learning_rate`` of the estimator is the height, a few
-    times what a constant one would be.
+    L. Smith and N. Topin, "Super-convergence", arXiv:1708.07120. Form and defaults match PyTorch's ``OneCycleLR``,
+    except that the momentum is constant. The peak is the ``learning_rate`` of the estimator. Set it a few times higher
+    than a constant learning rate.
 
     Examples
     --------
@@ -341,22 +352,23 @@ class OneCycle(Schedule):
 
 @description
 class Warmup(Schedule):
-    """The learning rate rises along a straight line, then follows another schedule.
+    """Linear warmup of the learning rate, followed by another schedule.
 
     Parameters
     ----------
     schedule : str or Schedule, default="constant"
-        The other one. It begins where the rise ends, and has the rest of ``max_iter`` for itself.
+        Schedule after the warmup. It starts at its beginning, and runs over the remaining epochs.
     fraction : float, default=0.1
-        Share of ``max_iter`` during which the learning rate rises: 0 or more, less than 1.
+        Share of ``max_iter`` spent on the warmup, 0 or more and less than 1.
     start : float, default=0.0
-        The factor at the beginning: 0 or more, at most 1.
+        Factor at the start of the warmup, from 0 to 1.
 
     Notes
     -----
-    With e = fraction * max_iter, factor = (start + (1 - start) * epoch / e) * schedule.factor(0, max_iter - e) up to e,
-    then schedule.factor(epoch - e, max_iter - e). P. Goyal et al., "Accurate, large minibatch SGD", arXiv:1706.02677,
-    section 2.2.
+    The warmup takes e = fraction * max_iter epochs. During it,
+    factor = (start + (1 - start) * epoch / e) * schedule.factor(0, max_iter - e). After it,
+    factor = schedule.factor(epoch - e, max_iter - e). P. Goyal et al., "Accurate, large minibatch SGD",
+    arXiv:1706.02677, section 2.2.
 
     Examples
     --------
@@ -393,28 +405,30 @@ class Warmup(Schedule):
 
 @description
 class Adaptive(Schedule):
-    """The learning rate falls whenever training has come to a plateau.
+    """Learning rate reduced on plateaus.
 
-    After each epoch it looks at the validation score, or at the training loss where there is no validation set.
+    The schedule monitors the validation score after each epoch, or the training loss if there is no validation set.
 
     Parameters
     ----------
     gamma : float, default=0.2
-        What the learning rate is multiplied by on a plateau: 0 or more, less than 1.
+        Factor of each reduction, 0 or more and less than 1.
     patience : int, default=3
-        Epochs without an improvement that are borne: 0 or more. It should be less than the estimator's
-        ``n_iter_no_change``, which ends a training that has come to a plateau.
+        Number of epochs without improvement to tolerate, 0 or more. Choose it smaller than the estimator's
+        ``n_iter_no_change``, which stops training on a plateau.
     tol : float, default=1e-4
-        What is no improvement yet: 0 or more.
+        Minimum change that counts as an improvement, 0 or more.
     minimum : float, default=0.0
-        The factor below which it does not fall: 0 or more, at most 1.
+        Lowest factor, from 0 to 1.
 
     Notes
     -----
-    factor = max(factor * gamma, minimum) after ``patience + 1`` epochs in a row that were not better than the best
-    by more than ``tol``. The rule is that of PyTorch's ``ReduceLROnPlateau`` with an absolute threshold; the factor 0.2
-    and the name are those of ``learning_rate="adaptive"`` of `MLPClassifier`. The trend goes on from ``fit`` to
-    ``partial_fit`` and from one warm start to the next, in a pickle too, until the schedule is another one.
+    factor = max(factor * gamma, minimum) after ``patience + 1`` consecutive epochs that did not improve the best value
+    by more than ``tol``. PyTorch's ``ReduceLROnPlateau`` with an absolute threshold uses the same rule. The factor 0.2
+    and the name are from ``learning_rate="adaptive"`` of `MLPClassifier`.
+
+    The state persists from ``fit`` to ``partial_fit`` and across warm starts, and is pickled. It is reset when you set
+    a different schedule.
 
     Examples
     --------
@@ -443,7 +457,7 @@ class Adaptive(Schedule):
         return 1.0
 
     def follow(self, trend: Trend, measure: str, value: float) -> Trend:
-        best = trend.best if trend.measure == measure else math.inf  # a score says nothing about a loss
+        best = trend.best if trend.measure == measure else math.inf  # scores and losses are not comparable
         if value < best - self.tol:
             return Trend(trend.factor, value, 0, measure)
         if trend.unchanged < self.patience:
@@ -452,5 +466,5 @@ class Adaptive(Schedule):
 
 
 def _along_cosine(start: float, end: float, progress: float) -> float:
-    """From ``start`` to ``end`` along half a cosine."""
+    """Interpolate from ``start`` to ``end`` along half a cosine; ``progress`` is from 0 to 1."""
     return float(end + (start - end) * (1 + math.cos(math.pi * progress)) / 2)

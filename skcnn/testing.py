@@ -1,4 +1,4 @@
-"""Testing layers, networks and losses: running them on a tape, and checking their gradients."""
+"""Tools for testing layers, networks and losses: gradient checks, and single runs on a tape."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .layers.base import Shape, ShapeError
 from .losses import Loss
 
 INSIDE, OUTSIDE = (1, 2, 0, 3), (2, 0, 1, 3)  # (n, h, w, c) -> (h, w, n, c), and back
-SHOWN = 5  # arrays of which a failed check tells
-OUTPUTS = 3  # of a network, where the targets do not say
+SHOWN = 5  # most arrays listed by a failed check
+OUTPUTS = 3  # default number of outputs of a network
 
 
 def check_gradients(
@@ -36,45 +36,45 @@ def check_gradients(
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> None:
-    """Check the gradients of a layer, a whole network or a loss against central differences.
+    """Check the gradients of a layer, a network or a loss against central differences.
 
-    It is recorded for training, in double precision, with random parameters and images, and run forward and backward.
-    Then each number that the output depends on is moved by a step up and down, and the change of the output compared.
-    All buffers hold NaN until they are written, so that a layer that reads what it has not written fails, too. A layer
-    that is random gets the same random numbers each time.
+    The layer, network or loss is recorded for training in double precision, with random parameters and images, and runs
+    forward and backward. Then each number on which the output depends is increased and decreased by a step, and the
+    change of the output is compared with the gradient. All buffers contain NaN before they are written, so the check
+    also detects a layer that reads uninitialized memory. Random layers get the same random numbers in every run.
 
     Parameters
     ----------
     layer : Layer, list of Layer or Loss
-        A layer is checked with respect to its input and its parameters. A list is the hidden layers of a network, which
-        is checked with respect to all its weights, those of the output layer included. A loss is checked with respect
-        to raw predictions.
+        Layer to check with respect to its input and parameters, list of the hidden layers of a network to check with
+        respect to all weights including the output layer, or loss to check with respect to raw predictions.
     input_shape : tuple of int
-        Shape of one image in front of it: (h, w, c), or (features,). For a loss (k,), the number of raw predictions.
+        Shape of one input, (h, w, c) or (features,). For a loss, (k,) with the number k of raw predictions.
     loss : str or Loss, default="log_loss"
         Loss of a network.
     target : array-like (n,) or (n, k), default=None
-        Targets of a network or a loss, as a loss takes them: class numbers, or labels or numbers (n, k). By default,
-        random class numbers for classification, or labels if k is 1, and positive numbers for regression. The output
-        layer of a network has as many units as the targets need.
+        Targets of a network or a loss: class indices (n,), labels (n, k) or numbers (n, k). By default they are random
+        class indices for classification, random labels if k is 1, and random positive numbers for regression. The
+        output layer of a network has as many units as the targets require.
     rows : int, default=3
-        Images in the batch, if there is no `target`.
+        Number of images in the batch, if there is no `target`.
     step : float, default=1e-6
-        How far each number is moved. A layer with corners, such as `ReLU`, is right only where none is that close.
+        Change of each number. Near a corner of a function, such as `ReLU` at 0, the check fails if a number is closer
+        to the corner than the step.
     tolerance : float, default=1e-6
-        How far the two may be apart, as a share of the largest one of the same array, or of the largest output.
+        Maximum difference, relative to the largest number in the same array or to the largest output.
     seed : int, default=0
-        Of the random numbers.
+        Seed of the random numbers.
 
     Raises
     ------
     AssertionError
-        If a gradient is wrong: with the parameter's name, "input" or "raw", the position, and the two values. Also if
-        an output has not the promised shape.
+        If a gradient is wrong, or an output has the wrong shape. The message contains the name of the parameter,
+        "input" or "raw", the position and the two values.
     TypeError
-        If it is neither a layer nor a list of layers nor a loss.
+        If `layer` is neither a layer nor a list of layers nor a loss.
     ValueError
-        If a layer cannot take its input, or the loss cannot take the target.
+        If a layer cannot process its input, or the loss is not defined for the target.
 
     Examples
     --------
@@ -104,12 +104,12 @@ def check_gradients(
         if failed.any():
             wrong.append(_report(name, gradient, expected, failed))
     if wrong:
-        more = f"\n... and of {len(wrong) - SHOWN} more." if len(wrong) > SHOWN else ""
+        more = f"\n... and {len(wrong) - SHOWN} more." if len(wrong) > SHOWN else ""
         raise AssertionError(f"{layer!r} on {shape} has wrong gradients:\n" + "\n".join(wrong[:SHOWN]) + more)
 
 
 def _report(name: str, gradient: Array, expected: Array, failed: Array) -> str:
-    """Where a gradient is wrong most."""
+    """Describe the largest error of a gradient."""
     distance = np.where(failed, np.nan_to_num(np.abs(gradient - expected), nan=np.inf), -1)
     position = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
     return (
@@ -119,23 +119,23 @@ def _report(name: str, gradient: Array, expected: Array, failed: Array) -> str:
 
 
 class _Gradients:
-    """Something that was run once forward and backward, and is run again wherever it is asked what changes.
+    """Base of the checks: something that runs forward and backward repeatedly.
 
-    Its gradients are those of sum(dy * y).
+    Its gradients are the gradients of sum(dy * y).
     """
 
-    y: Array  # the output
+    y: Array  # output
     dy: Any
     pairs: dict[
         str, tuple[Array, Array]
-    ]  # name -> an array that the output depends on, and the gradient that was computed
+    ]  # name -> an array on which the output depends, and the gradient with respect to it
 
     def output(self) -> Array:
-        """Run forward and backward."""
+        """Run forward and backward; return the output."""
         raise NotImplementedError
 
     def differences(self, array: Array, step: float) -> Array:
-        """The slope of sum(dy * y) along each number of an array, which is what its gradient ought to be."""
+        """Return the numerical gradient of sum(dy * y) with respect to an array."""
         slope = np.empty(array.shape)
         for position in np.ndindex(array.shape):
             value = array[position]
@@ -164,7 +164,7 @@ class _LayerGradients(_Gradients):
         self.y, dx, g = self._replay()
         if self.y.shape[1:] != promised:
             raise AssertionError(
-                f"{layer!r} returns an output of shape {self.y.shape[1:]}, and its output_shape says {promised}."
+                f"{layer!r} returns an output of shape {self.y.shape[1:]}, but its output_shape returns {promised}."
             )
         names = [name for name, parameter in layer.parameters(shape).items() if parameter.trainable]
         self.pairs = {"input": (self._x, dx)} | {name: (p[name], g[name].copy()) for name in names}
@@ -182,7 +182,7 @@ class _LossGradients(_Gradients):
     def __init__(self, loss: Loss, shape: Shape, target: Any, rows: int, seed: int) -> None:
         loss.check()
         if len(shape) != 1:
-            raise ShapeError(f"The shape of the raw predictions of a loss is (k,), got {shape}.")
+            raise ShapeError(f"The shape of the raw predictions of a loss must be (k,), got {shape}.")
         rng = np.random.default_rng(seed)
         target = _targets(loss, target, rows, shape[0], rng)
         raw = rng.normal(size=(len(target), *shape))
@@ -193,7 +193,7 @@ class _LossGradients(_Gradients):
         for name, given, promised in (("values", self._values, raw.shape[:1]), ("gradient", gradient, raw.shape)):
             if given.shape != promised or given.dtype != np.float64:
                 raise AssertionError(
-                    f"{loss!r} records {name} of shape {given.shape} in {given.dtype}, and must record {promised} in"
+                    f"{loss!r} records {name} of shape {given.shape} in {given.dtype}, but must record {promised} in"
                     " float64."
                 )
         self.dy, self.pairs = 1.0, {"raw": (raw, gradient)}
@@ -248,7 +248,7 @@ class _NetworkGradients(_Gradients):
 
 
 def _targets(loss: Loss, target: Any, rows: int, outputs: int, rng: np.random.Generator) -> Array:
-    """Targets as they were given, or random ones that most losses of the task take."""
+    """Return the given targets as an array, or random targets that suit most losses of the task."""
     if target is not None:
         found = np.asarray(target)
         found = found.astype(np.float64 if found.ndim == 2 else np.intp)
@@ -263,7 +263,31 @@ def _targets(loss: Loss, target: Any, rows: int, outputs: int, rng: np.random.Ge
 
 
 def draw_parameters(layer: Layer, shape: Shape, seed: int = 0) -> dict[str, Array]:
-    """Name -> array: kernels as their initializer draws them, everything else at random around its initial value."""
+    """Draw random parameters for a layer.
+
+    Kernels are drawn by their initializers. All other parameters are drawn uniformly around their initial values.
+
+    Parameters
+    ----------
+    layer : Layer
+        Layer whose parameters are drawn.
+    shape : tuple of int
+        Shape of one input, (h, w, c) or (features,).
+    seed : int, default=0
+        Seed of the random numbers.
+
+    Returns
+    -------
+    dict of str -> ndarray
+        Parameters by name.
+
+    Examples
+    --------
+    >>> from skcnn.layers import Dense
+    >>> from skcnn.testing import draw_parameters
+    >>> {name: p.shape for name, p in draw_parameters(Dense(3), (4,)).items()}
+    {'kernel': (4, 3), 'bias': (3,)}
+    """
     rng = np.random.default_rng(seed)
     return {name: _drawn(parameter, name, rng) for name, parameter in layer.parameters(shape).items()}
 
@@ -276,7 +300,29 @@ def _drawn(parameter: Parameter, name: str, rng: np.random.Generator) -> Array:
 
 
 class LayerRun:
-    """Layers recorded for images of ``x_shape`` (n, h, w, c) in several shards, ready to be replayed."""
+    """Layers recorded for images of ``x_shape`` (n, h, w, c), in one or more shards.
+
+    Call the object to run the layers. All buffers contain NaN before they are written.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Layers to record, in order.
+    x_shape : tuple of int
+        Shape of the batch, (n, h, w, c) or (n, features).
+    p : dict of str -> ndarray
+        Parameters by name. All layers read the same.
+    training : bool, default=True
+        Whether to record for training, with a backward pass.
+    shards : int, default=1
+        Number of shards into which the batch is divided.
+    dtype : dtype, default=float64
+        Floating-point type used for computation.
+    arenas : sequence of Arena, default=None
+        Memory of each shard. By default each shard has separate memory.
+    seed : int, default=0
+        Seed of random layers.
+    """
 
     def __init__(
         self,
@@ -337,7 +383,7 @@ class LayerRun:
         return tape(copy, source, tape.input(source.shape))
 
     def __call__(self, x: Array, dy: Array | None = None) -> Any:
-        """Run them: y; and with ``dy`` also dx and the gradients of the parameters."""
+        """Run the layers on ``x``; return y, or (y, dx, gradients of the parameters by name) if ``dy`` is given."""
         for shard in self.shards:
             shard.x[...] = x[shard.rows]
             if dy is not None:
@@ -353,13 +399,65 @@ class LayerRun:
 
 
 def run(layer: Layer, x: Array, p: dict[str, Array], dy: Array | None = None, **options: Any) -> Any:
-    """Record a layer for ``x`` and run it once."""
+    """Record a layer for ``x`` and run it once.
+
+    Parameters
+    ----------
+    layer : Layer
+        Layer to run.
+    x : ndarray (n, h, w, c) or (n, features)
+        Input.
+    p : dict of str -> ndarray
+        Parameters by name, for example from `draw_parameters`.
+    dy : ndarray, default=None
+        Gradient with respect to the output. If given, the layer also runs backward.
+    **options
+        Keyword arguments of `LayerRun`, for example ``training`` or ``dtype``.
+
+    Returns
+    -------
+    y : ndarray
+        Output. Without ``dy``, it is the only return value.
+    dx : ndarray
+        Gradient with respect to the input.
+    g : dict of str -> ndarray
+        Gradients of the parameters by name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.layers import ReLU
+    >>> from skcnn.testing import run
+    >>> run(ReLU(), np.array([[-1.0, 2.0]]), {})
+    array([[0., 2.]])
+    """
     training = options.pop("training", dy is not None)
     return LayerRun([*layer.lowered()], x.shape, p, training=training, **options)(x, dy)
 
 
 def directional(f: Any, arrays: Sequence[Array], directions: Sequence[Array], step: float = 1e-6) -> float:
-    """The derivative of ``f(*arrays)`` along ``directions``, by a central difference."""
+    """Return the derivative of ``f(*arrays)`` along ``directions``, by a central difference.
+
+    Parameters
+    ----------
+    f : callable
+        Function of the arrays that returns a number.
+    arrays, directions : sequence of ndarray
+        Point and direction, with equal shapes.
+    step : float, default=1e-6
+        Change along the direction.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.testing import directional
+    >>> round(directional(lambda x: float(x @ x), [np.array([3.0, 0.0])], [np.array([1.0, 0.0])]), 6)
+    6.0
+    """
     values = [
         f(*[array + sign * step * direction for array, direction in zip(arrays, directions, strict=True)])
         for sign in (1, -1)
@@ -368,5 +466,17 @@ def directional(f: Any, arrays: Sequence[Array], directions: Sequence[Array], st
 
 
 def inner(arrays: Sequence[Array], directions: Sequence[Array]) -> float:
-    """The derivative along ``directions`` that the gradients ``arrays`` mean."""
+    """Return the sum of the inner products of ``arrays`` and ``directions``.
+
+    If ``arrays`` are gradients, this is the derivative along the directions.
+
+    Parameters
+    ----------
+    arrays, directions : sequence of ndarray
+        Arrays with equal shapes.
+
+    Returns
+    -------
+    float
+    """
     return sum(float(np.sum(a * d)) for a, d in zip(arrays, directions, strict=True))

@@ -1,4 +1,4 @@
-"""Warnings about models of another version."""
+"""Warning about models that were saved by a different version."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .exceptions import VersionWarning
 
 
 def warn_of_other_version(name: str, written: object, stacklevel: int) -> None:
-    """Warn if ``written`` is not this version; None is one that is not known. ``name`` is the estimator's."""
+    """Warn if a model of class ``name`` was written by a different version. The version is unknown if it is None."""
     if written != __version__:
         other = f"skcnn {written}" if written else "an unknown version of skcnn"
         warnings.warn(
-            f"This {name} was written by {other}, and is read by skcnn {__version__}. Its predictions may differ from"
-            " what they were: compare them with some that you have kept, or train it anew.",
+            f"This {name} was written by {other}, and is read by skcnn {__version__}. Its predictions may differ."
+            " Compare them with predictions that you have stored, or train the model again.",
             VersionWarning,
             stacklevel=stacklevel + 1,
         )

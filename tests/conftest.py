@@ -13,6 +13,12 @@ def digits():
     return images, y
 
 
+@pytest.fixture(autouse=True)
+def no_interruption_before(monkeypatch):
+    """Each test is the first to be interrupted: two interruptions within seconds end everything."""
+    monkeypatch.setattr("skcnn._engine.interruption._pressed", -1e9)
+
+
 @pytest.fixture
 def small_shards(monkeypatch):
     """Batches are cut into shards of eight rows, however little work is in them."""

@@ -46,7 +46,7 @@ def mean(weights):
         {"optimizer": "sgd"},
         {"dropout": 0.2},
         {"hidden_layer_sizes": (1100,), "batch_norm": True},  # more weights than are updated at a time
-        {"hidden_layer_sizes": (1100,), "optimizer": "sgd"},
+        {"hidden_layer_sizes": (1100,), "optimizer": "sgd", "learning_rate": 0.005},
     ],
     ids=str,
 )
@@ -94,7 +94,9 @@ def test_training_goes_on_from_the_weights_of_the_best_epoch(digits):
     """Those behind the mean, not the mean."""
     X, y = digits
     params = {"average": DECAY, "optimizer": SGD(momentum=0, nesterov=False), "learning_rate": 0.2, "warm_start": True}
-    model = small(max_iter=12, schedule=JumpsAt(8, 1e4), **params).fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
+    model = small(max_iter=12, schedule=JumpsAt(8, 1e4), **params)
+    with pytest.warns(ConvergenceWarning, match="best validation score is kept"):
+        model.fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
     best = int(np.argmax(model.validation_scores_))
     assert best < 8, "the learning rate is meant to ruin the last epochs"
     again = small(max_iter=best + 1, **params).fit(X[:80], y[:80])

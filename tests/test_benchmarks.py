@@ -10,6 +10,7 @@ import images
 import large
 import numpy as np
 import output_layer
+import pretrained
 import pytest
 import rounding
 import scale
@@ -17,14 +18,15 @@ import search
 import serving
 import speed
 import tilings
-from networks import NETWORKS
+from networks import CLASSES, NETWORKS, PHOTOGRAPHS, ReferenceNetwork, torch_network
 
 from skcnn import CNNClassifier
 from skcnn._arrays import elementwise
 from skcnn._engine import fusion, parallel
+from skcnn._engine.network import Network
 from skcnn._tape import convolution, products, tape, winograd
 from skcnn.architecture import photos
-from skcnn.layers import conv, dense
+from skcnn.layers import Conv2D, GlobalAvgPool2D, conv, dense
 
 pytestmark = pytest.mark.slow
 
@@ -55,8 +57,26 @@ def test_without_the_photographs_the_script_says_how_to_get_them(monkeypatch, tm
     assert "cifar10.npz" in capsys.readouterr().err
 
 
+def test_networks_for_photographs_are_the_same_in_pytorch():
+    torch = pytest.importorskip("torch")
+    for network in PHOTOGRAPHS.values():
+        module = torch_network(network).eval()
+        bound = Network(network.layers, network.input_shape, CLASSES)
+        assert sum(weights.numel() for weights in module.parameters()) == bound.weights.size
+        with torch.inference_mode():
+            assert module(torch.zeros(1, 3, 224, 224)).shape == (1, CLASSES)
+
+
+def test_predictions_of_networks_for_photographs_are_compared():
+    assert set(pretrained.NETS) == set(PHOTOGRAPHS)
+    assert pretrained.parse(["--quick"]).rounds == 1
+    assert pretrained.contenders("folder", 2)[0].name == "skcnn"
+    network = ReferenceNetwork((16, 16, 3), (Conv2D(4), GlobalAvgPool2D()))
+    assert len(contenders.skcnn_prediction_memory(network, 2)(1)) == 1
+
+
 def test_few_images_are_measured_in_a_table(monkeypatch, capsys):
-    names = [name for name in few_images.CONTENDERS if name != "PyTorch"]  # a second to import it
+    names = [name for name in few_images.installed() if name != "PyTorch"]  # a second to import it
     monkeypatch.setattr("sys.argv", ["few_images.py", "--synthetic", "--seeds", "2", "--contenders", *names])
     few_images.main()
     head, rule, *rows = capsys.readouterr().out.splitlines()

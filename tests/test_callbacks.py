@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skcnn
 from skcnn import CNNClassifier, CNNRegressor
+from skcnn._engine.passes import Tally
 
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "random_state": 0}
 
@@ -68,7 +69,9 @@ def test_every_epoch_is_told_with_an_estimator_fitted_as_far(data, estimator):
 
 def test_an_epoch_that_diverges_is_told_to_its_end(data, monkeypatch):
     losses = iter([1.0, 0.5, np.nan])
-    monkeypatch.setattr("skcnn._engine.passes.Passes.epoch", lambda self, epoch, team: next(losses))
+    monkeypatch.setattr(
+        "skcnn._engine.passes.Passes.epoch", lambda self, *given: Tally(next(losses), 0.0, np.zeros((len(data[1]), 3)))
+    )
     diary = Diary()
     with pytest.warns(ConvergenceWarning, match="nan"):
         CNNClassifier(**SMALL, max_iter=9).set_callbacks(diary).fit(*data)

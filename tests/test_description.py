@@ -96,7 +96,7 @@ def test_own_classes_are_registered_by_their_name():
         ),
         ("Adam", ValueError, r"Did you mean 'adam'"),
         ("zzz", ValueError, r"optimizer='zzz' is not a known name. Known names:"),
-        (Adam, TypeError, r"optimizer=Adam is a class: pass an object, Adam\(...\)"),
+        (Adam, TypeError, r"optimizer=Adam is a class. Pass an object, Adam\(...\)"),
         (MaxPool2D(), TypeError, r"optimizer must be a name or an object of a Optimizer class, got MaxPool2D\(\)"),
         (
             SGD(momentum=2),

@@ -43,14 +43,24 @@ def test_history(fitted, data):
     loss, val_loss = drawn.ax_.get_lines()
     np.testing.assert_array_equal(loss.get_ydata(), fitted.history_["loss"])
     np.testing.assert_array_equal(val_loss.get_ydata(), fitted.history_["val_loss"])
-    np.testing.assert_array_equal(drawn.score_ax_.get_lines()[0].get_ydata(), fitted.history_["val_score"])
-    assert drawn.figure_.legends[0].get_texts()[2].get_text() == "validation accuracy"
+    score, val_score = drawn.score_ax_.get_lines()
+    np.testing.assert_array_equal(score.get_ydata(), fitted.history_["score"])
+    np.testing.assert_array_equal(val_score.get_ydata(), fitted.history_["val_score"])
+    assert [(line.get_color(), line.get_linestyle()) for line in (loss, val_loss, score, val_score)] == [
+        ("tab:blue", "-"), ("tab:orange", "-"), ("tab:blue", "--"), ("tab:orange", "--"),
+    ]  # fmt: skip
+    texts = [text.get_text() for text in drawn.figure_.legends[0].get_texts()]
+    assert texts == ["training loss", "validation loss", "training accuracy", "validation accuracy"]
     _, own = plt.subplots()
     X, y = data
     plain = CNNRegressor((2,), hidden_layer_sizes=(), max_iter=2).fit(X, y)
     drawn = display.HistoryDisplay.from_estimator(plain, ax=own)
     assert drawn.ax_ is own
-    assert drawn.score_ax_ is None
+    assert drawn.score_ax_.get_ylabel() == "$R^2$"
+    mixed = CNNRegressor((2,), hidden_layer_sizes=(), max_iter=2, augmentation="mixup").fit(X, y)
+    assert display.HistoryDisplay.from_estimator(mixed).score_ax_ is None
+    chosen = CNNClassifier((2,), max_iter=1, scoring="balanced_accuracy").fit(X, y)
+    assert display.HistoryDisplay.from_estimator(chosen).score_ax_.get_ylabel() == "balanced_accuracy"
 
 
 def test_filters(fitted):
@@ -59,7 +69,7 @@ def test_filters(fitted):
     assert len(drawn.axes_) == 4
     np.testing.assert_array_equal(drawn.axes_[2].get_images()[0].get_array(), kernel[:, :, 0, 2])
     assert "mean over channels" in display.FilterDisplay.from_estimator(fitted, "conv2").figure_.get_suptitle()
-    with pytest.raises(ValueError, match="layer='relu1' is no convolution of the network: conv1, conv2"):
+    with pytest.raises(ValueError, match=r"layer='relu1' is not a convolution .* Its convolutions: conv1, conv2"):
         display.FilterDisplay.from_estimator(fitted, "relu1")
     assert len(display.FilterDisplay(np.ones((3, 3, 3, 9)), is_colour=True).plot(max_filters=6).axes_) == 6
 
@@ -79,7 +89,7 @@ def test_activations(fitted, data):
     assert len(drawn.axes_) == 6
     np.testing.assert_array_equal(drawn.axes_[0].get_images()[0].get_array(), image)
     np.testing.assert_array_equal(drawn.axes_[3].get_images()[0].get_array(), maps[..., 2])
-    with pytest.raises(ValueError, match="flat output, 5 numbers"):
+    with pytest.raises(ValueError, match="flat output of 5 numbers"):
         display.ActivationDisplay.from_estimator(fitted, image, "globalavgpool1")
 
 
@@ -91,8 +101,8 @@ def test_misclassified_images_come_with_the_most_certain_errors_first(fitted, da
     assert list(drawn.probability) == sorted(p[wrong], reverse=True)
     first = np.flatnonzero(wrong)[p[wrong].argmax()]
     np.testing.assert_array_equal(drawn.axes_[0].get_images()[0].get_array(), X[first])
-    assert drawn.axes_[0].get_title().startswith(f"{y[first]} taken for {fitted.predict(X)[first]}\n")
-    assert f"{wrong.sum()} of 60 images misclassified, the 5 most certain" == drawn.figure_.get_suptitle()
+    assert drawn.axes_[0].get_title().startswith(f"{y[first]} predicted as {fitted.predict(X)[first]}\n")
+    assert f"{wrong.sum()} of 60 images misclassified, the 5 most confident" == drawn.figure_.get_suptitle()
     with pytest.raises(ValueError, match="All 60 images are classified correctly"):
         display.MisclassifiedDisplay.from_estimator(fitted, X, fitted.predict(X))
 
@@ -180,7 +190,7 @@ def test_class_activation_maps_need_a_mean_at_the_end(fitted, data):
     with pytest.raises(ValueError, match=r"label=9 is not one of the classes \[0, 1, 2\]"):
         display.ClassActivationDisplay.from_estimator(fitted, X[0], label=9)
     flat = CNNClassifier(layers=[Conv2D(2), Flatten()], max_iter=1).fit(X, y)
-    with pytest.raises(ValueError, match=r"needs GlobalAvgPool2D\(\) as the last hidden layer"):
+    with pytest.raises(ValueError, match=r"requires GlobalAvgPool2D\(\) as the last hidden layer"):
         display.ClassActivationDisplay.from_estimator(flat, X[0])
 
 
@@ -248,7 +258,7 @@ def test_a_single_epoch_is_a_point(data):
 
 def test_titles_say_how_many_of_them_are_shown(fitted, data):
     drawn = display.ActivationDisplay.from_estimator(fitted, data[0][0], "relu2").plot(max_channels=3)
-    assert drawn.figure_.get_suptitle() == "The image, and what relu2 makes of it, 3 of 5"
+    assert drawn.figure_.get_suptitle() == "Image and activations of relu2, 3 of 5"
     drawn = display.FilterDisplay.from_estimator(fitted, "conv2").plot(max_filters=2)
     assert drawn.figure_.get_suptitle() == "Filters of conv2, mean over channels, 2 of 5"
 
@@ -290,7 +300,7 @@ def test_the_legend_lies_beside_the_lines(fitted):
     drawn.figure_.draw_without_rendering()
     assert drawn.figure_.legends[0].get_window_extent().y0 >= drawn.ax_.title.get_window_extent().y1
     _, own = plt.subplots()
-    assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 3
+    assert len(display.HistoryDisplay.from_estimator(fitted, ax=own).ax_.get_legend().get_texts()) == 4
 
 
 def test_counts_that_are_none(fitted, data):
@@ -315,7 +325,7 @@ def test_images_that_are_not_one_or_have_no_class(fitted, data):
             ValueError, match=r"image has shape .* Expected one image, \(6, 6, 1\) or \(6, 6\) or \(36,\)"
         ):
             display.ActivationDisplay.from_estimator(fitted, image, "conv1")
-        with pytest.raises(ValueError, match=r"that is X\[0\]"):
+        with pytest.raises(ValueError, match=r"for example X\[0\]"):
             display.ClassActivationDisplay.from_estimator(fitted, image)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         display.MisclassifiedDisplay.from_estimator(fitted, X, y[:3])

@@ -1,8 +1,10 @@
 """The documentation is whole: every page is reached, every example is a page, every public name is in the reference."""
 
 import ast
+import importlib
 import importlib.util
 import re
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -30,13 +32,15 @@ TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", flags=re.DOTALL | re.MULTIL
 
 def extension(name):
     """A module of the build, none of which needs sphinx here."""
+    if str(DOCS / "_ext") not in sys.path:
+        sys.path.append(str(DOCS / "_ext"))
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-pages, reference = extension("pages"), extension("reference")
+order, pages, reference = extension("order"), extension("pages"), extension("reference")
 
 
 def reached(page="index"):
@@ -127,7 +131,7 @@ def test_methods_are_told_from_those_of_scikit_learn():
 @pytest.mark.parametrize(
     ("source", "link", "expected"),
     [
-        ("docs/layers.md", "../examples/lines.py", "/gallery/lines.rst"),
+        ("docs/layers.md", "../examples/lines.py", "/gallery/first_steps/lines.rst"),
         ("docs/layers.md", "../examples", "/gallery/index.rst"),
         ("docs/layers.md", "../CHANGELOG.md#added", "/project/changelog.md#added"),
         ("docs/layers.md", "design.md", "/design.md"),
@@ -150,3 +154,74 @@ def test_first_page_of_a_folder_gets_a_table_of_contents_in_the_order_of_its_lin
     text = pages.with_toctree("# Title\n\n[c](c.md), [a](a.md#there), [else](../else.md)\n", tmp_path)
     assert TOCTREE.findall(text) == [":hidden:\n\nc\na\nb\n"]
     assert pages.with_toctree(text, tmp_path) == text
+
+
+def test_groups_of_the_gallery_name_examples_that_exist():
+    named = [name for _, _, names in order.GROUPS.values() for name in names]
+    assert len(named) == len(set(named))
+    assert {f"{name}.py" for name in named} <= set(EXAMPLES)
+    assert order.group_of("quickstart") == "first_steps"
+    assert order.group_of("no_such_example") == "more"
+
+
+def test_examples_are_copied_into_their_groups_with_what_they_import(tmp_path):
+    pages.copy_examples(ROOT / "examples", tmp_path / "copied")
+    copied = sorted(path.name for path in (tmp_path / "copied").glob("*/*.py"))
+    assert copied == EXAMPLES
+    assert (tmp_path / "copied" / "deployment" / "serving" / "app.py").exists()
+    for folder in (path for path in (tmp_path / "copied").iterdir() if path.is_dir()):
+        assert (folder / "README.rst").read_text(encoding="utf-8").splitlines()[1].strip("-") == ""
+
+
+def test_pages_of_examples_that_moved_are_removed(tmp_path):
+    gallery, examples = tmp_path / "gallery", tmp_path / "examples"
+    for path in (
+        gallery / "old.rst",
+        gallery / "a" / "kept.rst",
+        gallery / "a" / "index.rst",
+        examples / "a" / "kept.py",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    pages.remove_old_pages(gallery, examples)
+    assert sorted(path.name for path in gallery.rglob("*.rst")) == ["index.rst", "kept.rst"]
+
+
+def test_answers_of_the_performance_page_are_the_figures_of_its_table(monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(DOCS))
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    found = importlib.import_module("figures_performance").ratios(page)
+    assert [len(row) for row in found.values()] == [4] * 6
+    answers = page[: page.index("![")]
+    for name in ("training step, 64 images", "prediction, 64 images", "prediction, 1 image", "memory of training"):
+        assert f"{min(found[name]):.2f} to {max(found[name]):.2f}" in answers, name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("A short one.", "A short one."), ("many  words\n" * 40, "many words many words, and no more")],
+)
+def test_descriptions_are_short(text, expected):
+    pytest.importorskip("docutils")
+    shortened = extension("heads").shortened(text)
+    assert len(shortened) <= 160
+    assert shortened.startswith(expected[:10])
+    assert ("..." in shortened) == (len(text) > 160)
+
+
+def test_guide_lists_every_parameter_with_its_default():
+    text = (DOCS / "guide.md").read_text(encoding="utf-8")
+    listed = {}
+    for names, defaults in re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+\|$", text, flags=re.MULTILINE):
+        values = [ast.literal_eval(value) for value in re.findall(r"`([^`]+)`", defaults)]
+        found = re.findall(r"`(\w+)`", names)
+        listed |= dict(zip(found, values, strict=True)) if found else {}
+    assert listed == skcnn.CNNClassifier().get_params(deep=False)
+
+
+def test_reference_shows_the_arguments_of_descriptions():
+    assert reference.signature(skcnn.optimizers.SGD) == "(momentum=0.9, nesterov=True)"
+    assert reference.signature(skcnn.layers.ReLU) == "()"
+    assert reference.signature(skcnn.layers.Layer) == ""
+    assert reference.signature(skcnn.CNNClassifier) is None  # sphinx finds these

@@ -256,7 +256,7 @@ KNOBS = [
     ({"augmentation": "flip"}, ["augmentation='flip'", "not a known name", "'random_flip'"]),
     ({"augmentation": 3}, ["augmentation", "Got 3"]),
     ({"augmentation": ["random_flip", "mix_up"]}, ["augmentation[1]='mix_up'", "Did you mean 'mixup'?"]),
-    ({"augmentation": ["mixup", "cutmix"]}, ["MixUp()", "CutMix()", "once", "Leave one"]),
+    ({"augmentation": ["mixup", "cutmix"]}, ["MixUp()", "CutMix()", "once", "Remove one"]),
     ({"augmentation": RandomShift(2.0)}, ["RandomShift(2.0)", "shift", "from 0 to 1"]),
     ({"dtype": "float16"}, ["dtype", "'float32'", "'float64'", "Got 'float16'"]),
     ({"n_jobs": 0}, ["n_jobs"]),

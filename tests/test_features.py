@@ -71,6 +71,39 @@ def test_features_are_the_flattened_activations(fitted):
     assert CNNFeatures(FrozenEstimator(model)).fit(X).layer_ == "relu2"
 
 
+@pytest.mark.parametrize(("pool", "by_hand"), [("avg", np.mean), ("max", np.max)])
+def test_pooled_features(fitted, pool, by_hand):
+    model, X, _ = fitted
+    for layer in ("relu1", "conv1", "maxpool1"):
+        features = CNNFeatures(FrozenEstimator(model), layer, pool=pool).fit(X)
+        expected = by_hand(activations(model, X, layer), axis=(1, 2))
+        np.testing.assert_allclose(features.transform(X), expected, atol=1e-12)
+        assert features.layer_shape_ == (4,)
+        assert len(features.get_feature_names_out()) == 4
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(features)).transform(X), features.transform(X))
+        before = features.transform(X)
+        np.testing.assert_array_equal(features.set_params(pool=None).transform(X), before)  # until the next fit
+    flat = [CNNFeatures(FrozenEstimator(model), pool=p).fit(X).transform(X) for p in (pool, None)]
+    np.testing.assert_array_equal(*flat)
+
+
+def test_a_pickle_from_before_there_was_pooling(fitted):
+    model, X, _ = fitted
+    features = CNNFeatures(FrozenEstimator(model), "conv1").fit(X)
+    state = features.__getstate__()
+    del state["_pool"], state["pool"]
+    older = object.__new__(CNNFeatures)
+    older.__setstate__(state)
+    np.testing.assert_array_equal(older.transform(X), features.transform(X))
+
+
+@pytest.mark.parametrize("pool", ["mean", "", ["avg"], 2])
+def test_pooling_that_does_not_exist(fitted, pool):
+    model, X, _ = fitted
+    with pytest.raises(ValueError, match=re.escape(f"pool must be 'avg', 'max' or None, got {pool!r}")):
+        CNNFeatures(FrozenEstimator(model), pool=pool).fit(X)
+
+
 @pytest.mark.slow
 def test_in_pipelines_and_searches(fitted):
     _, X, y = fitted

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 import zlib
 from pathlib import Path
 
@@ -125,19 +126,6 @@ def test_names_of_columns_and_models_that_are_not_fitted(images, tmp_path):
 def test_a_model_that_is_not_fitted(tmp_path):
     skcnn.save(CNNClassifier(**SMALL), tmp_path / "new.skcnn")
     assert repr(skcnn.load(tmp_path / "new.skcnn")) == repr(CNNClassifier(**SMALL))
-
-
-def test_a_file_that_does_not_tell_the_loss_of_the_fit_has_that_of_the_parameter(file, images, tmp_path):
-    model, content = file
-    held = header_of(content)[0]["state"]["_model"]
-    assert held["fields"].pop("loss") == "log_loss"
-    (tmp_path / "older.skcnn").write_bytes(in_state(content, "_model", held))
-    expected = model.predict_proba(images[0])
-    for load in (skcnn.load, skcnn.runtime.load):
-        np.testing.assert_array_equal(load(tmp_path / "older.skcnn").predict_proba(images[0]), expected)
-    older = pickle.loads(pickle.dumps(model))
-    del older._model.__dict__["loss"]
-    np.testing.assert_array_equal(older.predict_proba(images[0]), expected)
 
 
 def test_a_file_is_little_more_than_its_weights(file):
@@ -403,30 +391,30 @@ BROKEN = {
     "a channel that is no count": (lambda c: in_state(c, "input_shape_", {"tuple": [8, 8, 1.0]}), "images"),
     "an optimizer of arrays": (
         lambda c: in_record(c, "_progress", "optimizer", {"tuple": ["Adam", {"array": 0}]}),
-        "training is nothing",
+        "training state is not valid",
     ),
     "no model": (lambda c: in_state(c, "_model", 3), "model is none"),
     "a loss of another task": (lambda c: in_state(c, "loss", "poisson"), "loss for regression"),
     "a fit with a loss of another task": (lambda c: in_record(c, "_model", "loss", "huber"), "loss for regression"),
     "an unknown loss": (lambda c: in_state(c, "loss", "relu"), "not a known name"),
-    "classes not in order": (lambda c: in_state(c, "classes_", strings("b", "a", "c")), "classes are not in order"),
+    "classes not in order": (lambda c: in_state(c, "classes_", strings("b", "a", "c")), "classes are not sorted"),
     "words as wide as one": (lambda c: in_state(c, "classes_", strings("a" * 40_000, *[""] * 20_000)), "too large"),
     "names as wide as one": (
         lambda c: in_state(c, "feature_names_in_", strings("a" * 40_000, *[""] * 20_000)),
         "too large to be true",
     ),
-    "classes twice": (lambda c: in_state(c, "classes_", strings("a", "a", "c")), "classes are not in order"),
+    "classes twice": (lambda c: in_state(c, "classes_", strings("a", "a", "c")), "classes are not sorted"),
     "layers of another network": (lambda c: in_state(c, "layers_", []), "layers_"),
     "a history of words": (lambda c: in_history(c, "loss", ["low"]), "history"),
     "a history of nothing": (lambda c: in_history(c, "loss", None), "history"),
     "a history of something else": (lambda c: in_history(c, "relu", []), "fits together"),
-    "no answer": (lambda c: in_state(c, "_goes_on", {"array": 0}), "training is nothing"),
-    "no progress": (lambda c: in_state(c, "_progress", None), "training is nothing"),
-    "half an epoch": (lambda c: in_record(c, "_progress", "epochs", 0.5), "has no epochs"),
-    "a schedule of words": (lambda c: in_record(c, "_progress", "schedule", "cosine"), "has no schedule"),
-    "a negative seed": (lambda c: in_record(c, "_progress", "seed", -1), "training is nothing"),
-    "a trend of words": (lambda c: in_trend(c, "factor", "up"), "has no factor"),
-    "slots of other layers": (lambda c: in_record(c, "_progress", "slots", {"array": 0}), "not of its layers"),
+    "no answer": (lambda c: in_state(c, "_goes_on", {"array": 0}), "training state is not valid"),
+    "no progress": (lambda c: in_state(c, "_progress", None), "training state is not valid"),
+    "half an epoch": (lambda c: in_record(c, "_progress", "epochs", 0.5), "has no valid epochs"),
+    "a schedule of words": (lambda c: in_record(c, "_progress", "schedule", "cosine"), "has no valid schedule"),
+    "a negative seed": (lambda c: in_record(c, "_progress", "seed", -1), "training state is not valid"),
+    "a trend of words": (lambda c: in_trend(c, "factor", "up"), "has no valid factor"),
+    "slots of other layers": (lambda c: in_record(c, "_progress", "slots", {"array": 0}), "does not fit its layers"),
     "deep": (lambda c: in_state(c, "layers", json.loads("[" * 900 + "]" * 900)), "more than 128 levels deep"),
     "deep and not in the state": (lambda c: changed(c, more=json.loads("[" * 900 + "]" * 900)), "levels deep"),
     "many": (lambda c: in_state(c, "layers", [described("ReLU")] * 70_000), r"describes 70,\d+ layers .* 65,536"),
@@ -498,7 +486,9 @@ def test_any_change_of_any_byte_is_a_clear_error_or_none_at_all(file, tmp_path):
         content = files.MAGIC + len(damaged).to_bytes(8, "little") + bytes(damaged) + body
         path.write_bytes(content)
         try:
-            skcnn.load(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", skcnn.VersionWarning)  # a digit of the version may change
+                skcnn.load(path)
         except ValueError as error:  # and nothing else
             refused += "fuzzed.skcnn" in str(error)
     assert refused > 100
@@ -611,7 +601,7 @@ def test_the_runtime_refuses_what_is_no_number_of_threads(file, images, tmp_path
     path = tmp_path / "model.skcnn"
     for n_jobs in ("x", 0, True, 1.5, [2]):
         path.write_bytes(in_state(file[1], "n_jobs", n_jobs))
-        with pytest.raises(ValueError, match=r"model\.skcnn.*n_jobs is '.*', which is no number of threads"):
+        with pytest.raises(ValueError, match=r"model\.skcnn.*n_jobs is '.*', which is not a number of threads"):
             skcnn.runtime.load(path)
     expected = file[0].predict(images[0])
     for n_jobs in (None, 2, -1, np.int64(2)):

@@ -326,11 +326,11 @@ def test_the_runtime_refuses_what_is_no_image(X, kind, message, digits, tmp_path
 def test_the_runtime_says_what_a_model_cannot_do(digits, tmp_path):
     X, y = digits
     served = through_runtime(CNNClassifier(**SMALL, loss="hinge").fit(X, y), tmp_path / "model")
-    with pytest.raises(AttributeError, match=r"Hinge\(\) gives no probabilities"):
+    with pytest.raises(AttributeError, match=r"Hinge\(\) provides no probabilities"):
         served.predict_proba(X)
     served = through_runtime(CNNRegressor(**SMALL).fit(X, y), tmp_path / "model")
     assert repr(served) == "<CNNRegressor for images of (8, 8, 1)>"
-    with pytest.raises(AttributeError, match="CNNRegressor has no decision_function: use predict"):
+    with pytest.raises(AttributeError, match=r"CNNRegressor has no decision_function\. Use predict"):
         served.decision_function(X)
 
 

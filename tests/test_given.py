@@ -35,7 +35,10 @@ def scaling(estimator):
 def described(estimator, **options):
     """An estimator that gets everything that another one has."""
     new = type(estimator)(layers=LAYERS, random_state=0, **options)
-    more = {"classes": estimator.classes_} if hasattr(estimator, "classes_") else {}
+    if hasattr(estimator, "classes_"):
+        more = {"classes": estimator.classes_}
+    else:
+        more = {"target_mean": estimator.target_mean_, "target_scale": estimator.target_scale_}
     return new.set_weights(arrays(estimator), input_shape=(8, 8, 3), **scaling(estimator), **more)
 
 
@@ -75,7 +78,15 @@ def test_a_regressor(y, tmp_path):
     assert two.predict(X).shape == y.shape
     assert_array_equal(_saved(two, tmp_path).predict(X), one.predict(X))
     changed = two.set_weights({"output.bias": two.parameters_["output.bias"] + 1})
-    assert_allclose(changed.predict(X), one.predict(X) + 1, rtol=1e-5)
+    assert_allclose(changed.predict(X), one.predict(X) + one.target_scale_, rtol=1e-5)
+    moved = changed.set_weights({}, target_mean=0, target_scale=2.0)
+    raw = (one.predict(X) - one.target_mean_) / one.target_scale_
+    assert_allclose(moved.predict(X), 2 * (raw + 1), rtol=1e-5)
+    assert_array_equal(moved.target_scale_, np.full(len(one.target_scale_), 2.0))
+    with pytest.raises(ValueError, match=r"target_scale must be above 0"):
+        moved.set_weights({}, target_scale=0.0)
+    with pytest.raises(ValueError, match=r"target_mean must be a finite number, or one for each of . outputs"):
+        moved.set_weights({}, target_mean=[1, 2, 3])
 
 
 def test_labels():

@@ -29,7 +29,7 @@ def test_the_estimate_is_near_what_a_training_takes(name, side, rows):
     model = CNNClassifier(max_iter=2, n_jobs=2, **NETWORKS[name])
     X, y = np.random.default_rng(0).normal(size=(rows, side, side, 3)).astype(np.float32), np.arange(rows) % 3
     network = model._network((side, side, 3), 3)
-    estimate = sum(memory.training_memory(network, model._recipe(), rows, np.float32, False))
+    estimate = sum(memory.training_memory(network, model._recipe(), rows, np.float32))
     assert 0.4 < estimate / peak(lambda: model.fit(X, y)) < 1.6
 
 
@@ -85,13 +85,13 @@ def test_usual_trainings_take_a_small_share_of_a_small_machine(shape, params, mo
     model = CNNClassifier(n_jobs=4, **params)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        memory.check_memory(model._network(shape, 10), model._recipe(), 64, np.float32, True)
+        memory.check_memory(model._network(shape, 10), model._recipe(), 64, np.float32)
 
 
 def test_a_machine_that_does_not_tell_its_memory_is_not_asked_twice(monkeypatch):
     monkeypatch.setattr(memory, "machine_memory", lambda: None)
     model = CNNClassifier()
-    memory.check_memory(model._network((1024, 1024, 3), 10), model._recipe(), 64, np.float32, True)
+    memory.check_memory(model._network((1024, 1024, 3), 10), model._recipe(), 64, np.float32)
 
 
 def test_the_memory_of_this_machine(monkeypatch, tmp_path):

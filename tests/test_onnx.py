@@ -172,7 +172,9 @@ def test_classes_that_onnx_does_not_have():
     [(8, 8), (5, 7, 3), (6, 4, 17), (1, 20, 2), (1, 1, 9), (9, 1, 2)],
     ids=lambda shape: "x".join(map(str, shape)),
 )
-@pytest.mark.parametrize("params", [{}, {"standardize": False}, {"dtype": "float64"}, {"batch_norm": True}], ids=repr)
+@pytest.mark.parametrize(
+    "params", [{}, {"standardize": False, "learning_rate": 1e-4}, {"dtype": "float64"}, {"batch_norm": True}], ids=repr
+)
 def test_images_of_any_shape(shape, params):
     X = RNG.normal(100, 20, (N, *shape))
     assert_same(small(**params).fit(X, CLASSES), X)
@@ -241,7 +243,8 @@ def test_names_are_those_of_the_layers():
 @pytest.mark.parametrize("layer", ["conv1", "maxpool1", "flatten1", "dense1", "output"])
 def test_features_of_a_layer(layer):
     X = RNG.normal(size=(N, 6, 6, 2))
-    assert_same(CNNFeatures(small(), layer).fit(X, CLASSES), X)
+    for pool in (None, "avg", "max"):
+        assert_same(CNNFeatures(small(), layer, pool=pool).fit(X, CLASSES), X)
 
 
 NESTED = {
@@ -493,7 +496,7 @@ def test_arguments_are_checked():
         with pytest.raises(ValueError, match="opset must be a number from 17 to 22"):
             to_onnx(estimator, opset=opset)
     for converters in ({"Softsign": softsign}, {Softsign: "Softsign"}, {small: softsign}):
-        with pytest.raises(TypeError, match="converters must hold classes of layers or losses"):
+        with pytest.raises(TypeError, match="converters must map classes of layers or losses"):
             to_onnx(estimator, converters=converters)
 
 
@@ -502,10 +505,10 @@ def test_converters_that_give_no_name():
         with pytest.raises(TypeError, match="converters must be a dict of classes and functions, got "):
             to_onnx(small().fit(ROWS, CLASSES), converters=converters)
     estimator = small(layers=[Softsign(), Flatten()]).fit(ROWS, CLASSES)
-    with pytest.raises(TypeError, match=r"converter of softsign1 = Softsign\(\) must give the name.*got None"):
+    with pytest.raises(TypeError, match=r"converter of softsign1 = Softsign\(\) must return the name.*got None"):
         to_onnx(estimator, converters={Softsign: lambda graph, layer, x, p: None})
     estimator = small(loss=Halved()).fit(ROWS, CLASSES)
-    with pytest.raises(TypeError, match=r"converter of Halved\(\) must give the name.*got None"):
+    with pytest.raises(TypeError, match=r"converter of Halved\(\) must return the name.*got None"):
         to_onnx(estimator, converters={Halved: lambda graph, loss, raw, exclusive: None})
 
 
@@ -518,7 +521,7 @@ def test_a_pipeline_that_does_not_know_its_features():
             return X
 
     estimator = make_pipeline(Plain(), small()).fit(ROWS, CLASSES)
-    with pytest.raises(ValueError, match="Pipeline does not know its number of features: pass initial_types"):
+    with pytest.raises(ValueError, match=r"Pipeline has an unknown number of features\. Pass initial_types"):
         to_onnx(estimator)
 
 
@@ -553,7 +556,7 @@ def test_calibration_around_a_pipeline_or_a_search_is_refused(inner):
 def test_a_threshold_is_refused(cls):
     estimator = cls(small()).fit(ROWS, TWO)
     for around in (estimator, FrozenEstimator(estimator), make_pipeline(StandardScaler(), cls(small())).fit(ROWS, TWO)):
-        with pytest.raises(ValueError, match=f"leaves out the threshold of a {cls.__name__}.*Export its estimator_"):
+        with pytest.raises(ValueError, match=f"ignores the threshold of a {cls.__name__}.*Export its estimator_"):
             to_onnx(around)
     assert_same(estimator.estimator_, ROWS)
 
@@ -568,7 +571,7 @@ def test_a_frozen_estimator_of_another_package_is_named():
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
     estimator = make_pipeline(StandardScaler(), small()).fit(ROWS, CLASSES)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"needs {package}, .*pip install 'skcnn\[onnx\]'"):
+    with pytest.raises(ImportError, match=rf"requires {package}\..*pip install 'skcnn\[onnx\]'"):
         to_onnx(estimator)
     if package == "skl2onnx":  # which an estimator alone does not need
         assert len(to_onnx(estimator[-1]).graph.node)
@@ -593,7 +596,7 @@ def test_losses_that_have_a_link_have_a_converter_for_it():
 # -- the page of the documentation
 
 PAGE = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
-LAYERS_OF_PAGE = PAGE[PAGE.index("\n## The layers") :]
+LAYERS_OF_PAGE = PAGE[PAGE.index("\n## Exported layers") :]
 TABLE = dict(re.findall(r"^\| `(\w+)` \| ([\w ,;]+) \|$", LAYERS_OF_PAGE, flags=re.MULTILINE))
 
 

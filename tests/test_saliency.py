@@ -236,8 +236,8 @@ def test_errors(fitted, data):
     with pytest.raises(ValueError, match=r"noise must be a number of 0 or more, got -1\."):
         input_gradient(fitted, X, noise=-1)
     several = CNNRegressor((2,), max_iter=1).fit(X, np.ones((40, 2)))
-    with pytest.raises(ValueError, match="number of an output, 0 to 1: the regressor has 2"):
+    with pytest.raises(ValueError, match="index of an output, 0 to 1: the regressor has 2"):
         input_gradient(several, X)
     model = CNNClassifier(layers=[OneWay(), Flatten()], max_iter=1).fit(X, y)
-    with pytest.raises(TypeError, match=r"OneWay\(\) records no backward pass.*wherever tape.backward is true"):
+    with pytest.raises(TypeError, match=r"OneWay\(\) records no backward pass.*whenever tape.backward is true"):
         input_gradient(model, X)

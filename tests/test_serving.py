@@ -227,7 +227,7 @@ def test_pixels_are_limited_before_they_are_decoded(served):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8_000, 7_000, 8, 0, 0, 0, 0))
     status, answer = client.ask(served[0], b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b""))
     assert status == 400
-    assert "8000 x 7000 pixels, more than the 50,000,000 that are read" in answer["error"]
+    assert "8000 x 7000 pixels, more than the limit of 50,000,000" in answer["error"]
 
 
 def test_bytes_are_limited(served):
@@ -299,7 +299,7 @@ def test_a_model_without_a_reader_takes_arrays(images, tmp_path):
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [
-        (skcnn.CNNClassifier((2,), loss="hinge", max_iter=1), "gives no probabilities"),
+        (skcnn.CNNClassifier((2,), loss="hinge", max_iter=1), "provides no probabilities"),
         (skcnn.CNNRegressor((2,), max_iter=1), "A CNNRegressor has no predict_proba"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_gradient_that_is_not_written_is_found():
 
 
 def test_a_shape_that_is_not_the_promised_one_is_found():
-    assert "returns an output of shape (5,), and its output_shape says (9,)" in message_of("shape")
+    assert "returns an output of shape (5,), but its output_shape returns (9,)" in message_of("shape")
 
 
 @description
@@ -116,7 +116,7 @@ def test_a_random_layer_gets_the_same_numbers_each_time():
 
 
 def test_what_is_no_layer_is_told_so():
-    with pytest.raises(TypeError, match=r"Dense is a class: pass an object"):
+    with pytest.raises(TypeError, match=r"Dense is a class. Pass an object"):
         check_gradients(Dense, (3,))
     with pytest.raises(TypeError, match=r"layer must be a layer, a list of layers or a loss, got 'relu'"):
         check_gradients("relu", (3,))
@@ -165,12 +165,12 @@ def test_a_loss_of_ones_own_is_checked():
         check_gradients(Cubic("factor"), (2,))
     with pytest.raises(AssertionError, match=r"raw\[0, 0\]: .* \(1 of 6 numbers are wrong\)"):
         check_gradients(Cubic("leak"), (2,))
-    with pytest.raises(AssertionError, match=r"values of shape \(3, 1\) in float64, and must record \(3,\)"):
+    with pytest.raises(AssertionError, match=r"values of shape \(3, 1\) in float64, but must record \(3,\)"):
         check_gradients(Cubic("shape"), (2,))
 
 
 def test_a_loss_is_given_raw_predictions_and_targets_that_it_takes():
-    with pytest.raises(ValueError, match=r"raw predictions of a loss is \(k,\), got \(3, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"raw predictions of a loss must be \(k,\), got \(3, 3, 1\)"):
         check_gradients(LogLoss(), (3, 3, 1))
     with pytest.raises(ValueError, match=r"0 or more, but target has -1\.0"):
         check_gradients(Poisson(), (1,), target=[[-1.0]])

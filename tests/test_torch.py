@@ -181,6 +181,9 @@ def build(model):
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.data = to_torch(model.parameters_[name])
+        for name, array in model.state_.items():
+            owner, _, key = name.rpartition(".")
+            getattr(found[owner], key.replace("variance", "var")).copy_(torch.tensor(np.array(array)))
     return whole, named
 
 
@@ -233,6 +236,43 @@ def test_one_step_of_sgd_equals_that_of_pytorch(name, weight_decay):
     raw = module(torch.tensor(X.transpose(0, 3, 1, 2))).softmax(dim=1).detach().numpy()
     if not ours.state_:  # PyTorch's running variance is unbiased
         np.testing.assert_allclose(ours.predict_proba(X), raw, rtol=1e-7)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["one frozen", "half", "all but the output"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_step_with_frozen_layers_equals_that_of_pytorch(name, share):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(ROWS, *SHAPE)), np.arange(ROWS) % CLASSES
+    options = {"layers": ARCHITECTURES[name], "batch_size": ROWS, "max_iter": 1, "shuffle": False, "random_state": 0}
+    sgd = SGD(momentum=0.0, nesterov=False)
+    start = CNNClassifier(
+        learning_rate=0.3, warm_start=True, optimizer=sgd, alpha=0.1, dtype="float64", **options
+    ).fit(X, y).fit(X, y)  # fmt: skip
+    names = start._model.network.names
+    last = round(share * (len(names) - 2))
+    ours = deepcopy(start).set_params(learning_rate=0.5, freeze=names[last]).fit(X, y)
+
+    module, named = build(start)
+    module[: last + 1].eval().requires_grad_(False)
+    trained = {key: p for key, p in named.items() if names.index(key.split(".")[0]) > last}
+    kernels = [p for key, p in trained.items() if key.endswith("kernel")]
+    others = [p for key, p in trained.items() if not key.endswith("kernel")]
+    groups = [{"params": kernels, "weight_decay": 0.1}, {"params": others}]
+    theirs = torch.optim.SGD([group for group in groups if group["params"]], lr=0.5)
+    X = (X - start.input_mean_) / start.input_scale_
+    loss = nn.functional.cross_entropy(module(torch.tensor(X.transpose(0, 3, 1, 2))), torch.tensor(y))
+    penalty = 0.05 * sum(float((p.detach() ** 2).sum()) for p in kernels)
+    loss.backward()
+    theirs.step()
+
+    assert ours.loss_ == pytest.approx(loss.item() + penalty, rel=1e-10)
+    for key, parameter in named.items():
+        if key not in trained:
+            np.testing.assert_array_equal(ours.parameters_[key], start.parameters_[key])
+        elif not _has_no_effect(key, ours):
+            assert relative_difference(ours.parameters_[key], parameter) < 1e-9, key
+    for key, array in start.state_.items():
+        assert np.array_equal(ours.state_[key], array) == (names.index(key.split(".")[0]) <= last)
 
 
 def _kernels(model):

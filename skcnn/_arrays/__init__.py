@@ -1,1 +1,1 @@
-"""Plain functions: arrays in, arrays out. Nothing here knows of tapes."""
+"""Functions on arrays. They do not depend on tapes."""

@@ -1,4 +1,4 @@
-"""Windows that slide along an image: sizes, padding, and where each offset of a window reads."""
+"""Geometry of sliding windows: sizes, padding, and the pixels that each offset of a window reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Borders = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
 def pair(value: object) -> Pair:
-    """One number for both axes, or (height, width)."""
+    """Return (height, width) from one number for both axes, or from a pair."""
     if isinstance(value, (tuple, list)):
         height, width = value
         return height, width
@@ -20,9 +20,9 @@ def pair(value: object) -> Pair:
 
 
 def evenly(size: int, count: int) -> list[slice]:
-    """``size`` elements in ``count`` blocks of nearly equal length, or in as many as there are elements.
+    """Divide ``size`` elements into ``count`` blocks of nearly equal length, or fewer if there are fewer elements.
 
-    None is longer than the first, whose memory the others may have.
+    No block is longer than the first, so that all can use the memory of the first.
     """
     count = min(size, count)
     bounds = [-(-size * i // count) for i in range(count + 1)]
@@ -31,7 +31,7 @@ def evenly(size: int, count: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class Axis:
-    """A window that slides along one axis of ``size`` elements, with zeros ``before`` and ``after`` it."""
+    """Window that slides along one axis of ``size`` elements, with padding ``before`` and ``after`` it."""
 
     size: int
     kernel: int
@@ -42,26 +42,26 @@ class Axis:
 
     @property
     def span(self) -> int:
-        """Elements from the first to the last that a window reads."""
+        """Number of elements from the first to the last that a window reads."""
         return (self.kernel - 1) * self.dilation + 1
 
     @property
     def out(self) -> int:
-        """Number of windows; 0 or less where the window is larger than its input."""
+        """Number of windows. It is 0 or less if the window is larger than its padded input."""
         return (self.size + self.before + self.after - self.span) // self.stride + 1
 
     @property
     def bordered(self) -> int:
-        """Elements with the border."""
+        """Number of elements with padding."""
         return self.size + self.before + self.after
 
     def padded(self, offset: int) -> slice:
-        """Where offset ``offset`` of all windows lies in the bordered input."""
+        """Return the elements of the padded input that all windows read at ``offset``."""
         start = offset * self.dilation
         return slice(start, start + (self.out - 1) * self.stride + 1, self.stride)
 
     def inside(self, offset: int, first: int, last: int) -> tuple[slice, slice]:
-        """Return which of the windows first..last have offset ``offset`` inside the image, and where it lies there."""
+        """Return the windows in first..last whose ``offset`` is inside the image, and the elements that they read."""
         shift = offset * self.dilation - self.before
         low = max(first, -(shift // self.stride))  # the ceiling of -shift / stride
         high = min(last, (self.size - 1 - shift) // self.stride + 1)
@@ -70,19 +70,22 @@ class Axis:
         return slice(low, high), slice(low * self.stride + shift, (high - 1) * self.stride + shift + 1, self.stride)
 
     def upstream(self) -> Iterator[Upstream]:
-        """Yield the windows that hand gradients back, for each place of an element between the starts of two windows.
+        """Yield, for each phase a from 0 to stride - 1, the windows that return gradients to the elements of the phase.
 
         Element a + k * stride is read by window o at offset i if a + k * stride + before = o * stride + i * dilation.
         """
         common = math.gcd(self.stride, self.dilation)
-        step, dilation = self.stride // common, self.dilation // common  # between such offsets, and such windows
+        step, dilation = (
+            self.stride // common,
+            self.dilation // common,
+        )  # distances between these offsets, and between these windows
         for a in range(min(self.stride, self.size)):
             elements = slice(a, None, self.stride)
             offsets = [i for i in range(self.kernel) if (a + self.before - i * self.dilation) % self.stride == 0]
             if not offsets:
                 yield Upstream(elements, slice(0, 0), Axis(self.out, 0, 1, 1, 0, 0))
                 continue
-            first = (a + self.before - offsets[-1] * self.dilation) // self.stride  # window, for k = 0
+            first = (a + self.before - offsets[-1] * self.dilation) // self.stride  # window for k = 0
             last = first + (len(offsets) - 1) * dilation + len(range(self.size)[elements]) - 1
             reverse = slice(offsets[-1], offsets[0] - 1 if offsets[0] else None, -step)
             axis = Axis(self.out, len(offsets), 1, dilation, -first, last - self.out + 1)
@@ -91,9 +94,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Upstream:
-    """Elements of an image, the offsets at which windows read them, last one first, and the axis of those windows.
+    """Elements of an image, the offsets at which windows read them in descending order, and the axis of those windows.
 
-    ``axis`` slides along the gradient of the output, and may need less than all of it.
+    ``axis`` slides along the gradient of the output, and may use only a part of it.
     """
 
     elements: slice
@@ -103,7 +106,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Windows:
-    """The two axes of a convolution or a pooling layer."""
+    """Windows of a convolution or a pooling layer, along both axes."""
 
     rows: Axis
     columns: Axis
@@ -120,7 +123,7 @@ class Windows:
 
     @property
     def borders(self) -> Borders:
-        """((top, bottom), (left, right))."""
+        """Padding ((top, bottom), (left, right))."""
         return (self.rows.before, self.rows.after), (self.columns.before, self.columns.after)
 
     @property
@@ -130,29 +133,29 @@ class Windows:
 
     @property
     def is_strided(self) -> bool:
-        """Whether the window leaves pixels out between its places."""
+        """Whether a stride exceeds 1."""
         return (self.rows.stride, self.columns.stride) != (1, 1)
 
     @property
     def is_dilated(self) -> bool:
-        """Whether the window leaves pixels out between its elements."""
+        """Whether a dilation exceeds 1."""
         return (self.rows.dilation, self.columns.dilation) != (1, 1)
 
     @property
     def is_plain(self) -> bool:
-        """Whether neighbouring windows and their elements are neighbouring pixels."""
+        """Whether strides and dilations are 1."""
         return not (self.is_strided or self.is_dilated)
 
     def offsets(self) -> Iterator[Pair]:
-        """(0, 0), (0, 1), ...: the places in a window, row by row."""
+        """Yield the offsets in a window, row by row: (0, 0), (0, 1), ..."""
         return product(range(self.rows.kernel), range(self.columns.kernel))
 
 
 def windows(shape: tuple[int, ...], kernel: Pair, strides: Pair, padding: object, dilation: Pair = (1, 1)) -> Windows:
-    """The windows of a layer over an image of ``shape`` (h, w, ...).
+    """Return the windows of a layer over an image of ``shape`` (h, w, ...).
 
-    "same" pads so that the output has ``ceil(size / stride)`` elements, the odd zero at the bottom and right, as
-    Keras does; "valid" pads nothing; numbers are the padding on both sides of (height, width).
+    The padding "same" gives an output of ``ceil(size / stride)`` elements. As in Keras, an extra zero is at the bottom
+    or right. "valid" adds no padding. Numbers are the padding on both sides of (height, width).
     """
     axes = []
     for axis in range(2):

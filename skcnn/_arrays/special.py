@@ -1,6 +1,7 @@
-"""SciPy's special functions, imported when one is asked for.
+"""SciPy's special functions, imported on first use.
 
-That takes longer than to import all of `skcnn.runtime`, and networks of ReLUs for three classes or more need none.
+Importing them takes longer than importing all of `skcnn.runtime`. Networks with ReLU and three or more classes do not
+need them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """A function of `scipy.special`."""
+    """Return a function of `scipy.special`."""
     if name.startswith("__"):
         raise AttributeError(name)
     from scipy import special

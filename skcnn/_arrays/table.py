@@ -1,4 +1,4 @@
-"""Small tables that are text in a terminal and HTML in a notebook."""
+"""Small tables, shown as text in a terminal and as HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from html import escape
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a header, with a total below.
+    """Table of text with a header and a total.
 
     Attributes
     ----------
     header : tuple of str
         Names of the columns.
     rows : tuple of tuple of str
-        The cells.
+        Cells of each row.
     total : tuple of str
-        The last row.
+        Cells of the last row.
     numeric : int
-        How many of the last columns are numbers, aligned to the right.
+        Number of columns with numbers, counted from the right. They are aligned to the right.
     """
 
     header: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Images moved and bent in their plane, a whole batch at a time."""
+"""Shifts and affine maps of batches of images."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .elementwise import Array
 
-PIXELS = 1 << 16  # that are bent at a time: for each there are some 100 bytes of positions and weights
-PADDING = {"nearest": "edge", "reflect": "symmetric"}  # names of scipy.ndimage -> those of np.pad
+PIXELS = 1 << 16  # pixels per chunk, each with about 100 bytes of positions and weights
+PADDING = {"nearest": "edge", "reflect": "symmetric"}  # names of modes in scipy.ndimage -> names in np.pad
 
 
 def working_dtype(dtype: Any) -> Any:
-    """Return the precision for images of a dtype: single where it holds their numbers, else double."""
+    """Return float32 for images of a dtype that it represents exactly, and float64 otherwise."""
     kind = np.dtype(dtype)
     return np.float32 if kind.itemsize <= (4 if kind.kind == "f" else 2) else np.float64
 
 
 def as_dtype(x: Array, dtype: Any) -> Array:
-    """Numbers as those of a dtype: for integers rounded, and clipped to what it can hold."""
+    """Convert to a dtype. Numbers are rounded and clipped to its range if it is an integer type."""
     kind = np.dtype(dtype)
     if kind.kind == "f":
         return x.astype(kind, copy=False)
     low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
     x = np.rint(x)
-    # The largest number below high + 1: high itself may not exist among floats, and the cast cuts off what is behind.
+    # Clip to the largest float below high + 1, because high may not be a float. The cast truncates the fraction.
     return np.clip(x, x.dtype.type(low), np.nextafter(x.dtype.type(high) + x.dtype.type(1), 0)).astype(kind)
 
 
 def pad(images: Array, height: int, width: int, fill: float | str) -> Array:
-    """Images (n, h, w, c) with a border of pixels: a number, or "nearest" or "reflect" for what continues the image."""
+    """Add a border to images (n, h, w, c). ``fill`` is a number, "nearest" or "reflect"."""
     sizes = (0, 0), (height, height), (width, width), (0, 0)
     if isinstance(fill, str):
         return np.pad(images, sizes, mode=PADDING[fill])  # type: ignore[call-overload]
@@ -39,7 +39,7 @@ def pad(images: Array, height: int, width: int, fill: float | str) -> Array:
 
 
 def translate(images: Array, down: Array, right: Array, fill: float | str) -> Array:
-    """Images (n, h, w, c), each moved by whole pixels: ``down`` (n,) and ``right`` (n,)."""
+    """Shift each image (n, h, w, c) by whole pixels, ``down`` (n,) and ``right`` (n,)."""
     n, h, w, _ = images.shape
     height, width = int(np.abs(down).max()), int(np.abs(right).max())
     windows = sliding_window_view(pad(images, height, width, fill), (h, w), (1, 2))  # (n, top, left, c, h, w)
@@ -47,10 +47,10 @@ def translate(images: Array, down: Array, right: Array, fill: float | str) -> Ar
 
 
 def affine(images: Array, maps: Array, fill: float | str) -> Array:
-    """Images (n, h, w, c), each through an affine map of its plane, with bilinear interpolation.
+    """Apply an affine map of the plane to each image (n, h, w, c), with bilinear interpolation.
 
-    ``maps`` (n, 2, 3) say where the pixel of the result at (row, column) comes from, both measured from the centre:
-    maps[i] @ (row, column, 1). Numbers outside the image are ``fill``, as for `pad`.
+    ``maps`` (n, 2, 3) map positions in the result to positions in the image, maps[i] @ (row, column, 1). Positions are
+    relative to the centre. Pixels outside the image are ``fill``, as in `pad`.
     """
     n, h, w, _ = images.shape
     rows = max(1, PIXELS // (h * w))
@@ -65,7 +65,7 @@ def _affine(images: Array, maps: Array, fill: float | str) -> Array:
     kind = working_dtype(images.dtype)
     framed = images if isinstance(fill, str) else pad(images, 1, 1, fill)
     height, width = framed.shape[1:3]
-    # Channels outermost: weights that are repeated over three channels inside would cost more than the arithmetic.
+    # Channels are outermost. Broadcasting the weights over three inner channels would cost more than the arithmetic.
     planes = np.ascontiguousarray(framed.transpose(3, 0, 1, 2), kind).reshape(c, -1)
     row = np.arange(h, dtype=kind)[:, None] - (h - 1) / 2
     column = np.arange(w, dtype=kind) - (w - 1) / 2
@@ -95,6 +95,6 @@ def _affine(images: Array, maps: Array, fill: float | str) -> Array:
 
 
 def _reflect(at: Array, length: int) -> Array:
-    """Positions mirrored into an axis whose mirrors stand half a pixel outside its first and its last pixel."""
+    """Reflect positions into an axis, at half a pixel outside its first and last pixel."""
     at = np.mod(at + 0.5, 2 * length)
     return np.minimum(at, 2 * length - at) - 0.5

@@ -16,12 +16,13 @@ INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)  # the random streams, each wi
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from: all images, and of the used ones their numbers, targets and weights (of mean 1 in a fit)."""
+    """Rows to learn from: all images, and numbers, targets and weights (of mean 1 in a fit) of those that are used."""
 
     images: Array  # (n, h, w, c), any dtype; may be memory-mapped
     rows: Array  # (used,)
     targets: Array  # (used,) class numbers or (used, k) labels
     weights: Array  # (used,)
+    y: Array  # (used,) or (used, k): the targets as they came
 
     @cached_property
     def checksum(self) -> int:

@@ -27,8 +27,8 @@ from .._version import __version__
 from ..description import Description, subclasses
 from ..layers.conv import Convolution
 from ..layers.pooling import AvgPool2D, MaxPool2D
-from ..losses import resolve_loss
-from .model import Model, loss_of, predicted_classes, predicted_targets, predictor_of, probabilities
+from ..losses import Loss, resolve_loss
+from .model import Model, predicted_classes, predicted_targets, predictor_of, probabilities
 from .network import Network
 from .scaling import Scaling
 
@@ -409,11 +409,11 @@ def _encode_array(array: Array, arrays: list[Array], kind: str) -> dict[str, int
 
 
 def check_model(name: str, state: Mapping[str, Any]) -> None:
-    """Refuse what cannot predict: what does not fit together, down to the arrays that a prediction would take."""
+    """Refuse a model that cannot predict, because its parts do not fit together."""
     model = state["_model"]
     if not (isinstance(model, Model) and isinstance(model.network, Network)):
         raise Refused("its model is none.")
-    network, scaling = model.network, model.scaling
+    network = model.network
     if max(math.prod(shape) for shape in (network.input_shape, *(part[2] for part in network.parts))) > LARGEST:
         raise Refused(f"its network is for images of {network.input_shape}, which are too large to be true.")
     kind = model.weights.dtype
@@ -422,20 +422,30 @@ def check_model(name: str, state: Mapping[str, Any]) -> None:
     if kind not in (np.float32, np.float64) or model.state.dtype != kind or sizes[0] != sizes[1]:
         raise Refused("its weights are not those of its layers.")
     _check_windows(network)
-    moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
-    if [(part.shape, part.dtype.kind) for part in moments] != [(channels, "f")] * 2:
+    if not _has_moments(model.scaling, channels):
         raise Refused("its standardization is not that of its images.")
+    outputs = (network.outputs,)
+    if model.target_scaling is not None and not (
+        name == "CNNRegressor" and _has_moments(model.target_scaling, outputs)
+    ):
+        raise Refused("its standardization of targets is not that of its outputs.")
     shapes = state["input_shape_"], network.input_shape
     told = (*shapes[0], state["n_features_in_"])
     if not all(isinstance(shape, tuple) for shape in shapes):
         raise Refused("its images are not those of its layers.")
     if told != (*network.input_shape, math.prod(network.input_shape)) or any(type(size) is not int for size in told):
         raise Refused("its images are not those of its layers.")
-    _check_meaning(name, state, network.outputs)
+    _check_meaning(name, state, model)
     # What is left are mistakes of single layers, which they find themselves when they are asked what they would do.
     predictor_of(model).record(1)
     for array in (model.weights, model.state):
         array.flags.writeable = False
+
+
+def _has_moments(scaling: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are a mean and a standard deviation of a shape."""
+    moments = [scaling.mean, scaling.scale] if isinstance(scaling, Scaling) else []
+    return [(part.shape, part.dtype.kind) for part in moments] == [(shape, "f")] * 2
 
 
 def check_reader(told: Mapping[str, Any], input_shape: tuple[int, ...]) -> Reading:
@@ -461,10 +471,13 @@ def _check_windows(network: Network) -> None:
                 raise Refused(f"the windows of its layer {name!r} are too large to be true.")
 
 
-def _check_meaning(name: str, state: Mapping[str, Any], outputs: int) -> None:
+def _check_meaning(name: str, state: Mapping[str, Any], model: Model) -> None:
     """Refuse a loss, classes or targets that do not belong to the outputs."""
-    resolve_loss(state["loss"], TASKS[name])
-    loss = loss_of(state["_model"], state["loss"], TASKS[name])
+    for loss in (state["loss"], model.loss):
+        resolve_loss(loss, TASKS[name])
+    loss, outputs = model.loss, model.network.outputs
+    if not isinstance(loss, Loss):
+        raise Refused("its model has no loss.")
     blank = np.zeros((1, outputs))
     if name == "CNNClassifier":
         classes, labels = state["classes_"], state["_labels"]
@@ -476,7 +489,7 @@ def _check_meaning(name: str, state: Mapping[str, Any], outputs: int) -> None:
     if not fits or expected != outputs:
         raise Refused("its classes or targets are not those of its output layer.")
     if name == "CNNRegressor":
-        predicted_targets(loss, blank, columns)
+        predicted_targets(model, blank, columns)
         return
     predicted_classes(blank, classes, labels)
     if loss.has_probabilities:

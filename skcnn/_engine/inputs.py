@@ -239,3 +239,13 @@ def _channels(shape: tuple[int, ...], fitted: int, code: str) -> str:
     known = CHANNELS.get((fitted, came), "").format(code if len(shape) == 4 else f"{code}[..., np.newaxis]")
     first, second = (KINDS.get(count, f"of {count} channels") for count in (came, fitted))
     return f" They are {first}, and the images of the fit are {second}" + (f": give {known}." if known else ".")
+
+
+def check_range(images: Array, dtype: np.dtype[Any]) -> None:
+    """Raise a ValueError for images that hold numbers beyond the range of the precision of the network."""
+    largest = np.abs(images).max()
+    if largest > np.finfo(dtype).max:
+        raise ValueError(
+            f"Images hold {largest:.3g}: too large for {dtype}, in which the network computes. Divide the images, or"
+            " fit with dtype='float64'."
+        )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..exceptions import MemoryUseWarning, warn_user
 from .network import Network
 from .progress import Recipe
 
@@ -18,13 +18,6 @@ SHARE = 1 / 8  # of the memory of the machine that a training takes without a wo
 OUTPUTS = 2  # times the outputs of all layers that a step holds: their gradients, and what algorithms need in between
 SHARD = 32  # rows that a thread holds at a time
 LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"  # of a container
-
-
-class MemoryUseWarning(UserWarning):
-    """Training takes a large share of the machine's memory.
-
-    The message names the weights, the outputs of the layers, and how to need less of both.
-    """
 
 
 def machine_memory() -> int | None:
@@ -42,20 +35,23 @@ def machine_memory() -> int | None:
     return found
 
 
-def training_memory(network: Network, recipe: Recipe, rows: int, dtype: Any, validated: bool) -> tuple[int, int]:
+def training_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> tuple[int, int]:
     """Estimated bytes of weights with all their copies, and of what a batch of ``rows`` leaves behind."""
-    # The weights, a copy of the last epoch beside that of the epoch before, and what the optimizer remembers.
-    copies = 3 + len(recipe.optimizer.slots) + bool(recipe.average) + validated
-    outputs = sum(math.prod(layer.output_shape(shape)) for _, layer, shape in network.parts)
+    # The weights, the copy of a new best epoch beside that of the best before, and what the optimizer remembers.
+    copies = (3 + bool(recipe.average)) * network.weights.size
+    trained = sum(part.stop - part.start for part in network.trained(recipe.freeze))
+    behind = {owner for owner, _ in network.steps_after(recipe.freeze)}
+    parts = [part for part in network.parts if part[0].split(".")[0] in behind]
+    outputs = sum(math.prod(layer.output_shape(shape)) for _, layer, shape in parts)
     held = min(rows, SHARD * recipe.threads) * OUTPUTS
     itemsize = np.dtype(dtype).itemsize
-    return copies * network.weights.size * itemsize, held * outputs * itemsize
+    return (copies + len(recipe.optimizer.slots) * trained) * itemsize, held * outputs * itemsize
 
 
-def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any, validated: bool) -> None:
+def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> None:
     """Warn if a training takes much of the machine's memory; a MemoryError if its weights cannot fit."""
     there = machine_memory()
-    weights, batch = training_memory(network, recipe, rows, dtype, validated)
+    weights, batch = training_memory(network, recipe, rows, dtype)
     if there is None or weights + batch <= SHARE * there:
         return
     layer, most = _largest(network)
@@ -68,7 +64,7 @@ def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any, valida
     )
     if weights > there:
         raise MemoryError(message)
-    warnings.warn(message, MemoryUseWarning, stacklevel=6)
+    warn_user(message, MemoryUseWarning)
 
 
 def _largest(network: Network) -> tuple[str, int]:

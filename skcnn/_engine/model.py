@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._arrays.elementwise import Array
-from ..losses import Loss, resolve_loss
+from ..layers import Layer
+from ..losses import Loss
 from .network import Network
 from .predictor import Predictor
 from .scaling import Scaling
@@ -22,12 +23,8 @@ class Model:
     scaling: Scaling
     weights: Array
     state: Array
-    loss: str | Loss | None = None  # as it was given for the training; None in what older versions have written
-
-
-def loss_of(model: Model, parameter: object, task: str) -> Loss:
-    """The loss that a model was trained with, and so its link; the estimator's parameter where nothing else tells."""
-    return resolve_loss(parameter if model.loss is None else model.loss, task)
+    loss: Loss  # that the weights were learnt for, and so its link
+    target_scaling: Scaling | None = None  # of a regressor's outputs, where the network learns standardized targets
 
 
 def check_layer(layer: object, names: Iterable[str]) -> None:
@@ -37,10 +34,15 @@ def check_layer(layer: object, names: Iterable[str]) -> None:
         raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(found)}.")
 
 
-def predictor_of(model: Model, layer: str = "output") -> Predictor:
-    """Return a predictor for a model, up to one of its layers; a ValueError if it has no such layer."""
+def predictor_of(
+    model: Model, layer: str = "output", *, pool: Layer | None = None, after: str | None = None
+) -> Predictor:
+    """Return a predictor for a model, up to one of its layers, pooled; a ValueError if it has no such layer.
+
+    With ``after``, it takes what that layer gives instead of images.
+    """
     check_layer(layer, model.network.reached)
-    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer)
+    return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer, pool=pool, after=after)
 
 
 def is_binary(classes: Array, labels: bool) -> bool:
@@ -68,7 +70,9 @@ def predicted_classes(raw: Array, classes: Array, labels: bool) -> Array:
     return decided if labels else classes[decided]
 
 
-def predicted_targets(loss: Loss, raw: Array, columns: int | None) -> Array:
+def predicted_targets(model: Model, raw: Array, columns: int | None) -> Array:
     """Raw predictions (n, outputs) -> predicted targets (n,) or (n, k)."""
-    y = loss.predict(raw)
+    y = model.loss.predict(raw)
+    if model.target_scaling is not None:
+        y = y * model.target_scaling.scale + model.target_scaling.mean
     return y[:, 0] if columns is None else y

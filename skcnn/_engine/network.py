@@ -90,13 +90,39 @@ class Network:
     @cached_property
     def multiply_adds(self) -> int:
         """Multiply-adds in one forward pass of one image."""
-        return sum(layer.multiply_adds(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
+        return self.multiply_adds_after(None)
 
     @cached_property
     def parts(self) -> list[tuple[str, Layer, Shape]]:
         """Name, layer and the shape in front of it, of all layers: those inside of others right before them."""
         layers = zip(self.names, self.layers, self.shapes, strict=False)
         return [part for name, layer, shape in layers for part in flattened(name, layer, shape)]
+
+    def steps_after(self, layer: str | None) -> list[Step]:
+        """The lowered steps of the layers behind one of them; all steps for None."""
+        behind = self._behind(layer)
+        return [step for step in self.lowered if step[0] in behind]
+
+    def trained(self, freeze: str | None) -> list[slice]:
+        """Parts of the vector of weights that are trained where the layers up to ``freeze`` are not, decaying first."""
+        if freeze is None:
+            return [slice(0, self.weights.size)]
+        behind = self._behind(freeze)
+        own = [p for name, p in self.weights.parameters.items() if name.split(".", 1)[0] in behind]
+        found = []
+        for decay, end in ((True, self.weights.decayed), (False, self.weights.size)):
+            size = sum(p.size for p in own if p.decay is decay)
+            found.append(slice(end - size, end))  # parameters lie in forward order
+        return found
+
+    def multiply_adds_after(self, layer: str | None) -> int:
+        """Multiply-adds of the layers behind one of them, in one forward pass of one image."""
+        behind = self._behind(layer)
+        parts = zip(self.names, self.layers, self.shapes, strict=False)
+        return sum(part.multiply_adds(shape) for name, part, shape in parts if name in behind)
+
+    def _behind(self, layer: str | None) -> set[str]:
+        return set(self.names if layer is None else self.names[self.names.index(layer) + 1 :])
 
     def initial(self, layout: Layout, rng: np.random.Generator, dtype: Any) -> Array:
         """A vector of freshly drawn parameters."""
@@ -127,15 +153,21 @@ class Network:
         scaling: Scaling,
         loss: Loss,
         total: Array,
+        raw: Array | None = None,
+        freeze: str | None = None,
     ) -> None:
         """Record a forward and a backward pass.
 
-        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,); the gradients of the mean
-        over the rows of the batch go to ``g``, and the weighted sum of this shard's losses to ``total`` (1,).
+        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,). The gradients of the mean
+        over the rows of the batch go to ``g``, the weighted sum of this shard's losses to ``total`` (1,), and the raw
+        predictions to ``raw`` (n, outputs), if it is given. With ``freeze``, ``x`` is the output of that layer, and
+        both passes have the layers behind it.
         """
-        steps = fuse(self.lowered)
-        y, backward = record_steps(tape, steps, self._arrange(tape, x, scaling, steps), p, g)
+        steps = fuse(self.steps_after(freeze))
+        y, backward = record_steps(tape, steps, self._arrange(tape, x, None if freeze else scaling, steps), p, g)
         with tape.step("loss"):
+            if raw is not None:
+                tape(copy, y, raw)
             values, slope = record_loss(loss, tape, y, target)
             tape(np.multiply, values, row_weights, values)
             tape(sum_first, values[:, None], total)
@@ -144,9 +176,12 @@ class Network:
         backward(dy, False)
 
     def record_prediction(
-        self, tape: Tape, x: Array, *, steps: list[Step], p: Mapping[str, Arrays], scaling: Scaling
+        self, tape: Tape, x: Array, *, steps: list[Step], p: Mapping[str, Arrays], scaling: Scaling | None
     ) -> Array:
-        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions (n, outputs), or (n, h, w, c)."""
+        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions (n, outputs), or (n, h, w, c).
+
+        Without ``scaling``, ``x`` is what a layer gives, and may be flat.
+        """
         y, _ = record_steps(tape, steps, self._arrange(tape, x, scaling, steps), p, None, spend=True)
         return y.transpose(2, 0, 1, 3) if y.ndim == 4 else y
 
@@ -176,10 +211,16 @@ class Network:
         with tape.step("input"):
             tape(np.multiply, dx, (1 / scaling.scale).astype(tape.dtype), gradient.transpose(1, 2, 0, 3))
 
-    def _arrange(self, tape: Tape, x: Array, scaling: Scaling, steps: list[Step]) -> Array:
+    def _arrange(self, tape: Tape, x: Array, scaling: Scaling | None, steps: list[Step]) -> Array:
         """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory and the border that the steps want."""
+        tape.margin = steps[0][1].margin(tape, x.shape[1:], len(x))
+        if scaling is None:
+            with tape.step("input"):
+                if x.ndim == 2:
+                    return tape(copy, x, tape.output(x.shape))
+                turned = x.transpose(1, 2, 0, 3)
+                return tape(copy, turned, tape.output(turned.shape, framed=True))
         n, h, w, c = x.shape
-        tape.margin = steps[0][1].margin(tape, self.input_shape, n)
         with tape.step("input"):
             rows = reshape(x, (n, h * w * c))  # an image at a time: runs of c numbers would be too short
             if scaling.mean.any():
@@ -190,9 +231,16 @@ class Network:
                 tape(np.multiply, rows, factor, rows)
             return tape(copy, x.transpose(1, 2, 0, 3), tape.output((h, w, n, c), framed=True))
 
-    def prediction_steps(self, p: Mapping[str, Arrays], layer: str = "output") -> tuple[list[Step], dict[str, Arrays]]:
-        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters."""
-        steps, parameters = fold(*steps_to(layer, self.lowered, p))
+    def prediction_steps(
+        self, p: Mapping[str, Arrays], layer: str = "output", pool: Layer | None = None, after: str | None = None
+    ) -> tuple[list[Step], dict[str, Arrays]]:
+        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters.
+
+        ``pool`` is a layer without parameters behind them, ``after`` the layer in front of them.
+        """
+        steps, parameters = fold(*steps_to(layer, self.steps_after(after), p))
+        if pool is not None:
+            steps, parameters = [*steps, ("pool", pool)], parameters | {"pool": Arrays()}
         return fuse(steps), parameters
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,9 +15,9 @@ from .._tape.tape import Batch, Tape
 from ..augmentation import Augmentation, Mixing, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
-from .model import Model
+from .frozen import Frozen
 from .parallel import EVEN, Team
-from .progress import Progress, Recipe
+from .progress import Fit, Recipe
 from .update import Average, Update
 
 SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
@@ -25,26 +25,38 @@ LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain
 
 
 class Passes:
-    """Recorded training steps for the batches of a data set, to be replayed by a team of ``threads``."""
+    """Recorded training steps for the batches of a data set, to be replayed by a team of threads."""
 
-    def __init__(self, model: Model, data: Data, recipe: Recipe, progress: Progress, threads: int) -> None:
+    def __init__(self, fit: Fit, data: Data, recipe: Recipe) -> None:
+        model, progress = fit.model, fit.progress
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
         self._weights = model.weights if progress.trained is None else progress.trained
+        self._trained = model.network.trained(recipe.freeze)
+        self._operations = 6 * model.network.multiply_adds_after(recipe.freeze)  # of a row: backward is twice forward
+        self._frozen: Frozen | None = None
+        if recipe.freeze is not None:
+            frozen = Frozen(model, recipe)
+            entered = None if recipe.augmentation else frozen.entered(data)
+            if entered is None:
+                self._frozen = frozen
+            else:
+                self._data = entered
         self._batch_size = min(recipe.batch_size, len(data.rows))
         self.shards = self._shards(self._batch_size)
         self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
-        self.threads = min(threads, self.shards)
+        self.threads = min(recipe.threads, self.shards)
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
         share = np.zeros((), model.weights.dtype)
         self._average = None if progress.trained is None else Average(model.weights, share)
         self._passes: dict[int, Pass] = {}
+        self._raw = np.empty((len(data.rows), model.network.outputs), model.weights.dtype)
+        self.mixed = any(isinstance(augmentation, Mixing) for augmentation in recipe.augmentation)
 
     def _shards(self, rows: int) -> int:
         """How many a batch is cut into: it follows from the batch, never from the number of threads."""
-        # A multiply-add is two operations, and backward is twice forward.
-        batch = rows, 6 * self._model.network.multiply_adds * rows
+        batch = rows, self._operations * rows
         wanted, possible = (
             min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
         )
@@ -67,14 +79,14 @@ class Passes:
             # Weighted by powers of the decay that are divided by their sum: the first step is the mean of itself.
             self._average.share[...] = (1 - recipe.average) / (1 - recipe.average**progress.averaged)
 
-    def epoch(self, epoch: int, team: Team) -> float:
-        """Go once through the data; the mean loss, with its penalty."""
+    def epoch(self, epoch: int, team: Team, report: Callable[[int, float], None]) -> Tally:
+        """Go once through the data. ``report`` is called after each batch, with the rows done and their mean loss."""
         progress, recipe, model = self._progress, self._recipe, self._model
         order = self._order()
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
-        total = 0.0
-        kernels = self._weights[: model.network.weights.decayed]
+        total = penalties = 0.0
+        kernels = self._weights[self._trained[0].start : model.network.weights.decayed]
         for batch in self._batches(order):
             rate = self.learning_rate(epoch + batch.start / len(order))
             recorded = self.recorded(batch.stop - batch.start)
@@ -83,13 +95,17 @@ class Passes:
                 recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, team)
             else:
                 recorded.load(self._data, order[batch])
+            if self._frozen is not None:
+                recorded.enter(self._frozen)
             penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
             self.tick(rate)
-            loss = recorded.run(team)
-            total += loss + penalty * (batch.stop - batch.start)
-            if not math.isfinite(total):
+            total += recorded.run(team)
+            penalties += penalty * (batch.stop - batch.start)
+            self._raw[order[batch]] = recorded.raw()
+            if not math.isfinite(total + penalties):
                 break
-        return total / len(order)
+            report(batch.stop, (total + penalties) / batch.stop)
+        return Tally(total / len(order), penalties / len(order), self._raw)
 
     def _order(self) -> Array:
         n = len(self._data.rows)
@@ -113,6 +129,8 @@ class Passes:
         sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
         batch = Batch(rows, len(sizes))
         p = network.bind(self._weights, model.state)
+        shape = network.input_shape if recipe.freeze is None else network.reached[recipe.freeze]
+        images = None if self._frozen is None else np.empty((rows, *network.input_shape), model.weights.dtype)
         shards: list[_Shard] = []
         for number, size in enumerate(sizes):
             # A thread goes through its shards one after the other, up to the next barrier. If that is the end, they
@@ -126,14 +144,17 @@ class Passes:
                 rng=self._rngs[number],
                 arena=self._arenas[number if waiting else number % self.threads],
             )
+            x = tape.input((size, *shape))
             shard = _Shard(
                 tape,
-                tape.input((size, *network.input_shape)),
+                x,
+                x if images is None else images[sum(sizes[:number]) :][:size],
                 tape.input((size, *self._data.targets.shape[1:]), self._data.targets.dtype),
                 tape.input((size,), np.float64),
                 tape.input((1,), np.float64),
+                tape.input((size, network.outputs)),
             )
-            if recipe.loss.task == "classification" and any(isinstance(a, Mixing) for a in recipe.augmentation):
+            if recipe.loss.task == "classification" and self.mixed:
                 second = tape.input(shard.target.shape, shard.target.dtype)
                 shard.mixed = MixedTargets(shard.target, second, tape.input((size,), np.float64))
             target = shard.mixed or shard.target
@@ -148,6 +169,8 @@ class Passes:
                 scaling=model.scaling,
                 loss=recipe.loss,
                 total=shard.total,
+                raw=shard.raw,
+                freeze=recipe.freeze,
             )
             shards.append(shard)
         scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
@@ -163,9 +186,19 @@ class Passes:
             scalars,
             recipe.clip_norm,
             self._average,
+            self._trained,
         )
         update.record([shard.tape for shard in shards])
-        return Pass(shards)
+        return Pass(shards, images)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Measurements of an epoch, made while the weights change: mean loss and penalty, raw predictions (rows, k)."""
+
+    loss: float
+    penalty: float
+    raw: Array
 
 
 @dataclass
@@ -174,9 +207,11 @@ class _Shard:
 
     tape: Tape
     x: Array
+    images: Array  # x, or what frozen layers make it of
     target: Array
     weight: Array
     total: Array
+    raw: Array  # predictions (n, outputs), which the step leaves here
     mixed: MixedTargets | None = None  # the targets, where classes are mixed: numbers are, by themselves
 
     def load_augmented(
@@ -184,7 +219,7 @@ class _Shard:
     ) -> None:
         """Copy rows in, augmented; mixed ones have the mean weight of the two, and the targets that mean as much."""
         images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
-        np.copyto(self.x, images, casting="unsafe")
+        np.copyto(self.images, images, casting="unsafe")
         targets, weights = data.targets[used], data.weights[used]
         if mixture is not None:
             own, others = mixture.share * weights, (1 - mixture.share) * weights[mixture.partner]
@@ -200,8 +235,8 @@ class _Shard:
 class Pass:
     """The training step of a batch of a given size."""
 
-    def __init__(self, shards: list[_Shard]) -> None:
-        self._shards = shards
+    def __init__(self, shards: list[_Shard], images: Array | None = None) -> None:
+        self._shards, self._images = shards, images
         self.tapes = [shard.tape for shard in shards]
         segments = range(len(self.tapes[0].segments))
         self._jobs = [[partial(shard.tape.replay, segment) for shard in shards] for segment in segments]
@@ -211,7 +246,7 @@ class Pass:
         start = 0
         for shard in self._shards:
             part = used[start : start + len(shard.x)]
-            np.copyto(shard.x, data.images[data.rows[part]], casting="unsafe")
+            np.copyto(shard.images, data.images[data.rows[part]], casting="unsafe")
             np.take(data.targets, part, 0, shard.target, "clip")
             np.take(data.weights, part, 0, shard.weight, "clip")
             start += len(part)
@@ -229,8 +264,20 @@ class Pass:
         members = zip(self._shards, parts, rngs, strict=False)
         team.run([partial(shard.load_augmented, data, part, augmentations, rng) for shard, part, rng in members])
 
+    def enter(self, frozen: Frozen) -> None:
+        """Compute what the last frozen layer makes of the images of the batch."""
+        assert self._images is not None
+        outputs, start = frozen.outputs(self._images), 0
+        for shard in self._shards:
+            np.copyto(shard.x, outputs[start : start + len(shard.x)])
+            start += len(shard.x)
+
     def run(self, team: Team) -> float:
         """Replay; the weighted sum of the losses of the rows."""
         for jobs in self._jobs:
             team.run(jobs)
         return math.fsum(float(shard.total[0]) for shard in self._shards)
+
+    def raw(self) -> Array:
+        """Return the raw predictions (n, outputs) of the last replay."""
+        return np.concatenate([shard.raw for shard in self._shards])

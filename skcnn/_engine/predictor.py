@@ -16,6 +16,8 @@ from .._arrays.geometry import evenly
 from .._tape.arena import Arena
 from .._tape.products import may_take_threads
 from .._tape.tape import Batch, Tape
+from ..layers import Layer
+from .inputs import check_range
 from .network import Network
 from .parallel import EVEN, IDLE_SECONDS, idle, one_blas_thread, sweeper, thread_count
 from .scaling import Scaling
@@ -47,6 +49,8 @@ class Predictor:
         scaling: Scaling,
         *,
         layer: str = "output",
+        pool: Layer | None = None,
+        after: str | None = None,
         poison: bool = False,
     ) -> None:
         self.network = network
@@ -54,9 +58,12 @@ class Predictor:
         # precision keeps that out of every digit that anybody looks at.
         self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
         weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
-        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state), layer)
+        self.steps, self.parameters = network.prediction_steps(network.bind(weights, state), layer, pool, after)
         self.scaling = scaling
-        self.shape = network.reached[layer]  # of what is predicted for one image
+        self._inside = after is not None  # of the network begins what it computes
+        self._entry = network.input_shape if after is None else network.reached[after]  # the shape of what it takes
+        shape = network.reached[layer]
+        self.shape = shape if pool is None else pool.output_shape(shape)  # of what is predicted for one image
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
         self._pool: list[_Kit] = []
@@ -66,21 +73,24 @@ class Predictor:
         """Without what a prediction leaves behind for the next one."""
         return vars(self) | {"_pool": [], "_constants": {}}
 
-    def raw(self, images: Array, n_jobs: int | None = None, rows: Array | None = None) -> Array:
+    def raw(
+        self, images: Array, n_jobs: int | None = None, rows: Array | None = None, out: Array | None = None
+    ) -> Array:
         """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs), or (n, h, w, c)."""
         n = len(images) if rows is None else len(rows)
-        out = np.empty((n, *self.shape), self.dtype)
+        out = np.empty((n, *self.shape), self.dtype) if out is None else out
         self._run([images], n_jobs, rows, out)
         return out
 
     def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
         """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
         tape = self._tape(rows, arena)
-        x = tape.input((rows, *self.network.input_shape))
+        x = tape.input((rows, *self._entry))
+        scaling = None if self._inside else self.scaling
         return (
             tape,
             [x],
-            self.network.record_prediction(tape, x, steps=self.steps, p=self.parameters, scaling=self.scaling),
+            self.network.record_prediction(tape, x, steps=self.steps, p=self.parameters, scaling=scaling),
         )
 
     def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False) -> Tape:
@@ -248,8 +258,7 @@ class _Recorded:
         for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given, casting="unsafe")
             if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
-                largest = np.abs(given).max()
-                raise ValueError(f"Images hold {largest:.3g}: too large for {array.dtype}, in which it computes.")
+                check_range(given, array.dtype)
         self.tape.replay(0)
         np.copyto(out, self._raw)
 

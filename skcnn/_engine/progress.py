@@ -35,6 +35,7 @@ class Recipe:
     verbose: int
     threads: int
     augmentation: tuple[Augmentation, ...] = ()
+    freeze: str | None = None  # the last layer that is not trained
 
 
 @dataclass
@@ -93,79 +94,91 @@ class History:
     """Measurements, one entry per epoch."""
 
     loss: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     val_score: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def cut(self, epochs: int) -> None:
-        """Forget what an interrupted epoch has noted beyond so many."""
+        """Forget what an interrupted epoch has added to the first ``epochs``."""
         for values in vars(self).values():
             del values[epochs:]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of what each step changes, but for the optimizer's memory."""
+    """A copy of everything that a step changes, except the optimizer's memory."""
 
     arrays: tuple[Array, ...]
     averaged: int
 
-    @classmethod
-    def take(cls, model: Model, progress: Progress) -> Snapshot:
-        """Return a copy of the present state."""
-        return cls(tuple(array.copy() for array in cls.copied_arrays(model, progress)), progress.averaged)
-
-    def bring_back(self, model: Model, progress: Progress) -> None:
-        """Make the model what it was."""
-        for array, copied in zip(self.copied_arrays(model, progress), self.arrays, strict=True):
-            array[:] = copied
-        progress.averaged = self.averaged
-
     @staticmethod
     def copied_arrays(model: Model, progress: Progress) -> list[Array]:
-        """The arrays that are copied."""
+        """Return the arrays that are copied."""
         return [model.weights, model.state, *([] if progress.trained is None else [progress.trained])]
 
 
 @dataclass
 class Monitor:
-    """Whether training still improves, and its best epoch."""
+    """Whether training still improves, and its best epoch: by the validation score, or else by the training loss."""
 
     best_score: float = -np.inf  # on the validation set
-    best_loss: float = np.inf  # of the epoch with that score
+    best_loss: float = np.inf  # of the best epoch
     best: Snapshot | None = None
-    lowest_loss: float = np.inf  # of the training
+    lowest_loss: float = np.inf  # on the validation set, or else of the training
     unchanged: int = 0  # epochs without improvement
     diverged: bool = False  # which ends the training, also of a checkpoint of that moment
 
-    def follow(self, model: Model, progress: Progress, history: History, tol: float, validated: bool) -> None:
-        """Note an epoch."""
-        if validated:
-            score = history.val_score[-1]
-            improved = score >= self.best_score + tol
-            self.note(model, progress, history.val_loss[-1], score)
-        else:
-            loss = history.loss[-1]
-            improved = loss <= self.lowest_loss - tol
-            self.lowest_loss = min(loss, self.lowest_loss)
-        self.unchanged = 0 if improved else self.unchanged + 1
+
+@dataclass
+class Fit:
+    """Record of a fit: a model in training, and everything else that training changes."""
+
+    model: Model
+    progress: Progress
+    history: History = field(default_factory=History)
+    monitor: Monitor = field(default_factory=Monitor)
+    done: int = 0  # epochs of this fit
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the present state."""
+        arrays = Snapshot.copied_arrays(self.model, self.progress)
+        return Snapshot(tuple(array.copy() for array in arrays), self.progress.averaged)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Set the model to an earlier state."""
+        for array, copied in zip(Snapshot.copied_arrays(self.model, self.progress), snapshot.arrays, strict=True):
+            array[:] = copied
+        self.progress.averaged = snapshot.averaged
+
+    def note(self, loss: float, score: float = -np.inf) -> None:
+        """Keep the weights if their validation score is the best so far. Ties are broken by the lowest loss."""
+        monitor = self.monitor
+        if (score, -loss) > (monitor.best_score, -monitor.best_loss):
+            monitor.best_score, monitor.best_loss, monitor.best = score, loss, self.snapshot()
+
+    def follow(self, tol: float, validated: bool) -> None:
+        """Note the epoch that has just ended. It improves the fit if the score or the loss improves by ``tol``."""
+        monitor, history = self.monitor, self.history
+        score = history.val_score[-1] if validated else -np.inf
+        loss = history.val_loss[-1] if validated else history.loss[-1]
+        improved = loss <= monitor.lowest_loss - tol or (validated and score >= monitor.best_score + tol)
+        monitor.lowest_loss = min(loss, monitor.lowest_loss)
+        monitor.unchanged = 0 if improved else monitor.unchanged + 1
+        self.note(loss, score)
 
     def is_done(self, recipe: Recipe, validated: bool) -> bool:
-        """Whether it has diverged, or the last few epochs have brought nothing."""
+        """Whether training has diverged, or the last few epochs have brought no improvement."""
         may_stop = recipe.early_stopping or not validated
-        return self.diverged or (may_stop and self.unchanged > recipe.n_iter_no_change)
+        return self.monitor.diverged or (may_stop and self.monitor.unchanged > recipe.n_iter_no_change)
 
-    def note(self, model: Model, progress: Progress, loss: float, score: float) -> None:
-        """Keep the weights, if theirs is the best validation score so far; of equal ones, that of the lowest loss."""
-        if (score, -loss) > (self.best_score, -self.best_loss):
-            self.best_score, self.best_loss = score, loss
-            self.best = Snapshot.take(model, progress)
-
-    def bring_back_best(self, model: Model, progress: Progress) -> None:
-        """Give the model the weights of the best validation score."""
-        if self.best is not None:
-            self.best.bring_back(model, progress)
+    def diverge(self, start: Snapshot | None) -> None:
+        """Return to the best epoch, or to the start without one; the optimizer forgets what diverged."""
+        self.monitor.diverged = True
+        if (snapshot := self.monitor.best or start) is not None:
+            self.restore(snapshot)
+        self.progress.slots[:], self.progress.steps = 0, 0
 
 
 @dataclass(frozen=True)

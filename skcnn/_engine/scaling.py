@@ -72,6 +72,16 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
     return Scaling(mean, np.where(scale > rounded, scale, 1.0))
 
 
+def measure_targets(targets: Array, weights: Array) -> Scaling:
+    """Return the weighted mean and standard deviation of each column of targets (n, k).
+
+    A column that varies by no more than its numbers are rounded by is left at its scale.
+    """
+    mean = np.average(targets, axis=0, weights=weights)
+    scale = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
+    return Scaling(mean, np.where(scale > np.finfo(np.float64).eps * np.abs(mean), scale, 1.0))
+
+
 def _warn_of_extremes(rows: Array, lowest: Array, highest: Array, mean: Array, scale: Array) -> None:
     """Warn where one image in a hundred, or fewer, has pixels that decide the standardization of all.
 

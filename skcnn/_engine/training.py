@@ -4,144 +4,217 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays.elementwise import ufunc_settings
+from ..exceptions import warn_user
+from ..losses import mean_loss
 from .data import Data
-from .model import Model
+from .inputs import check_range
+from .interruption import ends_everything
 from .parallel import Team, one_blas_thread
-from .passes import Passes
-from .progress import History, Monitor, Progress, Recipe, Snapshot
+from .passes import Passes, Tally
+from .progress import Fit, History, Recipe, Snapshot
+
+LINE = 10.0  # seconds between two lines within an epoch
+# A loss is worse than the best constant prediction if it is larger by the size of that prediction's loss, or by 1.
+# Networks that learn may be just above it: with a dropout of 0.9 on noise, the loss is larger by nine tenths. The mean
+# loss of a first and only epoch holds the first steps, which may be far away.
+MARGIN, SINGLE_EPOCH = 1.0, 100.0
+ROWS = 256  # images that are looked at together
 
 
-def train(
-    model: Model,
-    data: Data,
-    recipe: Recipe,
-    progress: Progress,
-    history: History,
-    monitor: Monitor,
-    *,
-    epochs: int,
-    done: int = 0,
-    first_epoch: int = 0,
-    validate: Callable[[], tuple[float, float]] | None = None,
-    watch: Callable[[], Callable[[], bool]] | None = None,
-) -> bool:
+@dataclass(frozen=True)
+class Hooks:
+    """What an estimator adds to its training."""
+
+    score: Callable[[Tally], float]  # of an epoch
+    convergence_warning: type[Warning]
+    remedies: str  # what to try after a divergence
+    validate: Callable[[], tuple[float, float]] | None = None  # loss and score on the validation set
+    watch: Callable[[], Callable[[], bool]] | None = None  # begins an epoch; the result ends it, and may stop the fit
+
+
+def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, first_epoch: int = 0) -> bool:
     """Train a model in place, for ``epochs`` epochs or until it stops improving.
+
+    With a validation set, the weights of the best epoch are restored at the end; without one, only after a divergence.
 
     Parameters
     ----------
-    model, progress, history, monitor
-        What is changed.
+    fit : Fit
+        Record to change. Its first ``fit.done`` epochs are done.
     data, recipe
-        What is learnt, and how.
+        Rows to learn from, and how.
+    hooks : Hooks
+        Scores, warnings and callbacks of the estimator.
     epochs : int
-        How many.
-    done : int, default=0
-        How many of them were done before the training was broken off.
-    first_epoch : int
-        Where on its schedule the training starts.
-    validate : callable, optional
-        Gives the loss and the score on the validation set. If given, the best epoch is brought back at the end.
-    watch : callable, optional
-        Called when an epoch begins. What it gives is called when the epoch ends, and tells whether to stop.
+        Number of epochs, with those that are done.
+    first_epoch : int, default=0
+        Epoch of the schedule at which the training starts.
 
     Returns
     -------
     bool
-        Whether it came to its end: false if it was interrupted.
+        Whether training came to its end: False if it was interrupted.
 
     Raises
     ------
     ValueError
         If the loss is not finite before the first epoch is done.
+    KeyboardInterrupt
+        If everything is to end, not this fit alone.
     """
-    last_finite = Snapshot.take(model, progress)
-    validated = validate is not None
-    last = max(len(history.loss) + epochs - done, recipe.max_iter)  # partial_fit counts towards max_iter
-    passes = Passes(model, data, recipe, progress, recipe.threads)
+    model, progress, history, monitor = fit.model, fit.progress, fit.history, fit.monitor
+    start: Snapshot | None = fit.snapshot()  # until there is a best epoch
+    validated = hooks.validate is not None
+    last = max(len(history.loss) + epochs - fit.done, recipe.max_iter)  # partial_fit counts towards max_iter
+    passes = Passes(fit, data, recipe)
+    tally = None
     if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
         _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
         progress.warned = True
-    if validate is not None and history.loss and not done:  # what a warm start begins with may be the best
-        monitor.note(model, progress, *validate())
-    ended_by_itself = True
+    if hooks.validate is not None and history.loss and not fit.done:  # the start of a warm start may be the best
+        fit.note(*hooks.validate())
     try:
         with one_blas_thread, Team(passes.threads) as team:
-            for epoch in range(done, epochs):
-                if monitor.is_done(recipe, validated):
+            for epoch in range(fit.done, epochs):
+                if fit.is_done(recipe, validated):
                     break
-                start = time.perf_counter()
-                ended = _never if watch is None else watch()
+                began = time.perf_counter()
+                ended = _never if hooks.watch is None else hooks.watch()
+                report = _line_within(history, last, len(data.rows), began) if recipe.verbose > 1 else _silent
                 with ufunc_settings():  # callbacks have the user's
-                    loss = passes.epoch(first_epoch + epoch, team)
+                    tally = passes.epoch(first_epoch + epoch, team, report)
+                loss = tally.loss + tally.penalty
                 if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
-                    _report_divergence(loss, progress, recipe)
-                    last_finite.bring_back(model, progress)
-                    progress.slots[:], progress.steps = 0, 0  # the optimizer must not remember what diverged
-                    monitor.diverged = True
+                    _check_images(data, model.weights.dtype)
+                    _report_infinity(loss, fit, recipe, hooks)
+                    fit.diverge(start)
                     ended()
                     break
-                last_finite = Snapshot.take(model, progress)
                 rate = passes.learning_rate(first_epoch + epoch)
-                val_loss, val_score = (math.nan, math.nan) if validate is None else validate()
-                measure = ("loss", loss) if validate is None else ("score", -val_score)
+                val_loss, val_score = (math.nan, math.nan) if hooks.validate is None else hooks.validate()
+                measure = ("loss", loss) if hooks.validate is None else ("score", -val_score)
                 trend = recipe.schedule.follow(progress.trend, *measure)
                 history.loss.append(loss)
+                history.score.append(math.nan if passes.mixed else hooks.score(tally))
                 history.learning_rate.append(rate)
                 history.val_loss.append(val_loss)
                 history.val_score.append(val_score)
-                history.seconds.append(time.perf_counter() - start)
+                history.seconds.append(time.perf_counter() - began)
                 progress.epochs, progress.trend = progress.epochs + 1, trend  # with this, the epoch is done
+                fit.done += 1
                 if recipe.verbose:
                     print(_line(history, last), flush=True)
-                monitor.follow(model, progress, history, recipe.tol, validated)
+                fit.follow(recipe.tol, validated)
+                start = None if monitor.best else start
                 if ended():
                     break
     except KeyboardInterrupt:
-        ended_by_itself = False
+        if ends_everything():
+            raise
         history.cut(progress.epochs)
-        warnings.warn("Training interrupted by user: the model keeps what it has learnt.", stacklevel=5)
-    monitor.bring_back_best(model, progress)
-    return ended_by_itself
+        warn_user("Training interrupted by user: the model keeps what it has learnt.", UserWarning)
+        _restore_best(fit, validated)
+        return False
+    if tally is not None and not monitor.diverged and _is_worse_than_constant(tally, data, recipe, epochs):
+        _report_large_loss(tally, fit, hooks, validated)
+        fit.diverge(start)
+    _restore_best(fit, validated)
+    return True
+
+
+def _restore_best(fit: Fit, validated: bool) -> None:
+    if validated and fit.monitor.best is not None:
+        fit.restore(fit.monitor.best)
+
+
+def _is_worse_than_constant(tally: Tally, data: Data, recipe: Recipe, epochs: int) -> bool:
+    """Whether the loss of the last epoch is far above the loss of the best constant prediction."""
+    raw = np.broadcast_to(recipe.loss.base_score(data.targets, data.weights), tally.raw.shape)
+    with ufunc_settings():
+        constant = mean_loss(recipe.loss, raw, data.targets, data.weights)
+    margin = MARGIN * (SINGLE_EPOCH if epochs == 1 else 1)
+    return tally.loss > constant + margin * max(1.0, abs(constant))
+
+
+def _check_images(data: Data, dtype: np.dtype[Any]) -> None:
+    """Raise a ValueError if the loss is not finite because the images are beyond the range of the precision."""
+    if data.images.dtype.kind == "f" and data.images.itemsize > dtype.itemsize:
+        for start in range(0, len(data.rows), ROWS):
+            check_range(data.images[data.rows[start : start + ROWS]], dtype)
 
 
 def _never() -> bool:
     return False
 
 
+def _silent(rows: int, loss: float) -> None:
+    pass
+
+
+def _line_within(history: History, epochs: int, rows: int, began: float) -> Callable[[int, float], None]:
+    """Return a function that prints a line when it is called, at most every `LINE` seconds."""
+    printed = began
+
+    def report(done: int, loss: float) -> None:
+        nonlocal printed
+        now = time.perf_counter()
+        if now - printed >= LINE:
+            printed = now
+            share = f"{done / rows:4.0%} of {rows:,} rows"
+            print(f"{_epoch(len(history.loss) + 1, epochs)}  {share}  loss {loss:.4f}  {now - began:.0f} s", flush=True)
+
+    return report
+
+
+def _epoch(number: int, epochs: int) -> str:
+    return f"epoch {number:{len(str(epochs))}}/{epochs}"
+
+
 def _line(history: History, epochs: int) -> str:
     """An epoch in one line."""
-    parts = [f"epoch {len(history.loss):{len(str(epochs))}}/{epochs}", f"loss {history.loss[-1]:.4f}"]
+    parts = [_epoch(len(history.loss), epochs), f"loss {history.loss[-1]:.4f}"]
+    if not math.isnan(history.score[-1]):
+        parts.append(f"score {history.score[-1]:.4f}")
     if not math.isnan(history.val_score[-1]):
         parts += [f"val loss {history.val_loss[-1]:.4f}", f"val score {history.val_score[-1]:.4f}"]
     return "  ".join([*parts, f"lr {history.learning_rate[-1]:.2g}", f"{history.seconds[-1]:.2f} s"])
 
 
-def _report_divergence(loss: float, progress: Progress, recipe: Recipe) -> None:
-    """Say that the loss is not finite: a warning if an epoch was finished, else an error."""
-    what = "loss" if not math.isfinite(loss) else "weights"
+def _report_infinity(loss: float, fit: Fit, recipe: Recipe, hooks: Hooks) -> None:
+    """Report a loss or weights that are not finite: by a warning if an epoch was finished, else by an error."""
+    what = f"loss became {loss}" if not math.isfinite(loss) else "weights became infinite"
     message = (
-        f"The {what} became {loss if what == 'loss' else 'infinite'} in epoch {progress.epochs + 1} with"
-        f" learning_rate={recipe.learning_rate:g} and {recipe.optimizer!r}. Try a smaller learning_rate,"
-        " standardize=True, or BatchNorm layers."
+        f"The {what} in epoch {fit.progress.epochs + 1} with learning_rate={recipe.learning_rate:g} and"
+        f" {recipe.optimizer!r}. Try {hooks.remedies}."
     )
-    if not progress.epochs:
+    if not fit.progress.epochs:
         raise ValueError(message)
-    warnings.warn(f"{message} The model of the last finite epoch is kept.", ConvergenceWarning, stacklevel=6)
+    kept = "The model of the best epoch is kept." if fit.monitor.best else "The model is what it was before this call."
+    warn_user(f"{message} {kept}", hooks.convergence_warning)
+
+
+def _report_large_loss(tally: Tally, fit: Fit, hooks: Hooks, validated: bool) -> None:
+    """Warn that training has ended worse than a constant prediction."""
+    kept = "best validation score" if validated else "lowest loss"
+    warn_user(
+        f"Training has diverged: the loss of the last epoch is {tally.loss:.4g}, larger than the loss of a constant"
+        f" prediction. The model of the epoch with the {kept} is kept. Try {hooks.remedies}.",
+        hooks.convergence_warning,
+    )
 
 
 def _report_end_of_schedule(recipe: Recipe, learning_rate: float) -> None:
-    """Say that training goes on where its schedule has ended."""
-    warnings.warn(
+    """Warn that training continues where its schedule has ended."""
+    warn_user(
         f"partial_fit goes beyond max_iter={recipe.max_iter} epochs, after which {recipe.schedule!r} has come to its"
         f" end: the learning rate stays at {learning_rate:g}, where little or nothing is learnt. Set max_iter to the"
         " number of calls that you plan, or schedule='constant'.",
         UserWarning,
-        stacklevel=6,
     )

@@ -40,21 +40,21 @@ class Update:
     scalars: Mapping[str, Array]
     clip_norm: float | None = None
     average: Average | None = None
+    parts: Sequence[slice] | None = None  # of the weights, if others are not trained
 
     def record(self, tapes: Sequence[Tape]) -> None:
         """Record it behind a barrier, on the tapes of the shards that made the gradients."""
         for tape in tapes:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
-        for part in _chunks(self.weights.size):
-            tape = self._tape_for(part, tapes)
+        for part, tape in self._chunks(tapes):
             with tape.step("optimizer"):
                 if factors:
                     gradient = self.gradients[0, part]
                     tape(np.multiply, gradient, factors[tape], gradient)
                 else:
                     gradient = self._record_sum(tape, part)
-                decayed = self.weights[part.start : min(part.stop, self.decayed)]
+                decayed = self.weights[part.start : max(part.start, min(part.stop, self.decayed))]
                 if self.alpha and decayed.size:
                     pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
                     tape(np.add, gradient[: decayed.size], pull, gradient[: decayed.size])
@@ -68,9 +68,17 @@ class Update:
                     tape(np.multiply, pull, self.average.share, pull)
                     tape(np.add, mean, pull, mean)
 
-    def _tape_for(self, part: slice, tapes: Sequence[Tape]) -> Tape:
-        """The tape to which a chunk belongs: it follows from the shards, never from the number of threads."""
-        return tapes[part.start * len(tapes) // self.weights.size]
+    def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[slice, Tape]]:
+        """The chunks, and the tape to which each belongs: it follows from the shards, never from their threads."""
+        parts = [slice(0, self.weights.size)] if self.parts is None else self.parts
+        size, done = sum(part.stop - part.start for part in parts), 0
+        for part in parts:
+            for start in range(part.start, part.stop, CHUNK):
+                yield (
+                    slice(start, min(start + CHUNK, part.stop)),
+                    tapes[(done + start - part.start) * len(tapes) // size],
+                )
+            done += part.stop - part.start
 
     def _record_clipping(self, tape: Tape, tapes: Sequence[Tape]) -> Array:
         """Sum the gradients of the tape's chunks; what all gradients are to be multiplied by, behind a barrier."""
@@ -79,8 +87,8 @@ class Update:
             squares = tape.scratch((1,), np.float64)
             square = tape.scratch((1,), np.float64)
             tape(fill, 0.0, squares)
-            for part in _chunks(self.weights.size):
-                if self._tape_for(part, tapes) is tape:
+            for part, owner in self._chunks(tapes):
+                if owner is tape:
                     gradient = self._record_sum(tape, part)
                     # In single precision the square of a gradient that is about to explode would be infinite.
                     wide = tape(copy, gradient, tape.scratch(gradient.shape, np.float64))
@@ -101,8 +109,3 @@ class Update:
 def _clipping_factor(square: Array, clip_norm: float, out: Array) -> None:
     """square (1,) of the norm -> out (), what brings the norm down to ``clip_norm``."""
     out[...] = min(1.0, clip_norm / (math.sqrt(square[0]) + 1e-6))
-
-
-def _chunks(size: int) -> Iterator[slice]:
-    for start in range(0, size, CHUNK):
-        yield slice(start, min(start + CHUNK, size))

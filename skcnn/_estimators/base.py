@@ -6,39 +6,44 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays.elementwise import Array, ufunc_settings
+from .._arrays.elementwise import Array
 from .._engine.data import INIT, SPLIT, Data, stream
 from .._engine.memory import check_memory
-from .._engine.model import Model, loss_of, predictor_of
+from .._engine.model import Model
 from .._engine.network import Network
 from .._engine.parallel import thread_count
-from .._engine.predictor import Predictor
-from .._engine.progress import History, Monitor, Progress, Recipe, Unfinished
-from .._engine.scaling import measure_scaling, needed_dtype, no_scaling, warn_of_scale
-from .._engine.training import train
-from .._version import __version__
+from .._engine.progress import Fit, Monitor, Progress, Recipe, Unfinished
+from .._engine.scaling import (
+    Scaling,
+    measure_scaling,
+    measure_targets,
+    needed_dtype,
+    no_scaling,
+    warn_of_scale,
+)
+from .._engine.training import Hooks, train
 from ..architecture import build_layers
 from ..augmentation import refuse_classes, resolve_augmentations
 from ..description import is_count, refuse_class, resolve
 from ..initializers import Initializer
-from ..losses import Loss, mean_loss, resolve_loss
-from ..versions import warn_of_other_version
+from ..layers import BatchNorm
+from ..losses import Loss, resolve_loss
+from .fitted import FittedNetwork
 from .given import full_shape, given_scaling, outputs_of, with_arrays
+from .judging import Judge
 from .mistakes import warn_of_own_output
 from .nesting import PARAMETER_KINDS, NestedParameters
-from .readonly import ReadOnly
+from .pretrained import check_freeze, hidden_layers, shared, sharing, source_of, take_over
 from .validation import (
-    DocumentationLink,
-    check_images,
     check_images_and_targets,
     check_weights,
     split,
@@ -52,28 +57,17 @@ if TYPE_CHECKING:
 KNOBS = (
     "conv_filters", "kernel_size", "pool_size", "hidden_layer_sizes", "activation", "batch_norm", "dropout"
 )  # fmt: skip
-VERSION = "_skcnn_version"  # in what is pickled
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
-    "early_stopping", "verbose",
+    "early_stopping", "verbose", "freeze",
 )  # fmt: skip
 
 
-class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
+class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
     """Base of the estimators: everything except the meaning of y."""
 
     _task: str  # that of its losses
-
-    # Written by fit, and by nothing else.
-    _model: Model
-    _progress: Progress
-    _predictor: Predictor
-    _goes_on: bool  # whether a pickle keeps what the optimizer remembers
-    _unfinished: Callable[[], Unfinished]  # only in what callbacks are shown at the end of an epoch
-    _earlier: tuple[BaseCNN, Unfinished]  # what a callback has found of this fit, until the fit goes on from there
-    input_shape_: tuple[int, ...]
-    history_: dict[str, list[float]]
 
     # -- what a subclass decides
 
@@ -89,9 +83,13 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
         """The score of raw predictions, for validation."""
 
-    def _target_weights(self, weights: Array, y: Array) -> Array:
-        """Sample weights, with those that follow from the targets."""
-        return weights
+    @abstractmethod
+    def _constant_score(self, targets: Array, weights: Array) -> tuple[float, float]:
+        """Return the score of the best constant prediction, and its standard error."""
+
+    def _weigher(self, weights: Array, y: Array) -> Callable[[Array, Array], Array]:
+        """Return a function that multiplies sample weights by those that follow from the targets of the fit."""
+        return lambda weights, y: weights
 
     def _strata(self, targets: Array) -> Array | None:
         """Return the classes that stratify a validation split, or None."""
@@ -109,108 +107,98 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         resume: bool,
         given: dict[str, Any] | None = None,
     ) -> Self:
-        """Fit, or go on where the last call ended; for one epoch, if nothing is given for callbacks to see."""
+        """Fit, or continue where the last call ended; for one epoch, if nothing is given for callbacks to see."""
         partial = given is None
         recipe = self._recipe()
         watch = None if given is None else self._watch(given)
-        earlier, unfinished = self.__dict__.pop("_earlier", (None, None))
+        found = None if watch is None else watch.unfinished()
         seed = self._progress.seed if resume else int(check_random_state(self.random_state).randint(2**31 - 1))
-        if unfinished is not None:
-            seed = unfinished.progress.seed
+        if found is not None:
+            seed = found[1].progress.seed
+        data, validation = self._data(images, y, weights, validation, recipe.loss, seed)
         # The chunks of partial_fit have one scale: a heavy one is not to weigh as much as a light one.
-        scale = self._progress.weight_scale if partial and resume else None
-        data, validation, scale = self._data(images, y, weights, validation, recipe.loss, seed, scale)
+        scale = self._progress.weight_scale if partial and resume else float(data.weights.mean())
+        data = replace(data, weights=data.weights / scale)
+        targets = self._model.target_scaling if resume else None
+        if recipe.loss.standardizes_targets and not resume:
+            targets = measure_targets(data.targets, data.weights)
+        data, validation = _standardized(data, targets), validation and _standardized(validation, targets)
 
         def checksums() -> tuple[int, ...]:
             return tuple(part.checksum for part in (data, validation) if part is not None)
 
-        monitor, done = Monitor(), 0
-        if unfinished is not None:
-            model, progress, history = _taken_up(earlier, unfinished, checksums())
-            monitor, done = unfinished.monitor, unfinished.done
+        if found is not None:
+            fit = _taken_up(*found, checksums())
         elif resume:
-            model, progress, history = self._resumed(recipe)
+            fit = self._resumed(recipe)
         else:
-            model = self._initial_model(data, weights[data.rows], seed, recipe, validation is not None)
-            progress, history = Progress.begin(model, recipe, seed), History()
-        model.loss, progress.weight_scale = self.loss, scale
+            model = self._initial_model(data, weights[data.rows], seed, recipe, targets)
+            fit = Fit(model, Progress.begin(model, recipe, seed))
+        fit.model.loss, fit.model.target_scaling, fit.progress.weight_scale = recipe.loss, targets, scale
         if validation is not None and validation.images is not images:  # or they were set aside
-            warn_of_scale(validation.images, model.scaling, "X_val")
-
-        def validate() -> tuple[float, float]:
-            assert validation is not None
-            raw = predictor_of(model).raw(validation.images, recipe.threads, validation.rows)
-            with ufunc_settings():  # a loss that is infinite, or a probability of 0, is no reason to warn
-                score = self._score_raw(raw, validation.targets, validation.weights)
-                return mean_loss(recipe.loss, raw, validation.targets, validation.weights), score
+            warn_of_scale(validation.images, fit.model.scaling, "X_val")
 
         ended = False
-        before = len(history.loss) - done
 
         def fitted_so_far() -> dict[str, Any]:
-            shell = self._fitted_so_far(model, progress, history, monitor.best_score)
+            shell = self._shell(fit, copied=True)
             if not ended:
-                epochs = len(history.loss) - before
-                shell._unfinished = lambda: Unfinished(progress.copied(), replace(monitor), epochs, checksums())
+                shell._unfinished = lambda: Unfinished(
+                    fit.progress.copied(), replace(fit.monitor), fit.done, checksums()
+                )
             return {key: value for key, value in vars(shell).items() if not key.startswith("_skl_callbacks")}
 
         if watch is not None:
             watch.begin(fitted_so_far)
-        ended = train(
-            model,
-            data,
-            recipe,
-            progress,
-            history,
-            monitor,
-            epochs=1 if partial else self.max_iter,
-            done=done,
-            first_epoch=progress.epochs if partial else 0,
-            validate=None if validation is None else validate,
-            watch=None if watch is None else watch.epoch,
+        judge = Judge(self, recipe.loss)
+        hooks = Hooks(
+            judge.of_epoch(fit, data),
+            ConvergenceWarning,
+            self._remedies(fit.model),
+            None if validation is None else judge.of_validation(fit, validation, recipe),
+            None if watch is None else watch.epoch,
         )
-        self._keep(model, progress, history, monitor.best_score)
+        epochs = 1 if partial else self.max_iter
+        ended = train(fit, data, recipe, hooks, epochs=epochs, first_epoch=fit.progress.epochs if partial else 0)
+        if validation is not None:
+            judge.warn_of_validation(fit, validation)
+        self._keep(fit)
         self._goes_on = partial or self.warm_start
         if watch is not None:
             watch.end()
         return self
 
     def _data(
-        self,
-        images: Array,
-        y: Array,
-        weights: Array,
-        validation: Data | None,
-        loss: Loss,
-        seed: int,
-        scale: float | None,
-    ) -> tuple[Data, Data | None, float]:
-        """Return the training rows, the validation rows, and the divisor of the weights: their mean, if not given.
-
-        Rows without a weight are left out.
-        """
+        self, images: Array, y: Array, weights: Array, validation: Data | None, loss: Loss, seed: int
+    ) -> tuple[Data, Data | None]:
+        """Return the training rows, without those of weight 0, and the validation rows."""
         targets = self._encode(y)
-        row_weights = self._target_weights(weights, y)
+        weigh = self._weigher(weights, y)
+        row_weights = weigh(weights, y)
         rows = np.flatnonzero(row_weights)
         if not rows.size:
             raise ValueError("All rows have weight 0: sample_weight times class_weight leaves nothing to learn from.")
         loss.check_target(targets[rows])
-        if validation is not None:  # with those from above: what a loss asks of all together, they fulfil
+        if validation is not None:
+            validation = replace(validation, weights=weigh(validation.weights, validation.y))
             counted = validation.targets[validation.weights > 0]
+            if not len(counted):
+                raise ValueError("All rows of the validation set have weight 0: there is nothing to score.")
+            # With those from above: what a loss asks of all together, they fulfil.
             loss.check_target(np.concatenate([targets[rows], counted]), "y_val")
         if validation is None and self.early_stopping:
             rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
-            validation = Data(images, aside, targets[aside], weights[aside])
-        if scale is None:
-            scale = float(row_weights[rows].mean())
-        return Data(images, rows, targets[rows], row_weights[rows] / scale), validation, scale
+            validation = Data(images, aside, targets[aside], row_weights[aside], y[aside])
+        return Data(images, rows, targets[rows], row_weights[rows], y[rows]), validation
 
-    def _fitted_so_far(self, model: Model, progress: Progress, history: History, best_score: float) -> Self:
-        """Return the estimator as if the fit ended now, for callbacks."""
+    def _shell(self, fit: Fit, *, copied: bool = False) -> Self:
+        """Return the estimator as if the fit ended now: for scorers, or with weights of its own for callbacks."""
         shell = object.__new__(type(self))
         shell.__dict__.update(vars(self))
-        now = replace(model, weights=model.weights.copy(), state=model.state.copy())
-        shell._keep(now, progress.forgotten(), history, best_score)
+        weights, state = fit.model.weights, fit.model.state
+        arrays = (weights.copy(), state.copy()) if copied else (weights.view(), state.view())
+        now = replace(fit.model, weights=arrays[0], state=arrays[1])
+        shell._keep(replace(fit, model=now, progress=fit.progress.forgotten()))
         shell._goes_on = False
         return shell
 
@@ -233,7 +221,7 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"In the validation set (X_val, y_val, sample_weight_val): {error}") from None
-        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights)
+        return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights, y)
 
     def _recipe(self) -> Recipe:
         """The parameters that training reads, resolved."""
@@ -254,22 +242,43 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
     def _loss(self) -> Loss:
         """Return the loss of the fit, for whose link the weights were learnt: the parameter may have changed since."""
-        return loss_of(self._model, self.loss, self._task) if self.__sklearn_is_fitted__() else self._given_loss()
+        return self._model.loss if self.__sklearn_is_fitted__() else self._given_loss()
 
-    def _initial_model(self, data: Data, weights: Array, seed: int, recipe: Recipe, validated: bool) -> Model:
+    def _remedies(self, model: Model) -> str:
+        """Return what to try after a divergence."""
+        remedies = ["a smaller learning_rate"]
+        if self.clip_norm is None:
+            remedies.append("clip_norm=1.0")
+        if not self.standardize:
+            remedies.append("standardize=True")
+        if self._task == "regression" and model.target_scaling is None:
+            remedies.append("targets of a smaller scale")
+        if not any(isinstance(layer, BatchNorm) for layer in model.network.hidden):
+            remedies.append("BatchNorm layers")
+        return f"{', '.join(remedies[:-1])} or {remedies[-1]}" if len(remedies) > 1 else remedies[0]
+
+    def _initial_model(self, data: Data, weights: Array, seed: int, recipe: Recipe, targets: Scaling | None) -> Model:
         """An untrained model for the data: standardization measured, weights drawn."""
         images = data.images
         network = self._network(images.shape[1:], self._outputs(data.targets))
         if self.layers is not None:
             warn_of_own_output(network, {network.outputs, len(getattr(self, "classes_", ()))})
-        scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
-        needed = needed_dtype(images.dtype, scaling, network.multiply_adds)
+        source = source_of(self, network, BaseCNN)
+        if source is not None:
+            scaling = source.scaling
+        else:
+            scaling = measure_scaling(images, data.rows, weights) if self.standardize else no_scaling(images.shape[3])
+        needed = needed_dtype(images.dtype, scaling, network.multiply_adds) if source is None else source.weights.dtype
         dtype = np.dtype(needed if self.dtype == "auto" else self.dtype)
-        check_memory(network, recipe, min(recipe.batch_size, len(data.rows)), dtype, validated)
+        check_memory(network, recipe, min(recipe.batch_size, len(data.rows)), dtype)
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
-        network.weights.views(vector)["output.bias"][...] = self._given_loss().base_score(data.targets, data.weights)
-        return Model(network, scaling, vector, network.initial(network.state, rng, dtype))
+        state = network.initial(network.state, rng, dtype)
+        if source is not None:
+            take_over(source, network, vector, state, self.freeze)
+            warn_of_scale(images, scaling)
+        network.weights.views(vector)["output.bias"][...] = recipe.loss.base_score(data.targets, data.weights)
+        return Model(network, scaling, vector, state, recipe.loss, targets)
 
     def _network(self, input_shape: tuple[int, ...], outputs: int) -> Network:
         """The network that a fit would train."""
@@ -279,35 +288,20 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
     def _hidden_layers(self, input_shape: tuple[int, ...]) -> list[Any]:
         if self.layers is not None:
             return list(self.layers)
+        if self.pretrained is not None:
+            return hidden_layers(self, BaseCNN)
         return build_layers(input_shape, **{knob: getattr(self, knob) for knob in KNOBS})
 
-    def _resumed(self, recipe: Recipe) -> tuple[Model, Progress, History]:
-        """Copies of what was trained, to go on with; of the training's memory, what fits the optimizer."""
+    def _resumed(self, recipe: Recipe) -> Fit:
+        """Return copies of what was trained, to continue with; of the training's memory, what fits the optimizer."""
         if list(self._hidden_layers(self.input_shape_)) != self.layers_:
             raise ValueError(
                 "The layers are not those that were fitted: training goes on with the same network only. Undo the"
                 " change of layers, conv_filters and so on, or start anew with a clone of this estimator."
             )
+        check_freeze(self.freeze, self._model.network)
         model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
-        progress = self._progress.resumed(model, recipe)
-        return model, progress, History(**{key: list(values) for key, values in self.history_.items()})
-
-    def _keep(self, model: Model, progress: Progress, history: History, best_score: float) -> None:
-        """Set the fitted attributes."""
-        model.weights.flags.writeable = model.state.flags.writeable = False
-        self._model, self._progress = model, progress
-        self._predictor = predictor_of(model)
-        self.input_shape_ = model.network.input_shape
-        self.input_mean_, self.input_scale_ = model.scaling.mean, model.scaling.scale
-        self.layers_ = list(model.network.hidden)
-        self.n_iter_ = progress.epochs
-        self.history_ = asdict(history)
-        self.loss_curve_ = self.history_["loss"]
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
-        self.best_loss_ = min(self.loss_curve_, default=np.nan)
-        validated = not np.isnan(history.val_score).all()
-        self.validation_scores_ = self.history_["val_score"] if validated else None
-        self.best_validation_score_ = best_score if np.isfinite(best_score) else None
+        return Fit(model, self._progress.resumed(model, recipe), self._history())
 
     def _validate_params(self) -> None:
         for parameter in PARAMETER_KINDS:
@@ -355,50 +349,28 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
             doubled = any(array.dtype == np.float64 for array in arrays.values())
             dtype = (np.float64 if doubled else np.float32) if self.dtype == "auto" else self.dtype
             kept: dict[str, Array] = {}
-            scaling, loss = given_scaling(mean, scale, shape[2], None), self.loss
+            scaling, loss, targets = given_scaling(mean, scale, shape[2], None), self._given_loss(), None
         else:
-            dtype, kept, loss = before.weights.dtype, self.parameters_ | self.state_, before.loss
+            dtype, kept = before.weights.dtype, self.parameters_ | self.state_
+            loss, targets = before.loss, before.target_scaling
             same = shape[2] == before.network.input_shape[2]
             scaling = given_scaling(mean, scale, shape[2], before.scaling if same else None)
-        model = with_arrays(network, arrays, kept, scaling, dtype, loss)
+        model = replace(with_arrays(network, arrays, kept, scaling, dtype, loss), target_scaling=targets)
         if before is None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            progress, history, best = Progress.begin(model, self._recipe(), seed), History(), None
+            fit = Fit(model, Progress.begin(model, self._recipe(), seed).forgotten())
         else:
-            history = History(**{key: list(values) for key, values in self.history_.items()})
-            progress, best = self._progress, self.best_validation_score_
+            best = self.best_validation_score_
+            monitor = Monitor() if best is None else Monitor(best_score=best)
+            fit = Fit(model, self._progress.forgotten(), self._history(), monitor)
         if before is None or shape != before.network.input_shape:
             self.n_features_in_ = math.prod(shape)
             self.__dict__.pop("feature_names_in_", None)
-        self._keep(model, progress.forgotten(), history, -np.inf if best is None else best)
+        self._keep(fit)
         self._goes_on = False
         return self
 
     # -- looking at a fitted model
-
-    def _raw(self, X: Any) -> Array:
-        """Raw predictions (n, outputs) in float64."""
-        check_is_fitted(self)
-        images = check_images(self, X, reset=False)
-        return self._predictor.raw(images, self.n_jobs).astype(np.float64)
-
-    @property
-    def parameters_(self) -> dict[str, Array]:
-        """Name -> read-only array, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ..., ``output.bias``."""
-        check_is_fitted(self)
-        return ReadOnly(self._model.network.weights.views(self._model.weights))
-
-    @property
-    def state_(self) -> dict[str, Array]:
-        """Name -> read-only array of running statistics, as ``batchnorm1.running_mean``."""
-        check_is_fitted(self)
-        return ReadOnly(self._model.network.state.views(self._model.state))
-
-    @property
-    def n_parameters_(self) -> int:
-        """Number of trained weights."""
-        check_is_fitted(self)
-        return self._model.weights.size
 
     def summary(self, *, n_outputs: int = 1) -> Summary:
         """The layers of the network: shapes, parameters and multiply-adds.
@@ -446,34 +418,17 @@ class BaseCNN(DocumentationLink, CallbackSupportMixin, NestedParameters):
 
         return network_block(self._model.network)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_unfinished", None)
-        if "_model" in state:
-            del state["_predictor"]
-            if not state["_goes_on"]:  # the optimizer's memory is twice the weights
-                state["_progress"] = state["_progress"].forgotten()
-        return state | {VERSION: __version__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        warn_of_other_version(type(self).__name__, state.pop(VERSION, None), stacklevel=2)
-        super().__setstate__(state)
-        if "_model" in state:
-            self._model.weights.flags.writeable = self._model.state.flags.writeable = False  # pickles forget it
-            self._predictor = predictor_of(self._model)
+    def __sklearn_clone__(self) -> Any:
+        return shared(self, super(BaseCNN, sharing(self)).__sklearn_clone__())
 
 
-def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> tuple[Model, Progress, History]:
+def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> Fit:
     """Return the state of a fit from a checkpoint; a ValueError if the checkpoint belongs to other data."""
     if unfinished.checksums != checksums:
         raise ValueError(
@@ -482,7 +437,12 @@ def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...
         )
     model = fitted._model
     model.weights.flags.writeable = model.state.flags.writeable = True
-    return model, unfinished.progress, History(**fitted.history_)
+    return Fit(model, unfinished.progress, fitted._history(), unfinished.monitor, unfinished.done)
+
+
+def _standardized(data: Data, scaling: Scaling | None) -> Data:
+    """Return rows with standardized targets, where the fit standardizes them."""
+    return data if scaling is None else replace(data, targets=(data.targets - scaling.mean) / scaling.scale)
 
 
 def check_fitted_network(estimator: Any, *kinds: type[BaseCNN]) -> None:

@@ -51,8 +51,10 @@ def outputs_of(arrays: Mapping[str, Array]) -> int | None:
     return next((arrays[name].shape[-1] for name in (BIAS, KERNEL) if arrays.get(name, np.empty(())).ndim), None)
 
 
-def given_scaling(mean: Any, scale: Any, channels: int, before: Scaling | None) -> Scaling:
-    """The standardization that was given, as far as it was; the one from before for the rest."""
+def given_scaling(
+    mean: Any, scale: Any, size: int, before: Scaling | None, prefix: str = "", what: str = "channels"
+) -> Scaling:
+    """Return the mean and scale that were given for each of the channels or outputs; those from before for the rest."""
     if before is None and (mean is None or scale is None):
         raise ValueError(
             "mean and scale must be given for a network that is not fitted: it gets (x - mean) / scale for the"
@@ -64,11 +66,12 @@ def given_scaling(mean: Any, scale: Any, channels: int, before: Scaling | None) 
             found[name] = getattr(before, name)
             continue
         array = np.asarray(value, np.float64)
-        if array.shape not in ((), (1,), (channels,)) or not np.isfinite(array).all():
-            raise ValueError(f"{name} must be a finite number, or one for each of {channels} channels, got {value!r}.")
-        found[name] = np.broadcast_to(array, (channels,)).copy()
+        if array.shape not in ((), (1,), (size,)) or not np.isfinite(array).all():
+            message = f"{prefix}{name} must be a finite number, or one for each of {size} {what}, got {value!r}."
+            raise ValueError(message)
+        found[name] = np.broadcast_to(array, (size,)).copy()
     if not (found["scale"] > 0).all():
-        raise ValueError(f"scale must be above 0, got {scale!r}: images are divided by it.")
+        raise ValueError(f"{prefix}scale must be above 0, got {scale!r}.")
     return Scaling(**found)
 
 

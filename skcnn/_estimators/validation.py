@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import _fit_context, is_regressor
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _optional_dependencies, metaestimators
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -63,6 +64,8 @@ PARAMETERS: dict[str, list[Any]] = {
     "pool_size": _PER_BLOCK,
     "hidden_layer_sizes": [_POSITIVE, "array-like"],
     "layers": [list, tuple, None],
+    "pretrained": [HasMethods("fit"), str, None],
+    "freeze": [str, None],
     "input_shape": [list, tuple, None],
     "activation": [str, Activation],
     "batch_norm": ["boolean"],
@@ -81,6 +84,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "augmentation": [str, list, tuple, Augmentation, None],
     "standardize": ["boolean"],
     "early_stopping": ["boolean"],
+    "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": [_POSITIVE],
     "tol": [Interval(Real, 0, None, closed="left")],
@@ -277,24 +281,33 @@ def check_weights(sample_weight: Any, X: Array) -> Array:
     return weights
 
 
-def with_class_weights(weights: Array, class_weight: Any, y: Array, classes: Array) -> Array:
-    """Sample weights times class weights; balanced ones count a row as often as its weight says.
+def class_weigher(class_weight: Any, y: Array, weights: Array, classes: Array) -> Callable[[Array, Array], Array]:
+    """Return a function of sample weights and their targets: the product of the sample weights and the class weights.
 
+    Balanced class weights are those of the targets ``y`` of the fit, and count a row as often as its weight says.
     ``classes`` are all that are known: a chunk in ``partial_fit`` may lack some of them.
     """
     if class_weight is None:
-        return weights
+        return lambda weights, y: weights
     columns, kinds = ([y], classes) if y.ndim == 1 else (list(y.T), np.arange(2))
-    used = np.flatnonzero(weights)
-    product = weights.copy()
+    used = weights > 0
+    factors = []
     for by_class, column in zip(_by_column(class_weight, y), columns, strict=True):
-        column = column[used]
-        known = np.unique(column) if by_class == "balanced" else kinds
-        factors = compute_class_weight(by_class, classes=known, y=column, sample_weight=weights[used])
-        product[used] *= factors[np.searchsorted(known, column)]
-    if not np.isfinite(product).all():
-        raise ValueError(f"sample_weight times class_weight={class_weight!r} must be finite for every row.")
-    return product
+        known = np.unique(column[used]) if by_class == "balanced" else kinds
+        found = compute_class_weight(by_class, classes=known, y=column[used], sample_weight=weights[used])
+        factors.append((known, found))
+
+    def weigh(weights: Array, y: Array) -> Array:
+        product = weights.copy()
+        used = np.flatnonzero(weights)
+        for (known, found), column in zip(factors, [y] if y.ndim == 1 else y.T, strict=True):
+            present = np.flatnonzero(np.isin(column[used], known))  # a class without weight in the fit has no factor
+            product[used[present]] *= found[np.searchsorted(known, column[used[present]])]
+        if not np.isfinite(product).all():
+            raise ValueError(f"sample_weight times class_weight={class_weight!r} must be finite for every row.")
+        return product
+
+    return weigh
 
 
 def _by_column(class_weight: Any, y: Array) -> list[Any]:

@@ -31,6 +31,14 @@ class Watch:
         self.attributes = attributes
         self.context.call_on_fit_task_begin(estimator=self.estimator, **self.given)
 
+    def unfinished(self) -> tuple[Any, Any] | None:
+        """Return what a callback has found of this fit, an estimator and its state, or None."""
+        for callback in self.estimator._skl_callbacks:
+            find = getattr(callback, "unfinished_fit", None)
+            if find is not None and (found := find(self.estimator)) is not None:
+                return found
+        return None
+
     def end(self) -> None:
         """The fit ends."""
         self._end(self.context)

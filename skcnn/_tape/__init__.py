@@ -1,1 +1,1 @@
-"""The tape, and the arithmetic that several layers record on it."""
+"""The tape, and computations that several layers record on it."""

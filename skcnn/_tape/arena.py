@@ -1,4 +1,4 @@
-"""The memory that tapes share."""
+"""Memory shared by tapes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+ALIGNMENT = 64  # bytes, the size of a cache line and of the widest vector register
 
 
 class Arena:
-    """The memory that the tapes of one thread share: blocks that are free, and blocks that are handed out."""
+    """Memory shared by the tapes of one thread, divided into free and used blocks."""
 
     def __init__(self) -> None:
         self._free: list[Array] = []
         self._taken: dict[int, Array] = {}
 
     def take(self, size: int) -> Array:
-        """A block for ``size`` bytes and their alignment: the smallest free one not far too large, or a new one."""
+        """Return an aligned block of at least ``size`` bytes.
+
+        It is the smallest sufficient free block if that is not much too large, or a new block.
+        """
         size += ALIGNMENT
         fitting = [block for block in self._free if size <= block.size <= 4 * size + 4096]
         if fitting:
@@ -29,16 +32,16 @@ class Arena:
         return block
 
     def give(self, array: Array) -> None:
-        """Take back the block behind ``array``; anything that is not a block of this arena stays as it is."""
+        """Free the block that contains ``array``. Arrays from elsewhere are ignored."""
         if id(array.base) in self._taken:
             self._free.append(self._taken.pop(id(array.base)))
 
     def give_all(self) -> None:
-        """Take back every block, for no content outlives a replay."""
+        """Free all blocks. This is safe between replays, because no content is read after a replay."""
         self._free.extend(self._taken.values())
         self._taken = {}
 
     @property
     def size(self) -> int:
-        """Bytes held."""
+        """Number of bytes of all blocks."""
         return sum(block.size for block in [*self._free, *self._taken.values()])

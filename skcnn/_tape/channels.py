@@ -1,8 +1,8 @@
-"""A number for each channel: how it meets an image, and sums over everything but the channels.
+"""Per-channel vectors: broadcasting against images, and sums over all axes except the channels.
 
-Sums are the gradients of biases and the moments of batch normalization. They are taken a block at a time, in the
-arrays' own precision, and the sums of the blocks are added up in float64. All blocks are one call of NumPy, for each
-call is a turn for which threads wait.
+Such sums are the gradients of biases and the moments of batch normalization. They are computed in blocks in the
+precision of the arrays, and the sums of the blocks are added in float64. All blocks are one NumPy call, because threads
+wait for each other at every call.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from .._arrays.elementwise import Array, copy, reshape
 from .._arrays.order import SMALL, channels_outermost
 from .tape import Tape
 
-PIXELS = 128  # of a block, so that few numbers are added up in the arrays' own precision
-CANCELLED = 0.1  # share of the mean square that is variance: with less, the mean has to be subtracted first
+PIXELS = 128  # pixels per block, so that few numbers are added in the precision of the arrays
+CANCELLED = 0.1  # ratio of variance to mean square below which the mean must be subtracted first
 
 
 def by_channel(tape: Tape, vector: Array, x: Array) -> Array:
-    """Vector (c,) in a form that broadcasts against ``x`` in its dtype, and in long runs.
+    """Return a vector (c,) in the dtype of ``x``, and in a shape that broadcasts against it in long runs.
 
-    Where channels lie innermost that is (n, c): the inner loop of a ufunc is then n * c long instead of c.
+    If channels are innermost in memory, the shape is (n, c). The inner loop of a ufunc then has a length of n * c
+    instead of c.
     """
-    if not tape.training:  # the parameters will not change
+    if not tape.training:  # parameters are constant in prediction
         pixel = x[:1, :1] if x.ndim == 4 else x[:1]
         full = np.empty_like(x if x.size <= SMALL else pixel)
         full[...] = vector
@@ -36,7 +37,17 @@ def by_channel(tape: Tape, vector: Array, x: Array) -> Array:
 
 
 def record_channel_sums(tape: Tape, x: Array, out: Array) -> None:
-    """x (h, w, n, c) or (n, c) -> out (c,), the sum over all other axes."""
+    """Record the sum over all axes except the channels.  x (h, w, n, c) or (n, c) -> out (c,).
+
+    Parameters
+    ----------
+    tape : Tape
+        Tape to record on.
+    x : ndarray
+        Numbers to sum.
+    out : ndarray (c,)
+        Destination.
+    """
     (x,) = _by_run(x)
     if channels_outermost(x):
         tape(_sum_rows, x, out)
@@ -45,7 +56,19 @@ def record_channel_sums(tape: Tape, x: Array, out: Array) -> None:
 
 
 def record_channel_products(tape: Tape, x: Array, y: Array, products: Array, sums: Array | None = None) -> None:
-    """x, y (h, w, n, c) or (n, c) -> products (c,), the sum of x * y, and sums (c,), that of y, over all other axes."""
+    """Record the sums of x * y and of y over all axes except the channels.  x, y (h, w, n, c) or (n, c) -> (c,).
+
+    Parameters
+    ----------
+    tape : Tape
+        Tape to record on.
+    x, y : ndarray
+        Factors.
+    products : ndarray (c,)
+        Destination of the sum of x * y.
+    sums : ndarray (c,), default=None
+        Destination of the sum of y. By default it is not computed.
+    """
     x, y = _by_run(x, y)
     if channels_outermost(x):
         tape(_products_of_rows, x, y, sums, products)
@@ -54,17 +77,17 @@ def record_channel_products(tape: Tape, x: Array, y: Array, products: Array, sum
 
 
 def record_channel_moments(tape: Tape, x: Array, sums: Array, squares: Array) -> None:
-    """x (h, w, n, c) or (n, c) -> sums (c,) and the sums of squares (c,), in float64.
+    """Record sums (c,) and sums of squares (c,) in float64.  x (h, w, n, c) or (n, c).
 
-    The squares are as good as if x had been in float64, so that squares / count - mean ** 2 is the variance also
-    where the mean is much larger than the deviation.
+    Squares are as accurate as for a float64 x, so that squares / count - mean ** 2 is the variance even if the mean is
+    much larger than the standard deviation.
     """
     record_channel_products(tape, x, x, squares, sums)
     tape(_refine, x, sums, squares)
 
 
 def _refine(x: Array, sums: Array, squares: Array) -> None:
-    """Redo the channels whose variance would drown in the rounding errors of their squares: most often none."""
+    """Recompute the channels whose variance would be lost in rounding errors of the squares. Usually there are none."""
     count = x.size // len(sums)
     mean = sums / count
     drowned = np.flatnonzero(squares / count - mean**2 < CANCELLED * mean**2)
@@ -74,7 +97,7 @@ def _refine(x: Array, sums: Array, squares: Array) -> None:
 
 
 def _by_run(*arrays: Array) -> list[Array]:
-    """The arrays as (h, w, n, c), with a single row of pixels where none of them has gaps between its rows."""
+    """Return the arrays as (h, w, n, c), with a single row of pixels if none has gaps between its rows."""
     if arrays[0].ndim == 2:
         return [x[None, :, None] for x in arrays]
     h, w, n, c = arrays[0].shape
@@ -85,7 +108,7 @@ def _by_run(*arrays: Array) -> list[Array]:
 
 
 def _by_pixel(x: Array) -> Array:
-    """x (h, w, n, c) -> (h, w, n * c): pixels of all images are long runs, channels are short ones."""
+    """Reshape x (h, w, n, c) to (h, w, n * c), because runs of all images are longer than runs of channels."""
     h, w, n, c = x.shape
     return x.reshape(h, w, n * c)
 
@@ -95,7 +118,7 @@ def _ones(x: Array) -> Array:
 
 
 def _blocks(*arrays: Array) -> Iterator[list[Array]]:
-    """Arrays (h, w, ...) as (h, blocks, pixels, ...): whole blocks, and then what is left of each row."""
+    """Yield arrays (h, w, ...) as (h, blocks, pixels, ...), first whole blocks, then the rest of each row."""
     h, w = arrays[0].shape[:2]
     whole = w - w % PIXELS
     for start, stop, size in ((0, whole, PIXELS), (whole, w, w - whole)):
@@ -104,12 +127,12 @@ def _blocks(*arrays: Array) -> Iterator[list[Array]]:
 
 
 def _sum_rows(x: Array, out: Array) -> None:
-    """x (h, w, n, c), channels outermost -> out (c,): NumPy sums contiguous runs pairwise."""
+    """Sum x (h, w, n, c), channels outermost, to out (c,). NumPy sums contiguous runs pairwise."""
     np.add.reduce(x, (0, 1, 2), None, out=out)
 
 
 def _products_of_rows(x: Array, y: Array, sums: Array | None, products: Array) -> None:
-    """x, y (h, w, n, c), channels outermost -> products, sums (c,)."""
+    """Sum x * y and y (h, w, n, c), channels outermost, to products, sums (c,)."""
     products.fill(0)
     for a, b in _blocks(x, y):
         products += np.add.reduce(np.einsum("hbwnc,hbwnc->hbc", a, b), (0, 1), np.float64)
@@ -118,7 +141,7 @@ def _products_of_rows(x: Array, y: Array, sums: Array | None, products: Array) -
 
 
 def _sum_runs(x: Array, ones: Array, out: Array) -> None:
-    """x (h, w, n, c) -> out (c,): each block by a product with ones."""
+    """Sum x (h, w, n, c) to out (c,). Each block is a matrix product with ones."""
     n, c = x.shape[2:]
     total = np.zeros(n * c)
     for (a,) in _blocks(_by_pixel(x)):
@@ -127,7 +150,7 @@ def _sum_runs(x: Array, ones: Array, out: Array) -> None:
 
 
 def _products_of_runs(x: Array, y: Array, ones: Array, sums: Array | None, products: Array) -> None:
-    """x, y (h, w, n, c) -> products, sums (c,)."""
+    """Sum x * y and y (h, w, n, c) to products, sums (c,)."""
     n, c = x.shape[2:]
     total = np.zeros(n * c)
     for a, b in _blocks(_by_pixel(x), _by_pixel(y)):

@@ -1,4 +1,4 @@
-"""The choice between the algorithms of a convolution."""
+"""Choice between the algorithms of a convolution."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from .phases import KernelBackward
 from .tape import Tape
 from .winograd import Tiling, Winograd, row_tilings, tilings
 
-# Multiplications that take as long as
-COLUMN = 10  # to copy a number into a column,
-CHANNEL = 25  # or into a channel that is a phase of an image.
+COLUMN = 10  # time to copy a number into a column, in multiplications
+CHANNEL = 25  # time to copy a number into a channel that is a phase of an image, in multiplications
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How a convolution is computed.
+    """Chosen algorithm of a convolution.
 
-    "columns" are products of matrices. "depthwise" convolves each channel by itself, where it has filters of its own.
-    "winograd" needs plain windows; "dilated" and "strided" make plain ones of others and use it on them.
+    "columns" uses matrix products. "depthwise" convolves each channel separately, if filters read one channel.
+    "winograd" requires windows without stride and dilation. "dilated" and "strided" convert other windows to such
+    windows, and use Winograd's algorithm.
     """
 
     algorithm: Literal["columns", "depthwise", "winograd", "dilated", "strided"]
-    groups: int  # fewer than the layer has, where several are computed as one
-    tiling: Tiling | None = None  # for the last three
+    groups: int  # fewer than in the layer if groups are joined
+    tiling: Tiling | None = None  # for "winograd", "dilated" and "strided"
     borders: Borders | None = None  # zeros around the image
 
 
 def choose(tape: Tape, geometry: Windows, n: int, c: int, f: int, groups: int, direct: bool) -> Choice:
-    """Return how n images with c channels are convolved with f filters."""
+    """Choose the algorithm for n images with c channels and f filters."""
     groups = joined_group_count(groups, c, f, tape.dtype)
     tiling = None if direct else choose_tiling(tape.dtype, geometry, n, c, f, groups, backward=tape.backward)
     if tiling is None:
@@ -55,11 +55,11 @@ def choose(tape: Tape, geometry: Windows, n: int, c: int, f: int, groups: int, d
 def choose_tiling(
     dtype: Any, geometry: Windows, n: int, c: int, f: int, groups: int, *, backward: bool = True
 ) -> Tiling | None:
-    """Winograd's tiling where it wins; None for the direct convolution.
+    """Return the fastest tiling for Winograd's algorithm, or None if direct convolution is faster.
 
-    It wins in single precision, on arrays with their channels innermost. In double precision every result is that of
-    the direct convolution. Dilated and strided windows are made plain ones first (see `phases`). When images are only
-    predicted, the rows alone may be cut into tiles.
+    It can be faster only in single precision, and for arrays with innermost channels. Double precision always uses
+    direct convolution. Dilated and strided windows are converted first (see `phases`). In prediction, tilings of the
+    rows only are also considered.
     """
     copied = 0 if geometry.kernel == (1, 1) and geometry.is_plain else COLUMN
     direct = n * math.prod((*geometry.out, *geometry.kernel, c)) * (f / groups + copied)
@@ -81,7 +81,10 @@ def choose_tiling(
 def record_convolution(
     tape: Tape, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
 ) -> tuple[Array, KernelBackward]:
-    """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f), and ``backward(dy, dkernel, needs_dx)``."""
+    """Record a convolution; return y (h', w', n, f) and ``backward(dy, dkernel, needs_dx)``.
+
+    ``x`` is (h, w, n, c) and ``kernel`` (kh, kw, c / groups, f).
+    """
     choice = choose(tape, geometry, x.shape[2], x.shape[3], kernel.shape[3], groups, direct)
     wide = record_joined_kernel(tape, kernel, groups, choice.groups)
     y = tape.output((*geometry.out, x.shape[2], kernel.shape[3]))
@@ -99,7 +102,7 @@ def record_convolution(
 
 
 def _record_chosen(tape: Tape, choice: Choice, x: Array, kernel: Array, y: Array, geometry: Windows) -> KernelBackward:
-    """x (h, w, n, c), kernel (kh, kw, c / choice.groups, f) -> y (h', w', n, f), as it was chosen."""
+    """Record the chosen algorithm.  x (h, w, n, c), kernel (kh, kw, c / choice.groups, f) -> y (h', w', n, f)."""
     tiling, borders, groups = choice.tiling, choice.borders, choice.groups
     if tiling is not None:
         if choice.algorithm == "dilated":

@@ -1,8 +1,8 @@
-"""Depthwise convolution, a window per channel: sums of shifted products, and no matrices.
+"""Depthwise convolution, with one window per channel, as sums of shifted products.
 
-`np.einsum` multiplies and adds in one call, while the sums are in the cache. Its inner loop goes along a *run*: what
-lies in memory in one piece, of all images and channels of neighbouring pixels, or of one channel where the channels
-are outermost.
+`np.einsum` multiplies and adds in one call, while the sums are in the cache. Its inner loop covers a *run*, a
+contiguous piece of memory. A run contains all images and channels of neighbouring pixels, or one channel of these
+pixels if channels are outermost.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from .._arrays.order import channels_outermost
 from .im2col import patches
 from .tape import Tape
 
-RUN = 512  # numbers from which on a run is long enough
-ADDED = 128  # products that are added up in the arrays' own precision; their sums are added up in float64
+RUN = 512  # least length of a sufficiently long run
+ADDED = 128  # products that are added in the precision of the arrays; their sums are added in float64
 
 
 def repeated(tape: Tape, x: Array, f: int) -> Array:
-    """x (h, w, n, c) -> (h, w, n, f), each channel for as many of the f that read it."""
+    """Repeat channels of x (h, w, n, c) to (h, w, n, f), one copy for each filter that reads the channel."""
     h, w, n, c = x.shape
     if f == c:
         return x
@@ -33,19 +33,22 @@ def repeated(tape: Tape, x: Array, f: int) -> Array:
 
 
 def record_forward(tape: Tape, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
-    """x (h, w, n, f) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f)."""
+    """Record the forward pass.  x (h, w, n, f) with its border, kernel (kh, kw, 1, f) -> y (h', w', n, f)."""
     pixels = _pixels_of_a_run(y, geometry.columns)
     tape(_sum_over_taps, _taps(x, geometry, pixels), _factors(tape, kernel, y, pixels), _runs(y, pixels))
 
 
 def record_kernel_gradient(tape: Tape, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
-    """x (h, w, n, f) with its border, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
+    """Record the kernel gradient.  x (h, w, n, f) with its border, dy (h', w', n, f) -> dkernel (kh, kw, 1, f)."""
     pixels = _pixels_of_a_run(dy, geometry.columns)
     tape(_sum_over_pixels, _taps(x, geometry, pixels), _runs(dy, pixels), dkernel)
 
 
 def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
-    """dy (h', w', n, f), kernel (kh, kw, 1, f) -> dx (h, w, n, c), by convolutions of dy with the kernel reversed."""
+    """Record the input gradient by convolutions of dy with the reversed kernel.
+
+    ``dy`` is (h', w', n, f), ``kernel`` (kh, kw, 1, f) and ``dx`` (h, w, n, c).
+    """
     (h, w, n, c), f = dx.shape, dy.shape[3]
     whole = dx if f == c else tape.scratch((h, w, n, f))
     rows, columns = list(geometry.rows.upstream()), list(geometry.columns.upstream())
@@ -69,40 +72,43 @@ def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geome
 
 
 def _border(phases: list[Upstream]) -> tuple[int, int]:
-    """Zeros that the windows of all phases need before and after dy."""
+    """Return the number of zeros before and after dy that the windows of all phases require."""
     return max(0, *(phase.axis.before for phase in phases)), max(0, *(phase.axis.after for phase in phases))
 
 
 def _pixels_of_a_run(y: Array, columns: Axis) -> int:
-    """How many neighbouring pixels of y (h, w, n, c) are worth a run: few images of few channels need several."""
+    """Return the number of neighbouring pixels of y (h, w, n, c) in a run, more for fewer images and channels."""
     _, w, n, c = y.shape
-    if columns.stride > 1:  # they are no neighbours in x
+    if columns.stride > 1:  # they are not neighbours in x
         return 1
     pixel = n if channels_outermost(y) else n * c
     return next(pixels for pixels in range(1, w + 1) if w % pixels == 0 and (pixels * pixel >= RUN or pixels == w))
 
 
 def _runs(x: Array, pixels: int) -> Array:
-    """x (h, w, n, c) -> (h, w / pixels, run, 1), or (h, w / pixels, run, c) with channels outermost; a view."""
+    """Return a view of x (h, w, n, c) in runs, (h, w / pixels, run, 1), or (..., run, c) with outermost channels."""
     h, w = x.shape[:2]
     return reshape(x, (h, w // pixels, *_run(x, pixels)))
 
 
 def _taps(x: Array, geometry: Windows, pixels: int) -> Array:
-    """x (h, w, n, c) with its border -> (h', kh, kw, w' / pixels, run, 1 or c): what each tap reads, a view."""
+    """Return a view of the numbers that each tap reads, (h', kh, kw, w' / pixels, run, 1 or c).
+
+    ``x`` is (h, w, n, c) with its border.
+    """
     read = patches(x, geometry)[..., 0, :].transpose(0, 3, 4, 1, 2, 5)
     h, kh, kw, w = read.shape[:4]
     return reshape(read, (h, kh, kw, w // pixels, *_run(x, pixels)))
 
 
 def _run(x: Array, pixels: int) -> tuple[int, int]:
-    """Numbers of a run of x (h, w, n, c), and of channels that have runs of their own."""
+    """Return the length of a run of x (h, w, n, c), and the number of channels with separate runs."""
     n, c = x.shape[2:]
     return (pixels * n, c) if channels_outermost(x) else (pixels * n * c, 1)
 
 
 def _factors(tape: Tape, kernel: Array, y: Array, pixels: int) -> Array:
-    """Kernel (kh, kw, 1, c) -> (kh, kw, run, 1 or c), repeated for each pixel of a run of y (h, w, n, c)."""
+    """Repeat the kernel (kh, kw, 1, c) for each pixel of a run of y (h, w, n, c): (kh, kw, run, 1 or c)."""
     kh, kw, _, c = kernel.shape
     shape = kh, kw, pixels * y.shape[2], c
     if channels_outermost(y):
@@ -112,12 +118,12 @@ def _factors(tape: Tape, kernel: Array, y: Array, pixels: int) -> Array:
 
 
 def _sum_over_taps(taps: Array, factors: Array, out: Array) -> None:
-    """Taps (h, kh, kw, w, run, c), factors (kh, kw, run, c) -> out (h, w, run, c)."""
+    """Sum over taps.  taps (h, kh, kw, w, run, c), factors (kh, kw, run, c) -> out (h, w, run, c)."""
     np.einsum("hijwrc,ijrc->hwrc", taps, factors, out=out)
 
 
 def _sum_over_pixels(taps: Array, dy: Array, dkernel: Array) -> None:
-    """Taps (h, kh, kw, w, run, 1 or c), dy (h, w, run, 1 or c) -> dkernel (kh, kw, 1, c)."""
+    """Sum over pixels.  taps (h, kh, kw, w, run, 1 or c), dy (h, w, run, 1 or c) -> dkernel (kh, kw, 1, c)."""
     kh, kw, _, c = dkernel.shape
     h, w, run, channels = dy.shape
     equation, added = ("hijwrc,hwrc->ijr", w) if channels == 1 else ("hijwrc,hwrc->ijc", w * run)
@@ -126,4 +132,4 @@ def _sum_over_pixels(taps: Array, dy: Array, dkernel: Array) -> None:
     dkernel[...] = total.reshape(kh, kw, -1, c).sum(2)[:, :, None]
 
 
-SUMS_OF_PRODUCTS = _sum_over_taps, _sum_over_pixels  # a multiply-add for each element of their first argument
+SUMS_OF_PRODUCTS = _sum_over_taps, _sum_over_pixels  # one multiply-add per element of their first argument

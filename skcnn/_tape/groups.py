@@ -1,7 +1,8 @@
-"""Groups of few channels as fewer and wider ones, with zeros in their kernel.
+"""Joining of narrow groups to fewer and wider groups, with zeros in the kernel.
 
-A product of few channels and few filters takes as long as one of some more, and Winograd's transforms do not pay for
-it. So neighbouring groups are joined: each filter reads the channels of the others as well, with weights of zero.
+A matrix product with few channels and filters takes as long as one with a few more, and does not justify Winograd's
+transforms. Neighbouring groups are therefore joined. Each filter then also reads the channels of the other groups, with
+weights of zero.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.order import NARROW
 from .tape import Tape
 
-LINE = 64  # bytes of a pixel, of the channels and of the filters of a group, that are read at once: a cache line
-WIDEST = 4  # times as wide a group may be: beyond that, to multiply by zeros takes longer than it saves
+LINE = 64  # target width of the channels and filters of a group in bytes, the size of a cache line
+WIDEST = 4  # largest factor of the width; beyond that, multiplying by zeros takes longer than it saves
 
 
 def joined_group_count(groups: int, c: int, f: int, dtype: Any) -> int:
-    """How many groups those of c channels and f filters are joined to; as many as there are, if that is fastest."""
-    if groups == c or c < NARROW:  # no products of matrices, or columns that are long runs for any number of groups
+    """Return the number of groups after joining, which is ``groups`` if joining is not faster."""
+    if groups == c or c < NARROW:  # depthwise, or columns that are long runs for any number of groups
         return groups
     wanted = LINE // np.dtype(dtype).itemsize
     wide = (fewer for fewer in range(groups, 0, -1) if groups % fewer == 0 and min(c, f) // fewer >= wanted)
@@ -30,7 +31,7 @@ def joined_group_count(groups: int, c: int, f: int, dtype: Any) -> int:
 
 
 def record_joined_kernel(tape: Tape, kernel: Array, groups: int, fewer: int) -> Array:
-    """Kernel (kh, kw, c / groups, f) -> (kh, kw, c / fewer, f); the same where no groups are joined."""
+    """Record the kernel of joined groups.  kernel (kh, kw, c / groups, f) -> (kh, kw, c / fewer, f)."""
     if fewer == groups:
         return kernel
     kh, kw, depth, f = kernel.shape
@@ -44,12 +45,12 @@ def record_joined_kernel(tape: Tape, kernel: Array, groups: int, fewer: int) -> 
 
 
 def record_separate_gradient(tape: Tape, wide: Array, kernel: Array, groups: int, fewer: int) -> None:
-    """wide (kh, kw, c / fewer, f) -> kernel (kh, kw, c / groups, f): the weights that are no zeros."""
+    """Record the gradient of the original kernel.  wide (kh, kw, c / fewer, f) -> kernel (kh, kw, c / groups, f)."""
     tape(copy, *reversed(_blocks(kernel, wide, groups, fewer)))
 
 
 def _blocks(kernel: Array, wide: Array, groups: int, fewer: int) -> tuple[Array, Array]:
-    """The kernel and its places in the wide one, both as views (kh * kw, c / groups, fewer, groups / fewer, f')."""
+    """Return views (kh * kw, c / groups, fewer, groups / fewer, f') of the kernel and its part of the wide kernel."""
     depth, f = kernel.shape[2:]
     together = groups // fewer
     filters = fewer, together, f // groups

@@ -1,13 +1,13 @@
-"""Convolution as matrix products over columns, a block of output rows at a time.
+"""Convolution as matrix products over columns, in blocks of output rows.
 
-A column holds the numbers that one window reads, K = kh * kw * c of them, so that a block of a convolution is
-``columns (pixels, K) @ kernel (K, filters)``. A block is small enough for the cache: the columns of a whole batch are
-kh * kw times the batch, and would be written to memory and read back.
+A column contains the K = kh * kw * c numbers that one window reads. A block of a convolution is then
+``columns (pixels, K) @ kernel (K, filters)``. Blocks are small enough for the cache. The columns of a whole batch, kh *
+kw times as large as the batch, would have to be written to memory and read back.
 
-Arrays with few channels lie in memory with the channels outermost (see `tape`). Their columns are built transposed,
-as (K, pixels), because then each row of them is copied in long runs.
+Arrays with few channels have the channels outermost in memory (see `tape`). Their columns are transposed, (K, pixels),
+because each row can then be copied in long runs.
 
-Groups are a leading axis of length ``groups`` in every product.
+Groups are a leading axis of length ``groups`` in all products.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .._arrays.order import channels_outermost
 from .products import record_product, record_sum_of_products
 from .tape import Tape
 
-COLUMN_BLOCK = 1 << 19  # elements of the columns of one block: smaller ones are more calls, at which threads take turns
+COLUMN_BLOCK = 1 << 19  # elements in the columns of one block; smaller blocks mean more calls, where threads wait
 
 
 def record_forward(tape: Tape, x: Array, kernel: Array, y: Array, geometry: Windows) -> None:
-    """x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f)."""
+    """Record the forward pass.  x (h, w, n, c) with its border, kernel (kh, kw, c / groups, f) -> y (h', w', n, f)."""
     groups = x.shape[3] // kernel.shape[2]
     matrix = _by_group(kernel, groups)  # (groups, K, f / groups)
     read = patches(x, geometry, groups)
@@ -36,7 +36,10 @@ def record_forward(tape: Tape, x: Array, kernel: Array, y: Array, geometry: Wind
 
 
 def record_kernel_gradient(tape: Tape, x: Array, dy: Array, dkernel: Array, geometry: Windows) -> None:
-    """x (h, w, n, c) with its border, dy (h', w', n, f) -> dkernel (kh, kw, c / groups, f)."""
+    """Record the kernel gradient.
+
+    ``x`` is (h, w, n, c) with its border, ``dy`` (h', w', n, f) and ``dkernel`` (kh, kw, c / groups, f).
+    """
     groups = x.shape[3] // dkernel.shape[2]
     total = _by_group(dkernel, groups)
     part = None
@@ -53,7 +56,10 @@ def record_kernel_gradient(tape: Tape, x: Array, dy: Array, dkernel: Array, geom
 
 
 def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geometry: Windows) -> None:
-    """dy (h', w', n, f), kernel (kh, kw, c / groups, f) -> dx (h, w, n, c): a product, and kh * kw shifted sums."""
+    """Record the input gradient by matrix products and kh * kw shifted sums.
+
+    ``dy`` is (h', w', n, f), ``kernel`` (kh, kw, c / groups, f) and ``dx`` (h, w, n, c).
+    """
     kh, kw, c, f = kernel.shape
     oh, ow, n, _ = dy.shape
     taps, groups = kh * kw, dx.shape[3] // c
@@ -71,7 +77,7 @@ def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geome
             tape(np.matmul, _by_group(kernel, groups), upstream.swapaxes(1, 2), flat)
             columns = reshape(flat, (groups, kh, kw, c, size, ow, n)).transpose(1, 2, 4, 5, 6, 0, 3)
         else:
-            # Not of four axes, which would be those of an image.
+            # Not a four-dimensional buffer, which would get the memory order of an image.
             flat = reshape(tape.scratch((taps * groups, size * ow * n, c)), (taps, groups, -1, c))
             by_tap = reshape(kernel, (taps, c, groups, f // groups)).transpose(0, 2, 3, 1)
             tape(np.matmul, upstream, by_tap, flat)
@@ -87,7 +93,10 @@ def record_input_gradient(tape: Tape, dy: Array, kernel: Array, dx: Array, geome
 
 
 def patches(x: Array, geometry: Windows, groups: int = 1) -> Array:
-    """x (h, w, n, c) with its border -> what each window reads, (h', w', n, kh, kw, groups, c / groups), a view."""
+    """Return a view of the numbers that each window reads, (h', w', n, kh, kw, groups, c / groups).
+
+    ``x`` is (h, w, n, c) with its border.
+    """
     kh, kw = geometry.kernel
     oh, ow = geometry.out
     n, c = x.shape[2], x.shape[3] // groups
@@ -98,17 +107,17 @@ def patches(x: Array, geometry: Windows, groups: int = 1) -> Array:
 
 
 def _blocks(row: int, rows: int) -> list[slice]:
-    """Blocks of output rows, if the columns of one row have ``row`` elements."""
+    """Return blocks of output rows, given the number of elements ``row`` in the columns of one output row."""
     return evenly(rows, -(-rows // max(1, COLUMN_BLOCK // row)))
 
 
 def _blocks_of(windows: Array) -> list[slice]:
-    """Blocks of output rows for an array of windows."""
+    """Return blocks of output rows for an array of windows."""
     return _blocks(windows[0].size, len(windows))
 
 
 def _record_columns(tape: Tape, windows: Array) -> Array:
-    """Windows of a block (rows, w', n, kh, kw, groups, c) -> their columns (groups, pixels, K), a copy if need be."""
+    """Return the columns (groups, pixels, K) of windows (rows, w', n, kh, kw, groups, c); record a copy if needed."""
     rows, ow, n, kh, kw, groups, c = windows.shape
     outermost = windows.strides[2] < windows.strides[6]
     source = windows.transpose((5, 3, 4, 6, 0, 1, 2) if outermost else (5, 0, 1, 2, 3, 4, 6))
@@ -122,7 +131,7 @@ def _record_columns(tape: Tape, windows: Array) -> Array:
 
 
 def _view(source: Array, shape: tuple[int, ...]) -> Array | None:
-    """The columns of a 1 x 1 window of stride 1, the image itself; None where they would be a copy."""
+    """Return ``source`` as columns of ``shape`` without a copy, or None if NumPy would have to copy."""
     try:
         return reshape(source, shape)
     except ValueError:
@@ -130,12 +139,12 @@ def _view(source: Array, shape: tuple[int, ...]) -> Array | None:
 
 
 def _by_group(kernel: Array, groups: int) -> Array:
-    """kernel (kh, kw, c, f) -> (groups, K, f / groups), a view."""
+    """Return a view of the kernel (kh, kw, c, f) as (groups, K, f / groups)."""
     f = kernel.shape[-1]
     return reshape(kernel, (-1, groups, f // groups)).transpose(1, 0, 2)
 
 
 def _pixels(y: Array, groups: int) -> Array:
-    """y (rows, w, n, f) -> (groups, pixels, f / groups), a view."""
+    """Return a view of y (rows, w, n, f) as (groups, pixels, f / groups)."""
     f = y.shape[-1]
     return reshape(y, (-1, groups, f // groups)).transpose(1, 0, 2)

@@ -1,4 +1,4 @@
-"""Linear interpolation along the two axes of an image, as products with a matrix for each."""
+"""Linear interpolation along both axes of an image, as a matrix product for each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .tape import Tape
 
 
 def weights(size: int, factor: int, dtype: Any) -> Array:
-    """The matrix (size * factor, size) that interpolates linearly between the centres of ``size`` pixels."""
+    """Return the matrix (size * factor, size) that interpolates linearly between the centres of ``size`` pixels."""
     centres = (np.arange(size * factor) + 0.5) / factor - 0.5
     return np.array([np.interp(centres, np.arange(size), column) for column in np.eye(size)], dtype).T.copy()
 
 
 def record_resized(tape: Tape, x: Array, rows: Array, columns: Array, y: Array) -> None:
-    """rows (h', h), x (h, w, n, c), columns (w', w) -> y (h', w', n, c), and the products need no copies."""
+    """Record the products with both matrices.  rows (h', h), x (h, w, n, c), columns (w', w) -> y (h', w', n, c)."""
     h, w, n, c = x.shape
     between = tape.scratch((len(rows), w, n, c))
     if channels_outermost(x):

@@ -1,4 +1,4 @@
-"""Named arrays inside one vector: what optimizers, snapshots and files see as flat, layers see as arrays."""
+"""Named arrays in one vector. Layers use the arrays; optimizers, snapshots and files use the vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._arrays.elementwise import Array, reshape
 
 
 class Arrays(SimpleNamespace):
-    """Arrays by name: the parameters of a layer, ``p.kernel``, or where their gradients go, ``g.kernel``."""
+    """Namespace of arrays: parameters of a layer, such as ``p.kernel``, or their gradients, such as ``g.kernel``."""
 
     if TYPE_CHECKING:
 
@@ -21,17 +21,28 @@ class Arrays(SimpleNamespace):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that a layer asks for.
+    """Description of a parameter of a layer.
 
-    ``initial`` is a number, or an initializer that draws from the number of inputs and outputs of one unit.
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array.
+    initial : float, str or initializer, default=0.0
+        Initial value of all numbers, or an initializer.
+    fan_in, fan_out : int, default=1
+        Number of inputs and of outputs of one unit, for the initializer.
+    decay : bool, default=False
+        Whether the L2 penalty `alpha` includes the parameter. Set it for kernels, but not for biases.
+    trainable : bool, default=True
+        Whether the parameter is trained. Running statistics are not.
     """
 
     shape: tuple[int, ...]
     initial: Any = 0.0
     fan_in: int = 1
     fan_out: int = 1
-    decay: bool = False  # whether `alpha` shrinks it: kernels, but not biases or batch norm
-    trainable: bool = True  # or a running statistic
+    decay: bool = False  # whether the L2 penalty includes it: true for kernels, false for biases and batch norm
+    trainable: bool = True  # false for running statistics
 
     @property
     def size(self) -> int:
@@ -40,7 +51,7 @@ class Parameter:
 
 
 class Layout:
-    """Where each named parameter lies in one vector: those that decay come first, so that decay is a slice."""
+    """Positions of named parameters in one vector. Parameters with decay come first, so that they form a slice."""
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self.parameters = dict(parameters)
@@ -56,5 +67,5 @@ class Layout:
         self.size = start
 
     def views(self, vector: Array) -> dict[str, Array]:
-        """Name -> the parameter as a view into ``vector``, in the order in which they were given."""
+        """Return a dictionary of name -> view into ``vector``, in the order of the parameters."""
         return {name: reshape(vector[self._slices[name]], p.shape) for name, p in self.parameters.items()}

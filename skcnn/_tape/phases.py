@@ -1,16 +1,16 @@
-"""Dilated and strided convolutions as plain ones.
+"""Conversion of dilated and strided convolutions to convolutions without dilation and stride.
 
-An image is taken apart into its phases: the images of every d-th row and column, one for each place to begin. Of a row
-with d = 2,
+An image is divided into phases. Each phase contains every d-th row and column, from a different start. For a row and
+d = 2,
 
     pixels    0 1 2 3 4 5 6    ->    phases    0 2 4 6    1 3 5
 
-In two ways that makes plain convolutions of others:
+Phases convert convolutions in two ways:
 
-- `record_dilated`: a window with a dilation of 2 reads 0 2 4, then 1 3 5, then 2 4 6: pixels of one phase only, and
-  neighbours there. The phases lie side by side in one batch, and so do those of the output.
-- `record_strided`: a window of 3 that moves by 2 reads 0 1 2, then 2 3 4: from every phase, and it moves by one pixel
-  there. The phases are channels of one image, and the window is one of 2, with a zero where it reads too many.
+- `record_dilated`: a window with dilation 2 reads pixels 0 2 4, then 1 3 5, then 2 4 6. All pixels of a window are
+  neighbours in one phase. The phases are concatenated along the batch, and so are the phases of the output.
+- `record_strided`: a window of 3 with stride 2 reads pixels 0 1 2, then 2 3 4. It reads from every phase, and moves by
+  one pixel there. The phases are channels of one image, and the window is a window of 2, padded with zeros.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KernelBackward = Callable[[Array, Array, bool], Array | None]  # (dy, dkernel, n
 
 
 def plain(geometry: Windows) -> Windows:
-    """The windows over an image that was taken apart."""
+    """Return the windows over an image that was divided into phases."""
     axes = geometry.rows, geometry.columns
     return Windows(*(_plain(-(-axis.out // axis.dilation), -(-axis.kernel // axis.stride)) for axis in axes))
 
@@ -41,25 +41,31 @@ def _plain(out: int, kernel: int) -> Axis:
 
 
 def steps(geometry: Windows) -> Pair:
-    """Rows and columns from a pixel to the next one of the same phase."""
+    """Return the distance between neighbouring rows and columns of a phase."""
     rows, columns = geometry.rows, geometry.columns
     return rows.dilation * rows.stride, columns.dilation * columns.stride
 
 
 def images(geometry: Windows, n: int) -> int:
-    """Number of images that the phases of n images make."""
+    """Return the number of images for the phases of n images."""
     return n if geometry.is_strided else n * math.prod(steps(geometry))
 
 
 def channels(geometry: Windows, c: int) -> int:
-    """Number of channels of the phases of an image with c channels; zeros fill up to the order in memory of many."""
+    """Return the number of channels for the phases of c channels.
+
+    Channels of zeros are added if there would be too few for innermost channels in memory.
+    """
     return max(NARROW, c * math.prod(steps(geometry))) if geometry.is_strided else c
 
 
 def record_dilated(
     tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows, groups: int
 ) -> KernelBackward:
-    """x (h, w, n, c), kernel (kh, kw, c / groups, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
+    """Record a dilated convolution; return ``backward(dy, dkernel, needs_dx)``.
+
+    ``x`` is (h, w, n, c), ``kernel`` (kh, kw, c / groups, f) and ``y`` (h', w', n, f).
+    """
     inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
     winograd = Winograd(tape, tiling, tiling.borders(inside), kernel, groups)
@@ -84,7 +90,10 @@ def record_dilated(
 
 
 def record_strided(tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array, geometry: Windows) -> KernelBackward:
-    """x (h, w, n, c), kernel (kh, kw, c, f) -> y (h', w', n, f); gives ``backward(dy, dkernel, needs_dx)``."""
+    """Record a strided convolution; return ``backward(dy, dkernel, needs_dx)``.
+
+    ``x`` is (h, w, n, c), ``kernel`` (kh, kw, c, f) and ``y`` (h', w', n, f).
+    """
     inside = plain(geometry)
     size = inside.rows.size, inside.columns.size
     shape = *inside.kernel, channels(geometry, x.shape[3]), kernel.shape[3]
@@ -107,7 +116,7 @@ def record_strided(tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array
         if parts_dx is None:
             return None
         dx = tape.output(x.shape)
-        tape(fill, 0, dx)  # pixels that no window reads
+        tape(fill, 0, dx)  # for pixels that no window reads
         _record_merged(tape, parts_dx, dx, geometry, has_border=True)
         return dx
 
@@ -115,13 +124,13 @@ def record_strided(tape: Tape, tiling: Tiling, x: Array, kernel: Array, y: Array
 
 
 def _phases(geometry: Windows) -> Iterator[Place]:
-    """For each phase: every so many rows and columns from its first ones on. So are its taps of a kernel."""
+    """Yield the slices of rows and columns of each phase. They also select its taps of a kernel."""
     down, right = steps(geometry)
     return ((slice(a, None, down), slice(b, None, right)) for a, b in product(range(down), range(right)))
 
 
 def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[Place, Array]]:
-    """For each phase: its taps of the kernel (kh, kw, c, f), and their place in the one of all phases."""
+    """Yield, for each phase, its taps of the kernel (kh, kw, c, f), and their part of the kernel over all phases."""
     c = kernel.shape[2]
     for number, taps in enumerate(_phases(geometry)):
         kh, kw = kernel[taps].shape[:2]
@@ -129,9 +138,9 @@ def _kernels(whole: Array, kernel: Array, geometry: Windows) -> Iterator[tuple[P
 
 
 def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterator[tuple[int, Place, Place]]:
-    """For each phase: its number, which of its pixels come from the image x, and where they lie there.
+    """Yield, for each phase, its number, its pixels that come from the image x, and their positions in x.
 
-    ``has_border``: whether the phases are those of x with the border of its windows, as they are of an input.
+    ``has_border`` states whether the phases include the border of the windows, as for an input.
     """
     for number, phase in enumerate(_phases(geometry)):
         axes = zip(x.shape[:2], (geometry.rows, geometry.columns), phase, size, strict=True)
@@ -143,7 +152,7 @@ def _places(x: Array, geometry: Windows, size: Pair, has_border: bool) -> Iterat
 
 
 def _record_split(tape: Tape, x: Array, geometry: Windows, size: Pair, has_border: bool) -> Array:
-    """x (h, w, n, c) -> its phases, as `_phase` has them, with zeros where one reaches beyond the image."""
+    """Record the division of x (h, w, n, c) into phases, padded with zeros. See `_phase` for their layout."""
     n, c = x.shape[2:]
     parts = tape.scratch((*size, images(geometry, n), channels(geometry, c)))
     tape(fill, 0, parts)
@@ -153,13 +162,16 @@ def _record_split(tape: Tape, x: Array, geometry: Windows, size: Pair, has_borde
 
 
 def _record_merged(tape: Tape, parts: Array, x: Array, geometry: Windows, has_border: bool) -> None:
-    """The pixels of the phases, as `_phase` has them -> x (h, w, n, c)."""
+    """Record the reassembly of x (h, w, n, c) from its phases. See `_phase` for their layout."""
     for number, own, image in _places(x, geometry, parts.shape[:2], has_border):
         tape(copy, _phase(parts, x, geometry, number)[own], x[image])
 
 
 def _phase(parts: Array, x: Array, geometry: Windows, number: int) -> Array:
-    """A phase of x (h, w, n, c): n of the images (h', w', phases * n, c), or c channels of (h', w', n, phases * c)."""
+    """Return the part of ``parts`` for one phase of x (h, w, n, c).
+
+    It is n images of (h', w', phases * n, c), or c channels of (h', w', n, phases * c).
+    """
     n, c = x.shape[2:]
     if geometry.is_strided:
         return parts[..., number * c : (number + 1) * c]

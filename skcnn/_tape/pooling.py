@@ -1,4 +1,4 @@
-"""Maxima over windows, and where their gradients go."""
+"""Maxima over windows, and their gradients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from .tape import Tape
 
 
 def taps(x: Array, geometry: Windows) -> list[Array]:
-    """For each place in a window, what all windows read there: views of x (h, w, n, c) with its border."""
+    """Return, for each offset in a window, a view of the numbers that all windows read there.
+
+    ``x`` is (h, w, n, c) with its border.
+    """
     return [x[geometry.rows.padded(i), geometry.columns.padded(j)] for i, j in geometry.offsets()]
 
 
 def parts(dx: Array, geometry: Windows) -> list[tuple[Array, tuple[slice, slice]]]:
-    """For each place in a window, the pixels of dx (h, w, n, c) that windows read there, and which windows do."""
+    """Return, for each offset in a window, the pixels of dx (h, w, n, c) read there, and the windows that read them."""
     rows, columns = geometry.rows, geometry.columns
     found = []
     for i, j in geometry.offsets():
@@ -25,7 +28,7 @@ def parts(dx: Array, geometry: Windows) -> list[tuple[Array, tuple[slice, slice]
 
 
 def record_zeros(tape: Tape, dx: Array, geometry: Windows) -> bool:
-    """Fill dx (h, w, n, c) with zeros where it is not written exactly once; whether windows overlap."""
+    """Record zeros for all pixels of dx (h, w, n, c) that are not written exactly once; return if windows overlap."""
     rows, columns = geometry.rows, geometry.columns
     overlap = rows.kernel > rows.stride or columns.kernel > columns.stride
     exactly = all(a.kernel == a.stride and a.before == 0 and a.size == a.out * a.kernel for a in (rows, columns))
@@ -35,9 +38,11 @@ def record_zeros(tape: Tape, dx: Array, geometry: Windows) -> bool:
 
 
 def record_max(tape: Tape, x: Array, geometry: Windows, y: Array, *, negative: Array | None = None) -> list[Array]:
-    """x (h, w, n, c) -> y (h', w', n, c); gives masks for `record_max_gradient`: which places raised the maximum.
+    """Record the maximum of each window; return masks for `record_max_gradient`.
 
-    In the channels in which ``negative`` (c,) is negative, it is the minimum; for that, a backward pass has to follow.
+    ``x`` is (h, w, n, c) and ``y`` (h', w', n, c). The mask of an offset is true where it raised the maximum of all
+    offsets before it. In channels with a ``negative`` (c,) below 0, the minimum is computed instead, which requires a
+    backward pass.
     """
     framed = tape.with_border(x, *geometry.borders, value=-np.inf)
     if not tape.backward:
@@ -56,7 +61,7 @@ def record_max(tape: Tape, x: Array, geometry: Windows, y: Array, *, negative: A
 
 
 def _record_by_axis(tape: Tape, x: Array, geometry: Windows, y: Array) -> None:
-    """x (h, w, n, c) with its border -> y (h', w', n, c), by maxima of rows and then of columns: fewer of them."""
+    """Record maxima along rows, then along columns, which are fewer.  x (h, w, n, c) with its border -> y."""
     rows, columns = geometry.rows, geometry.columns
     tall = tape.scratch((rows.out, *x.shape[1:]))
     _record_largest(tape, [x[rows.padded(i)] for i in range(rows.kernel)], tall)
@@ -64,7 +69,7 @@ def _record_by_axis(tape: Tape, x: Array, geometry: Windows, y: Array) -> None:
 
 
 def _record_largest(tape: Tape, arrays: list[Array], out: Array) -> None:
-    """The largest of each element of several arrays of one shape."""
+    """Record the elementwise maximum of several arrays."""
     best, *others = arrays
     if not others:
         tape(copy, best, out)
@@ -73,7 +78,7 @@ def _record_largest(tape: Tape, arrays: list[Array], out: Array) -> None:
 
 
 def _minima(sign: Array, x: Array, geometry: Windows, raised: list[Array], y: Array) -> None:
-    """Redo the channels of a negative sign: there are few of them, and most often none."""
+    """Recompute channels with a negative sign as minima. Usually there are few or none."""
     channels = np.flatnonzero(sign < 0)
     if not channels.size:
         return
@@ -89,12 +94,15 @@ def _minima(sign: Array, x: Array, geometry: Windows, raised: list[Array], y: Ar
 def record_max_gradient(
     tape: Tape, dy: Array, raised: list[Array], dx: Array, geometry: Windows, *, add: bool = False
 ) -> None:
-    """dy (h', w', n, c) -> dx (h, w, n, c), or added to it: to the first of several equal maxima. Overwrites dy."""
+    """Record the gradient of the maxima, where ties go to the first.  dy (h', w', n, c) -> dx (h, w, n, c).
+
+    With ``add``, the gradient is added to dx. ``dy`` is overwritten.
+    """
     overlap = False if add else record_zeros(tape, dx, geometry)
     pieces = parts(dx, geometry)
     add = add or overlap or geometry.has_border
     won = tape.scratch(dy.shape) if add else None
-    # The last place that raised the maximum has the gradient; what it does not take is left to those before it.
+    # The last offset that raised the maximum gets the gradient. Remaining gradients are passed to earlier offsets.
     for (part, windows), mask in zip(pieces[:0:-1], raised[::-1], strict=True):
         taken = part if won is None else won
         tape(np.multiply, dy, mask, taken)

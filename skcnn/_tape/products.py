@@ -1,4 +1,4 @@
-"""Products of matrices, cut where NumPy and BLAS do better with several."""
+"""Matrix products, divided into parts where NumPy and BLAS are faster with several."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import numpy as np
 from .._arrays.elementwise import Array, copy, fill, reshape, sum_first
 from .tape import Tape
 
-UNROLLED = 4  # rows of a product that BLAS computes at once
-RELEASED = 501  # numbers of a result from which on NumPy lets other threads work meanwhile
-PARTS = 64  # more than a product is cut into
-MATRIX_PRODUCT = 1 << 18  # multiplications up to which BLAS computes a product on one thread
-VECTOR_PRODUCT = 1 << 13  # those of a vector and a matrix
+UNROLLED = 4  # rows of a product that BLAS computes together
+RELEASED = 501  # least numbers in a result for which NumPy releases its lock
+PARTS = 64  # upper bound of the number of parts of a product
+MATRIX_PRODUCT = 1 << 18  # most multiplications of a product that BLAS always computes on one thread
+VECTOR_PRODUCT = 1 << 13  # the same for a product of a vector and a matrix
 
 
 def may_take_threads(m: int, k: int, n: int) -> bool:
-    """Whether BLAS may compute the product of (m, k) and (k, n) on several threads, and so to other last bits.
+    """Return whether BLAS may compute the product of (m, k) and (k, n) on several threads, with other rounding errors.
 
-    OpenBLAS does for more than 1 << 18 multiplications, and for a vector from some 9,000.
+    OpenBLAS uses several threads for more than 1 << 18 multiplications, and for vectors from about 9,000.
     """
     return m * k * n > (VECTOR_PRODUCT if min(m, n) == 1 else MATRIX_PRODUCT)
 
 
 def record_product(tape: Tape, a: Array, b: Array, out: Array) -> None:
-    """out <- a @ b, transposed where ``out`` lies in memory with its rows innermost: BLAS writes in C order only."""
+    """Record ``out <- a @ b``. If the rows of ``out`` are innermost in memory, the transposed product is recorded.
+
+    BLAS writes only in C order.
+    """
     if abs(out.strides[-1]) > abs(out.strides[-2]) and out.shape[-1] > 1:
         tape(np.matmul, b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2))
     else:
@@ -31,9 +34,9 @@ def record_product(tape: Tape, a: Array, b: Array, out: Array) -> None:
 
 
 def record_sum_of_products(tape: Tape, a: Array, b: Array, out: Array) -> None:
-    """a (groups, m, k) @ b (groups, k, n) -> out (groups, m, n), as several products if ``out`` is small.
+    """Record a (groups, m, k) @ b (groups, k, n) -> out (groups, m, n), as several products if ``out`` is small.
 
-    NumPy lets no other thread work during a product of few numbers, however long that takes.
+    NumPy holds its lock during a product with a small result, even if it takes long, so that other threads wait.
     """
     groups, _, k = a.shape
     parts = _divisor(k, -(-RELEASED // out.size))
@@ -44,10 +47,10 @@ def record_sum_of_products(tape: Tape, a: Array, b: Array, out: Array) -> None:
 
 
 def record_rows(tape: Tape, x: Array, matrix: Array, out: Array) -> None:
-    """x (rows, k) @ matrix (k, n) -> out (rows, n), for predictions, whose rows may be few.
+    """Record x (rows, k) @ matrix (k, n) -> out (rows, n), for predictions with any number of rows.
 
-    BLAS computes four rows at a time, and one to three that are left take longer than four: rows of zeros make them
-    four. Where there are no others, each is a vector, with a product of its own.
+    BLAS computes four rows at a time. One to three remaining rows take longer than four, so zeros are added to make
+    four. If there are fewer than four rows in total, each is a separate product of a vector and a matrix.
     """
     rows, k = x.shape
     if matrix.size < VECTOR_PRODUCT:
@@ -68,10 +71,10 @@ def record_rows(tape: Tape, x: Array, matrix: Array, out: Array) -> None:
 
 
 def _record_in_parts(tape: Tape, x: Array, matrix: Array, out: Array) -> None:
-    """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n).
+    """Record x (count, rows, k) @ matrix (k, n) -> out (count, rows, n).
 
-    Small products of vectors are made of so small ones that BLAS computes each on one thread: to hold it to one takes
-    as long as the product.
+    Products of vectors are divided into parts that BLAS computes on one thread. Limiting the threads of BLAS would take
+    as long as a small product.
     """
     small = x.shape[1] == 1 and matrix.size <= MATRIX_PRODUCT
     parts = _divisor(x.shape[2], -(-matrix.size // VECTOR_PRODUCT)) if small else 1
@@ -82,8 +85,8 @@ def _record_in_parts(tape: Tape, x: Array, matrix: Array, out: Array) -> None:
 
 
 def _record_sum(tape: Tape, x: Array, matrix: Array, out: Array, parts: int) -> None:
-    """x (count, rows, k) @ matrix (k, n) -> out (count, rows, n): the sum of products of parts of k."""
-    flat = tape.scratch((parts, out.size))  # four axes would be those of an image
+    """Record x (count, rows, k) @ matrix (k, n) -> out (count, rows, n), as a sum of products over parts of k."""
+    flat = tape.scratch((parts, out.size))  # four axes would get the memory order of an image
     products = reshape(flat, (parts, *out.shape))
     left = reshape(x, (*x.shape[:2], parts, -1)).transpose(2, 0, 1, 3)
     tape(np.matmul, left, reshape(matrix, (parts, 1, -1, matrix.shape[1])), products)
@@ -92,5 +95,5 @@ def _record_sum(tape: Tape, x: Array, matrix: Array, out: Array, parts: int) -> 
 
 
 def _divisor(size: int, least: int) -> int:
-    """The smallest divisor of ``size`` that is at least ``least``; 1 if it is large."""
+    """Return the smallest divisor of ``size`` that is at least ``least``, or 1 if it would be too large."""
     return next((parts for parts in range(least, PARTS) if size % parts == 0), 1)

@@ -1,13 +1,13 @@
-"""A recorded pass: a list of NumPy calls over arrays that the tape owns, replayed for every batch.
+"""Recorded passes: lists of NumPy calls on arrays that the tape owns, replayed for every batch.
 
-A network of a fixed shape makes the same calls for every batch of the same size. So they are made once, as a list of
-(function, arguments) over arrays that are allocated and views that are taken while recording; a replay runs the list.
-Who owns what a batch leaves behind? The tape, and so whoever holds it: a thread has its own, nothing is allocated per
-batch, nothing of it is pickled.
+A network of fixed shape makes the same calls for all batches of the same size. They are recorded once, as a list of
+(function, arguments). Arrays are allocated and views are created while recording. A replay runs the list. The tape owns
+all intermediate results of a batch. Each thread has a separate tape, no memory is allocated per batch, and no
+intermediate result is pickled.
 
-Axes are always (h, w, n, c): space outside, the batch beside the channels, so that a shift, a window or a border is a
-slice of the leading axes with one long contiguous run inside. Behind the axes the tape chooses the order in memory:
-arrays with fewer than 16 channels are stored as (c, h, w, n) and handed out transposed.
+Axes are always (h, w, n, c), with the batch next to the channels. A shift, a window or a border is then a slice of the
+leading axes, with one long contiguous run inside. The tape chooses the memory order. Arrays with fewer than 16 channels
+are stored as (c, h, w, n), and returned transposed.
 """
 
 from __future__ import annotations
@@ -24,44 +24,45 @@ from .._arrays.geometry import Borders
 from .._arrays.order import NARROW, SMALL
 from .arena import ALIGNMENT, Arena
 
-WAY = 1024  # bytes of a row of input, of which a multiple leads to the same lines of the cache again
+WAY = 1024  # rows of input whose size is a multiple of this many bytes share the same cache lines
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Batch:
-    """State that the tapes of the shards of one batch share: its rows, and the vectors that they sum."""
+    """State shared by the tapes of all shards of a batch: the number of rows, and the vectors to sum."""
 
     def __init__(self, rows: int, shards: int = 1) -> None:
         self.rows = rows
         self.shards = shards
-        self.sums: list[list[Array]] = []  # a list for each sum of the pass, with one vector of each shard
+        self.sums: list[list[Array]] = []  # one list for each sum of the pass, with one vector per shard
 
 
 class Tape:
-    """A list of calls, and the arrays that they work on.
+    """List of recorded calls, with the arrays that they use.
 
     Parameters
     ----------
     dtype : dtype
-        Of the buffers, where nothing else is asked for.
+        Default dtype of the buffers.
     batch : Batch
-        The batch of which this tape computes one shard.
-    shard : int
-        Which one.
-    training : bool
-        Whether layers do what they do in training: take the statistics of the batch, drop at random.
-    backward : bool, optional
-        Whether a backward pass follows, as it does in training; else what it would read need not be kept. When
-        predicting, it leads to the gradient of a prediction with respect to the images, for parameters that stay.
-    rng : Generator, optional
-        Of this shard, for dropout.
-    arena : Arena, optional
-        Where buffers come from: tapes that are never replayed at the same time may share one.
-    constants : dict, optional
-        What follows from the parameters alone, shared by the tapes of a predictor.
-    poison : bool
-        Fill every buffer with NaN at the moment it is handed out: finds steps that read what they have not written.
+        Batch of which this tape computes one shard.
+    shard : int, default=0
+        Index of the shard.
+    training : bool, default=False
+        Whether layers run in training mode, with batch statistics and dropout.
+    backward : bool, default=None
+        Whether a backward pass follows. If false, buffers for the backward pass are not kept. If None, it is
+        ``training``. In prediction, the backward pass computes the gradient with respect to the images, with constant
+        parameters.
+    rng : Generator, default=None
+        Source of random numbers for this shard, for example for dropout.
+    arena : Arena, default=None
+        Memory of the buffers. Tapes that are never replayed at the same time can share it. By default it is separate.
+    constants : dict, default=None
+        Arrays that depend on parameters only, shared by the tapes of a predictor. By default they are not shared.
+    poison : bool, default=False
+        Whether to fill each new buffer with NaN, to detect steps that read uninitialized memory.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Tape:
         self.backward = training if backward is None else backward
         self.rng = rng
         self.owner = ""
-        self.margin: Borders | None = None  # what the next step wants around its input
+        self.margin: Borders | None = None  # border that the next step needs around its input
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
         self._arena = Arena() if arena is None else arena
@@ -93,21 +94,29 @@ class Tape:
         self._poison = poison
         self._scratch: list[Array] = []
         self._held: list[Array] = []
-        self._framed: list[tuple[Array, Array, Borders]] = []  # (image, image with its border, what border that is)
+        self._framed: list[tuple[Array, Array, Borders]] = []  # (image, image with its border, size of the border)
         self._sums = 0
 
     def __call__(self, f: Callable[..., Any], *arguments: Any, **keywords: Any) -> Array:
-        """Record a call. The destination is the last argument, and is returned."""
+        """Record a call of ``f``; return the destination, which is the last argument.
+
+        Raises
+        ------
+        TypeError
+            If the last argument is not an array, or there are keyword arguments.
+        ValueError
+            If the destination is read-only, such as the input of a layer.
+        """
         out = arguments[-1] if arguments else None
         if keywords or not isinstance(out, np.ndarray):
             given = ", ".join(keywords) + "=" if keywords else repr(out)
             raise TypeError(
-                f"{self.owner}: tape(f, *inputs, out) takes the array that f writes to as its last argument, got"
-                f" {given}. If {_name(f)} returns a new array, wrap it in a function that copies into ``out``."
+                f"{self.owner}: the last argument of tape(f, *inputs, out) must be the destination array, got {given}."
+                f" If {_name(f)} returns a new array, wrap it in a function that copies the result into ``out``."
             )
         if not out.flags.writeable:
             raise ValueError(
-                f"{self.owner}: {_name(f)} would write to the layer's input, which others read as well. Write to"
+                f"{self.owner}: {_name(f)} would write to the layer's input, which other steps read. Write to"
                 " tape.output(x.shape) instead."
             )
         self.segments[-1].append((f, arguments))
@@ -115,7 +124,7 @@ class Tape:
         return out
 
     def __str__(self) -> str:
-        """One call a line: its owner, the function, what it reads and what it writes to."""
+        """Return one line per call, with its owner, function, inputs and destination."""
         lines = []
         for calls, owners in zip(self.segments, self.owners, strict=True):
             for owner, (f, arguments) in zip(owners, calls, strict=True):
@@ -125,38 +134,41 @@ class Tape:
         return "\n".join(lines[:-1])
 
     def replay(self, segment: int) -> None:
-        """Make the calls of one segment: the stretch between two barriers."""
+        """Run the calls of one segment, the part between two barriers."""
         for f, arguments in self.segments[segment]:
             f(*arguments)
 
     def products(self) -> set[tuple[int, int, int]]:
-        """The products of matrices (m, k) and (k, n) on the tape, as (m, k, n)."""
+        """Return the sizes (m, k, n) of all matrix products of (m, k) and (k, n) on the tape."""
         found = (arguments for calls in self.segments for f, arguments in calls if f is np.matmul)
         return {(*a.shape[-2:], b.shape[-1]) for a, b, _ in found}
 
     # -- buffers
 
     def input(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """An array in C order that the caller fills before each replay: a step may overwrite what it reads there.
+        """Return an array in C order that the caller fills before each replay. Steps may overwrite it.
 
-        Between long rows of certain lengths there is a gap: read side by side, as images are when their pixels are
-        gathered, all of them would need the same few lines of the cache.
+        Long rows of certain lengths have gaps between them. Without a gap, rows that are read in parallel would compete
+        for the same few cache lines.
         """
         kind, length = np.dtype(self.dtype if dtype is None else dtype), math.prod(shape[1:])
         gap = 0 if length * kind.itemsize % WAY else ALIGNMENT // kind.itemsize
         return reshape(np.zeros((shape[0], length + gap), kind)[:, :length], tuple(shape))
 
     def scratch(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """A buffer until the step ends. One of four axes is an image, and with few channels not in C order."""
+        """Return a buffer for use within the step.
+
+        A buffer with four axes is an image, (h, w, n, c). With few channels it is not in C order.
+        """
         array = self._take(shape, dtype)
         self._scratch.append(array)
         return array
 
     def output(self, shape: Sequence[int], dtype: Any = None, *, framed: bool = False) -> Array:
-        """A buffer for what the step returns.
+        """Return a buffer for the output of the step.
 
-        ``framed``: it may be a view, with the border around it that the next step wants. Then there are gaps between
-        its rows of pixels, which ufuncs do not mind and `reshape` does.
+        With ``framed``, it may be a view into an array with the border that the next step needs. Its rows of pixels
+        then have gaps. ufuncs support such views, `reshape` does not.
         """
         if framed and self.margin is not None:
             return self._frame(shape, self.margin, 0.0, self._held)
@@ -165,11 +177,11 @@ class Tape:
         return array
 
     def keep(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        """A buffer for what backward will read; scratch where none follows."""
+        """Return a buffer that the backward pass can read. It equals `scratch` if no backward pass follows."""
         return self.output(shape, dtype) if self.backward else self.scratch(shape, dtype)
 
     def release(self, array: Array) -> None:
-        """Hand a scratch buffer back before its step ends; anything else stays as it is."""
+        """Free a scratch buffer before its step ends. Other arrays are ignored."""
         if any(array.base is other.base for other in self._scratch):
             self._scratch = [other for other in self._scratch if other.base is not array.base]
             self._arena.give(array)
@@ -177,9 +189,9 @@ class Tape:
     def with_border(
         self, x: Array, rows: tuple[int, int], columns: tuple[int, int], value: float = 0.0, *, keep: bool = False
     ) -> Array:
-        """x (h, w, n, c) with a border of ``value``: rows = (top, bottom), columns = (left, right).
+        """Return x (h, w, n, c) with a border of ``value``, rows = (top, bottom) and columns = (left, right).
 
-        A copy, unless the step that made ``x`` has put the border there, or there is none.
+        A copy is recorded unless the step that computed ``x`` has allocated the border, or the border is empty.
         """
         if not any((*rows, *columns)):
             return x
@@ -191,10 +203,10 @@ class Tape:
         return self._framed.pop()[1]
 
     def _frame(self, shape: Sequence[int], borders: Borders, value: float, owned: list[Array]) -> Array:
-        """A buffer (h, w, n, c) within a border of ``value``.
+        """Return a buffer (h, w, n, c) inside a border of ``value``.
 
-        The border is filled at every replay, for others use the same memory; where that would take longer than
-        everything else, the buffer has memory of its own.
+        The border is filled in every replay, because other buffers use the same memory. If filling would take too long,
+        the buffer gets separate memory.
         """
         (top, bottom), (left, right) = borders
         h, w, n, c = shape
@@ -215,16 +227,16 @@ class Tape:
         return image
 
     def constant(self, key: Any, make: Callable[[], Array]) -> Array:
-        """Return an array that does not change: the first tape of a predictor makes it, the others share it."""
+        """Return a constant array. The first tape of a predictor creates it, and the others share it."""
         key = self.owner, key
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
 
     def derived(self, key: Any, shape: Sequence[int], record: Callable[[Callable[..., Any], Array], None]) -> Array:
-        """Return an array that follows from the parameters alone, as the calls of ``record(call, out)`` compute it.
+        """Return an array that depends on parameters only, computed by the calls of ``record(call, out)``.
 
-        Training changes the parameters, so there the calls are recorded; for predictions they are made once.
+        In training, the calls are recorded, because parameters change. In prediction, they run once.
         """
         if self.training:
             out = self.keep(shape)
@@ -237,11 +249,11 @@ class Tape:
             return out
 
         found = self.constant(key, make)
-        assert found.shape == tuple(shape), f"{key} is something else on another tape"
+        assert found.shape == tuple(shape), f"{key} has a different shape on another tape"
         return found
 
     def zeros(self, x: Array) -> Array:
-        """Zeros that broadcast against ``x`` in one long run: ufuncs are fast on two arrays, slow on a scalar."""
+        """Return zeros that broadcast against ``x`` in long runs. ufuncs are faster with arrays than with scalars."""
         if x.size <= SMALL:
             return np.zeros_like(x)
         if x.ndim < 4:
@@ -252,14 +264,14 @@ class Tape:
     # -- shards
 
     def total(self, *vectors: Array) -> list[Array]:
-        """The sums of vectors over the shards of the batch, in float64 and in shard order, behind a barrier."""
+        """Record a barrier and the sums of vectors over all shards, in float64 and in shard order."""
         sums = []
         for vector in vectors:
             if self._sums == len(self.batch.sums):
                 self.batch.sums.append([])
             parts = self.batch.sums[self._sums]
             self._sums += 1
-            # Not from the arena: the other shards read it at their own pace.
+            # Not from the arena, because the other shards read it at any time.
             parts.append(self(copy, vector, np.empty(vector.shape)))
             sums.append((parts, self.scratch(vector.shape, np.float64)))
         self.barrier()
@@ -268,7 +280,7 @@ class Tape:
         return [out for _, out in sums]
 
     def barrier(self) -> None:
-        """Begin a segment, which is replayed when all shards have replayed the one before."""
+        """Begin a new segment. It is replayed after all shards have replayed the previous segment."""
         if self.batch.shards > 1:
             self.segments.append([])
             self.owners.append([])
@@ -277,9 +289,9 @@ class Tape:
 
     @contextmanager
     def step(self, owner: str) -> Iterator[list[Array]]:
-        """Record on behalf of ``owner``; gives the list of what the step holds on to, and ends its scratch.
+        """Record a step that belongs to ``owner``; provide the list of its kept buffers, and free its scratch buffers.
 
-        A step may hold others: what is recorded after them is on behalf of the outer one again.
+        Steps can be nested. After an inner step, recording continues for the outer step.
         """
         outer = self.owner, self._scratch, self._held
         self.owner, self._scratch, self._held = owner, [], []
@@ -289,7 +301,7 @@ class Tape:
         self.owner, self._scratch, self._held = outer
 
     def end(self, held: Sequence[Array], but: Array) -> None:
-        """Hand back what a step held, but not the memory of ``but``, which is still to be read."""
+        """Free the kept buffers of a step, except the memory of ``but``, which will still be read."""
         for array in held:
             if memory(array) is not memory(but):
                 self._arena.give(array)
@@ -307,7 +319,7 @@ class Tape:
 
     @staticmethod
     def _in_order(flat: Array, shape: Sequence[int]) -> Array:
-        """A vector as an array, in the order in memory that suits its shape."""
+        """Return a vector as an array, in the memory order for its shape."""
         if len(shape) == 4 and shape[-1] < NARROW:
             h, w, n, c = shape
             return reshape(flat, (c, h, w, n)).transpose(1, 2, 3, 0)
@@ -315,42 +327,42 @@ class Tape:
 
 
 def _at_once(f: Callable[..., Any], *arguments: Any) -> Any:
-    """Make a call that is not worth recording."""
+    """Run a call immediately instead of recording it."""
     f(*arguments)
     return arguments[-1]
 
 
 def _name(f: Callable[..., Any]) -> str:
-    """The name of a function."""
+    """Return the name of a function."""
     return getattr(f, "__name__", type(f).__name__)
 
 
 def _shown(argument: object) -> str:
-    """An argument of a recorded call: the shape of an array, a number, or the kind of anything else."""
+    """Return an argument of a call as text: the shape of an array, a number, or the type of any other object."""
     if isinstance(argument, np.ndarray):
         return "x".join(map(str, argument.shape)) or "()"
     return f"{argument:g}" if isinstance(argument, (int, float, np.number)) else type(argument).__name__
 
 
 def _is_same(a: Array, b: Array) -> bool:
-    """Whether two views are of the same numbers in the same order."""
+    """Return whether two views have the same memory and strides."""
     return a is b or (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
 
 
 def read_only(array: Array) -> Array:
-    """Return a view that nobody can write to."""
+    """Return a read-only view."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def memory(array: Array) -> Array:
-    """The array that owns the memory of ``array``."""
+    """Return the array that owns the memory of ``array``."""
     return array if array.base is None else array.base
 
 
 def _sum_in_order(parts: list[Array], out: Array) -> None:
-    """out <- parts[0] + parts[1] + ..."""
+    """Compute ``out <- parts[0] + parts[1] + ...``."""
     np.copyto(out, parts[0])
     for part in parts[1:]:
         np.add(out, part, out)

@@ -1,17 +1,17 @@
 """Winograd's convolution: windows of stride 1 with a fraction of the multiplications.
 
-The output is cut into tiles. In one dimension, m outputs of a window of k weights read r = m + k - 1 pixels, and
+The output is divided into tiles. In one dimension, m outputs of a window of k weights read r = m + k - 1 pixels, and
 
     y = At [(G g) * (Bt d)],      d: r pixels,  g: k weights,  y: m outputs,
 
-needs r multiplications instead of k m; in two dimensions the transforms are applied along both axes. Summed over the
-channels, the elementwise products of all tiles are matrix products, one for each element of a tile. A. Lavin and
-S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308; the backward pass is the exact adjoint
+needs r multiplications instead of k m. In two dimensions, the transforms are applied along both axes. Summed over the
+channels, the elementwise products of all tiles are matrix products, one for each element of a tile: A. Lavin and
+S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308. The backward pass is the exact adjoint
 of each step.
 
-Each one-dimensional transform is one batched matrix product with a constant, over views with strides: rows of an image
-(h, w, n, c) are contiguous runs of w * n * c numbers, and pixels are runs of n * c. Tile rows are taken a block at a
-time, so that what a block's products read and write stays in the cache.
+Each one-dimensional transform is one batched matrix product with a constant, over strided views. Rows of an image
+(h, w, n, c) are contiguous runs of w * n * c numbers, and pixels are runs of n * c. Tile rows are processed in blocks,
+so that the operands of a block's products stay in the cache.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from .._arrays.geometry import Borders, Pair, Windows, evenly
 from .tape import Tape
 
 TILE_BLOCK = 1_300_000  # bytes of the transformed tiles of one block
-POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # where polynomials are evaluated: the first so many of these
-MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # or the last of these, where they are too few
-# Size of a window -> sizes of tiles, m, with which float32 keeps four digits (benchmarks/rounding.py).
+POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # evaluation points of the polynomials, used from the start
+MORE_POINTS = (0, 1 / 2, -1 / 2, 2, -2, 4 / 5, -4 / 5, 5 / 4, -5 / 4)  # used from the end if POINTS are too few
+# Window size -> tile sizes m for which float32 keeps four digits (benchmarks/rounding.py).
 TILES = {1: (1,), 2: (2, 4, 7, 8), 3: (2, 4, 6, 7, 8), 4: (2, 4, 5, 7), 5: (2, 4, 6), 7: (2, 4)}
-# How long a tiling takes, in multiplications of a direct convolution, as fitted to measured times. The pairs are for
-# training (True), and for predictions: they prepare kernels once, and threads that share few images take turns.
-PRODUCT = 1.4  # one of its multiplications
-TRANSFORM = 5.0  # a number that is computed by a transform
-SHORT = {True: 100, False: 1000}  # numbers of a pixel of all images that take as long again along the columns
-THIN = {True: 18, False: 6}  # rows of a product that take as long as to prepare its kernel, and to begin and end it
-CALLS = 400_000  # the calls that a direct convolution does without
+# Cost model of a tiling, fitted to measured times. The unit is one multiplication of a direct convolution. There are
+# separate values for training (True) and prediction (False), which prepares kernels once and has few images per thread.
+PRODUCT = 1.4  # cost of one multiplication
+TRANSFORM = 5.0  # cost of one number computed by a transform
+SHORT = {True: 100, False: 1000}  # overhead per pixel of a column transform, in numbers to transform
+THIN = {True: 18, False: 6}  # overhead of preparing a kernel and starting its product, in rows of the product
+CALLS = 400_000  # cost of the additional NumPy calls
 
 
 @cache
 def transforms(m: int, k: int) -> tuple[Array, Array, Array]:
-    """At (m, r), G (r, k) and Bt (r, r).
+    """Return At (m, r), G (r, k) and Bt (r, r).
 
-    The outputs are coefficients of a product of polynomials: both are evaluated at r - 1 points and at infinity (G and
-    the transpose of At), multiplied there, and interpolated (the transpose of Bt, by Lagrange's polynomials).
-    A. Toom, 1963; S. Winograd, *Arithmetic complexity of computations*, SIAM 1980. A single output has nothing to gain.
+    The outputs are coefficients of a product of polynomials. Both are evaluated at r - 1 points and at infinity (G and
+    the transpose of At), multiplied there, and interpolated (the transpose of Bt, by Lagrange polynomials).
+    A. Toom, 1963; S. Winograd, *Arithmetic complexity of computations*, SIAM 1980. A single output is not faster.
     """
     if m == 1:
         return np.ones((1, k)), np.eye(k), np.eye(k)
@@ -69,7 +69,7 @@ def transforms(m: int, k: int) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Tiles:
-    """``size`` outputs of a window of k, from ``start`` on, in tiles of m; what reaches beyond them is cut off."""
+    """Tiles of m outputs that cover ``size`` outputs of a window of k from ``start`` on. Excess outputs are dropped."""
 
     start: int
     size: int
@@ -78,7 +78,7 @@ class Tiles:
 
     @property
     def r(self) -> int:
-        """Pixels that a tile reads."""
+        """Number of pixels that a tile reads."""
         return self.m + self.k - 1
 
     @property
@@ -88,26 +88,26 @@ class Tiles:
 
     @property
     def stop(self) -> int:
-        """Where the outputs of all tiles end."""
+        """End of the outputs of all tiles."""
         return self.start + self.m * self.count
 
     @property
     def end(self) -> int:
-        """Where the pixels end that all tiles read."""
+        """End of the pixels that all tiles read."""
         return self.stop + self.k - 1
 
 
-Cut = tuple[Tiles, ...]  # an axis in tiles of one size, and perhaps the rest of it in tiles of another
+Cut = tuple[Tiles, ...]  # tiles of an axis, of one or two sizes
 
 
 def cut(size: int, k: int, m: int, rest: int | None = None) -> Cut:
-    """An axis in tiles of m, or as many of them as fit and the rest in tiles of ``rest``."""
+    """Divide an axis into tiles of m; with ``rest``, use only whole tiles of m and cover the rest with tiles of it."""
     whole = size if rest is None else size - size % m
     return Tiles(0, whole, k, m), *(() if rest is None else (Tiles(whole, size - whole, k, rest),))
 
 
 def cuts(size: int, k: int) -> Iterator[Cut]:
-    """All ways to cut an axis."""
+    """Yield all ways to divide an axis into tiles."""
     for m in TILES.get(k, ()):
         yield cut(size, k, m)
         if size > m and size % m:
@@ -116,7 +116,7 @@ def cuts(size: int, k: int) -> Iterator[Cut]:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an output is cut into tiles: bands of rows, and in each of them strips of columns."""
+    """Division of an output into tiles: bands of rows, each with strips of columns."""
 
     rows: Cut
     columns: Cut
@@ -128,11 +128,11 @@ class Tiling:
 
     @property
     def read(self) -> Pair:
-        """Height and width of the pixels that they read."""
+        """Height and width of the pixels that all tiles read."""
         return self.rows[-1].end, self.columns[-1].end
 
     def effort(self, n: int, c: int, f: int, groups: int = 1, *, backward: bool = True) -> float:
-        """How long n images of c channels take with f filters: as many multiplications of a direct convolution."""
+        """Estimate the cost for n images, c channels and f filters, in multiplications of a direct convolution."""
         (height, width), (rows, columns) = self.size, (sum(t.r * t.count for t in axis) for axis in self._axes)
         kernels = math.prod(sum(tiles.r for tiles in axis) for axis in self._axes)
         products = (PRODUCT * rows * columns * n + kernels * THIN[backward]) * c * f / groups
@@ -148,32 +148,32 @@ class Tiling:
         return self.rows, self.columns
 
     def borders(self, geometry: Windows) -> Borders:
-        """The border that an image needs: that of its windows, and what the last tiles read beyond them."""
+        """Return the border of an image, which is the border of its windows plus the excess of the last tiles."""
         rows, columns = geometry.rows, geometry.columns
         below, right = (read - axis.size - axis.before for read, axis in zip(self.read, (rows, columns), strict=True))
         return (rows.before, below), (columns.before, right)
 
     def blocks(self, band: Tiles, n: int, channels: int) -> list[slice]:
-        """Blocks of tile rows of a band."""
+        """Return blocks of tile rows of a band."""
         row = band.r * sum(strip.r * strip.count for strip in self.columns) * n * channels * 4
         height = max(1, TILE_BLOCK // row)
         return evenly(band.count, -(-band.count // height))
 
 
 def tilings(geometry: Windows) -> Iterator[Tiling]:
-    """All ways to cut an output along both axes."""
+    """Yield all ways to divide an output along both axes."""
     return (Tiling(*axes) for axes in product(*map(cuts, geometry.out, geometry.kernel)))
 
 
 def row_tilings(geometry: Windows) -> Iterator[Tiling]:
-    """All ways to cut its rows only."""
+    """Yield all ways to divide an output along its rows only."""
     (height, width), (kh, kw) = geometry.out, geometry.kernel
     return (Tiling(rows, cut(width, kw, 1)) for rows in cuts(height, kh))
 
 
 @dataclass
 class _Part:
-    """Transformed kernel, and its gradient, of all bands and strips with certain sizes of tiles."""
+    """Transformed kernel and its gradient, for all bands and strips with the same tile sizes."""
 
     u: Array  # (r * r, c / groups, f)
     du: Array | None = None
@@ -181,7 +181,7 @@ class _Part:
 
 
 class Winograd:
-    """The recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
+    """Recorded convolution of x (h, w, n, c) with a kernel (kh, kw, c / groups, f), forward and backward."""
 
     def __init__(self, tape: Tape, tiling: Tiling, borders: Borders, kernel: Array, groups: int = 1) -> None:
         self._tiling, self._borders, self._groups = tiling, borders, groups
@@ -195,7 +195,7 @@ class Winograd:
         self._v: list[tuple[Tiles, slice, list[Array]]] = []  # Bt d B of each block's strips, for the backward pass
 
     def _kernel(self, tape: Tape, band: Tiles, strip: Tiles, kernel: Array) -> Array:
-        """kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
+        """Record the transformed kernel.  kernel (kh, kw, c / groups, f) -> G g Gt (r * r, c / groups, f)."""
         size = self._depth * self._f
 
         def transform(call: Callable[..., Any], u: Array) -> None:
@@ -209,13 +209,13 @@ class Winograd:
         return tape.derived(("winograd", band.m, strip.m), shape, transform)
 
     def _by_group(self, a: Array) -> Array:
-        """a (r * r, m, k) -> (r * r, groups, m, k / groups), a view; a itself where there is one group."""
+        """Return a view of a (r * r, m, k) as (r * r, groups, m, k / groups), or ``a`` if there is one group."""
         if self._groups == 1:
             return a
         return reshape(a, (*a.shape[:2], self._groups, a.shape[2] // self._groups)).transpose(0, 2, 1, 3)
 
     def record_forward(self, tape: Tape, x: Array, y: Array) -> None:
-        """x with its border -> y (h, w, n, f)."""
+        """Record the forward pass.  x with its border -> y (h, w, n, f)."""
         (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, x.shape[2]
         c, f = self._c, self._f
         whole = (height, width) == y.shape[:2]
@@ -243,7 +243,10 @@ class Winograd:
             tape(copy, target[: y.shape[0], : y.shape[1]], y)
 
     def _record_strip(self, tape: Tape, band: Tiles, strip: Tiles, pixels: Array, out: Array) -> Array:
-        """pixels (b, r, columns, n * c), by row -> the strip of out (r, b, width, n * f), by row; gives its tiles."""
+        """Record a strip of a block; return its transformed tiles.
+
+        ``pixels`` (b, r, columns, n * c) and ``out`` (r, b, width, n * f) are transformed along the rows.
+        """
         at, _, bt = self._transforms[strip]
         b, nc, nf = pixels.shape[0], pixels.shape[3], out.shape[3]
         windows = _overlapping(pixels[:, :, strip.start :], strip.m, strip.r, strip.count)  # (b, r, tiles, r, n * c)
@@ -263,7 +266,10 @@ class Winograd:
         return v
 
     def _record_columns(self, tape: Tape, band: Tiles, strip: Tiles, windows: Array, out: Array) -> Array:
-        """Windows (b, r, width, k, n * c) -> out (r, b, width, n * f): one product for all weights of a row."""
+        """Record a strip that is transformed along rows only, with one product for all weights of a row.
+
+        ``windows`` are (b, r, width, k, n * c) and ``out`` (r, b, width, n * f).
+        """
         b, r, width, k, _ = windows.shape
         by_group = reshape(windows, (b, r, width, k, -1, self._groups, self._depth)).transpose(1, 0, 2, 4, 5, 3, 6)
         columns = tape.scratch(by_group.shape)
@@ -275,7 +281,10 @@ class Winograd:
         return columns
 
     def record_backward(self, tape: Tape, dy: Array, dkernel: Array, x: Array | None) -> Array | None:
-        """dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f), and dx, if ``x`` (h', w', n, c) is given."""
+        """Record the backward pass.  dy (h, w, n, f) -> dkernel (kh, kw, c / groups, f).
+
+        It returns dx if ``x`` (h', w', n, c) is given.
+        """
         (height, width), (rows, columns), n = self._tiling.size, self._tiling.read, dy.shape[2]
         c, f = self._c, self._f
         dy = tape.with_border(dy, (0, height - dy.shape[0]), (0, width - dy.shape[1]))
@@ -283,7 +292,7 @@ class Winograd:
         if x is not None:
             framed = tape.scratch((rows, columns, n, c))
             tape(fill, 0, framed[height:])
-        for band, block, kept in reversed(self._v):  # what a block adds to the rows below it is then there
+        for band, block, kept in reversed(self._v):  # upwards, because a block adds to the rows below it
             at, _, bt = self._transforms[band]
             b, first = block.stop - block.start, band.start + block.start * band.m
             last = first + b * band.m
@@ -312,7 +321,10 @@ class Winograd:
     def _record_strip_backward(
         self, tape: Tape, band: Tiles, strip: Tiles, pixels: Array, v: Array, out: Array | None
     ) -> None:
-        """pixels (b, r, width, n * f) of dy, by row -> the kernel's gradient, and that of the strip's pixels."""
+        """Record the gradients of the kernel and of the pixels of a strip.
+
+        ``pixels`` (b, r, width, n * f) are from dy, transformed along the rows.
+        """
         at, _, bt = self._transforms[strip]
         b, nf, part = pixels.shape[0], pixels.shape[3], self._parts[band, strip]
         z = tape.scratch((band.r, strip.r, b, strip.count, nf))
@@ -327,14 +339,14 @@ class Winograd:
             part.scratch = tape.scratch(part.u.shape) if part.scratch is None else part.scratch
             tape(np.matmul, by_group[0].swapaxes(-1, -2), by_group[1], self._by_group(part.scratch))
             tape(np.add, part.du, part.scratch, part.du)
-        if out is not None:  # what was kept has been read
+        if out is not None:  # the kept tiles have been read, so their memory is reused
             tape(np.matmul, by_group[1], self._by_group(part.u).swapaxes(-1, -2), by_group[0])
             dv = reshape(v, (band.r, strip.r, b, strip.count, out.shape[3])).transpose(0, 2, 3, 1, 4)
             _record_overlaps(tape, strip, bt.T, dv, out[:, :, strip.start : strip.end])
         tape.release(z)
 
     def _record_kernel_gradient(self, tape: Tape, dkernel: Array) -> None:
-        """The gradients of the transformed kernels -> dkernel (kh, kw, c / groups, f), their sum."""
+        """Record dkernel (kh, kw, c / groups, f), the sum over the gradients of the transformed kernels."""
         size = self._depth * self._f
         target = reshape(dkernel, (*dkernel.shape[:2], size))
         for number, ((band, strip), part) in enumerate(self._parts.items()):
@@ -349,14 +361,14 @@ class Winograd:
 
 
 def _transformed(tape: Tape, transform: Array, x: Array) -> Array:
-    """transform (p, q) @ x (..., q, run), or x itself where a window of 1 has nothing to transform."""
+    """Return the recorded product transform (p, q) @ x (..., q, run), or ``x`` for a window of 1."""
     if transform.shape == (1, 1):
         return x
     return tape(np.matmul, transform, x, tape.scratch((*x.shape[:-2], len(transform), x.shape[-1])))
 
 
 def _record_transform(tape: Tape, transform: Array, x: Array, out: Array) -> None:
-    """transform (p, q) @ x (..., q, run) -> out; a copy where a window of 1 has nothing to transform."""
+    """Record transform (p, q) @ x (..., q, run) -> out, or a copy for a window of 1."""
     if transform.shape == (1, 1):
         tape(copy, x, out)
     else:
@@ -364,9 +376,10 @@ def _record_transform(tape: Tape, transform: Array, x: Array, out: Array) -> Non
 
 
 def _record_overlaps(tape: Tape, axis: Tiles, transform: Array, tiles: Array, out: Array) -> None:
-    """tiles (..., count, r, run) -> out (..., m * count + k - 1, run), transformed by ``transform`` (r, r).
+    """Record the sum of overlapping transformed tiles.
 
-    The first m of the r pixels of each tile are written, those beyond are added to what is there.
+    ``tiles`` are (..., count, r, run), ``transform`` is (r, r), and ``out`` is (..., m * count + k - 1, run). The first
+    m of the r pixels of each tile are written, the others are added to pixels of the next tiles.
     """
     for start in range(0, axis.r, axis.m):
         part = transform[start : start + axis.m]
@@ -380,7 +393,7 @@ def _record_overlaps(tape: Tape, axis: Tiles, transform: Array, tiles: Array, ou
 
 
 def _overlapping(x: Array, step: int, size: int, count: int) -> Array:
-    """x (..., pixels, run) -> (..., count, size, run): windows of the last axis but one, a view."""
+    """Return a view of windows over the second-to-last axis.  x (..., pixels, run) -> (..., count, size, run)."""
     *lead, _, run = x.shape
     *strides, pixel, item = x.strides
     return as_strided(x, (*lead, count, size, run), (*strides, step * pixel, pixel, item))

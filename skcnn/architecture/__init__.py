@@ -1,4 +1,4 @@
-"""Lists of layers: what the knobs of an estimator mean, and networks that have a name."""
+"""Architectures: the layers that the estimators build by default, and published networks."""
 
 from .imagenet import efficientnet_lite0, mobilenet_v2, resnet18, resnet50, squeezenet1_1
 from .small import all_convolutional, build_layers, lenet5, photos, resnet, vgg

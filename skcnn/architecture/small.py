@@ -1,4 +1,4 @@
-"""Lists of layers: what the knobs of an estimator mean, and networks that have a name."""
+"""Architectures for small images: the layers that the estimators build by default, and published networks."""
 
 from __future__ import annotations
 
@@ -39,37 +39,43 @@ def build_layers(
     batch_norm: bool = False,
     dropout: float | Sequence[float] = 0.0,
 ) -> list[Layer]:
-    """The hidden layers that the knobs of an estimator mean.
+    """Build the hidden layers that an estimator uses for the same parameters.
 
-    One block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D] -> [Dropout]`` per entry of ``conv_filters``, then
-    ``Flatten``, then ``Dense -> activation -> [Dropout]`` per entry of ``hidden_layer_sizes``. They fit every input: a
-    block pools only along axes that are still at least ``pool_size`` long, and a kernel on an axis of length 1 is 1.
+    The network has one block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D] -> [Dropout]`` per entry of
+    ``conv_filters``, then ``Flatten``, then ``Dense -> activation -> [Dropout]`` per entry of ``hidden_layer_sizes``.
+    It fits every input shape: a block pools only axes of at least ``pool_size`` pixels, and the kernel size along an
+    axis of length 1 is 1.
 
     Parameters
     ----------
     input_shape : (int, int, int)
         Height, width and channels of an image.
-    conv_filters, hidden_layer_sizes : int or sequence of int
-        Filters of each block, units of each dense layer.
-    kernel_size, pool_size : int or sequence
-        One int for all blocks, or a value for each: an int or a pair (height, width). A ``pool_size`` of 1 does not
-        pool.
-    activation : str or Activation
-        After each convolution and dense layer; it also decides how their kernels are drawn.
-    batch_norm : bool
-        Whether each block normalizes before its activation; its convolution has no bias then.
-    dropout : float or sequence of float
-        The rate after all blocks and dense layers, or one for each block, which may be followed by one for each dense
-        layer.
+    conv_filters : int or sequence of int, default=(32, 64)
+        Number of filters of each block.
+    kernel_size : int or sequence, default=3
+        Kernel size, in pixels. One int applies to all blocks. A sequence contains one entry per block, either an int or
+        a pair (height, width).
+    pool_size : int or sequence, default=2
+        Pooling window size, in the same format as ``kernel_size``. Use 1 to disable pooling.
+    hidden_layer_sizes : int or sequence of int, default=(128,)
+        Number of units of each dense layer.
+    activation : str or Activation, default="relu"
+        Activation after each convolution and dense layer. It also determines the initializer of their kernels.
+    batch_norm : bool, default=False
+        Whether to add batch normalization before the activation of each block. Its convolution then has no bias.
+    dropout : float or sequence of float, default=0.0
+        Dropout rate after each block and dense layer, 0 or more and less than 1. A sequence contains one rate per
+        block, optionally followed by one rate per dense layer.
 
     Returns
     -------
     list of Layer
+        Hidden layers, without the output layer.
 
     Raises
     ------
     ValueError
-        If a knob has no meaning, or a sequence has a wrong length.
+        If a parameter is invalid, or a sequence has the wrong length.
 
     Examples
     --------
@@ -106,20 +112,20 @@ def build_layers(
 
 
 def _activation(activation: str | Activation) -> tuple[Activation, dict[str, Any]]:
-    """An activation, and how the kernels of the layers in front of it are drawn, where not as by default."""
+    """Return an activation object, and ``kernel_initializer`` of the layers before it if it is not the default."""
     after = resolve(Activation, activation, "activation")
     return after, {} if after.kernel_initializer == "he" else {"kernel_initializer": after.kernel_initializer}
 
 
 def _counts(knob: str, value: Any) -> list[int]:
-    counts: list[Any] = list(value) if np.iterable(value) else [value]  # an array of no dimension is one value
+    counts: list[Any] = list(value) if np.iterable(value) else [value]  # a zero-dimensional array is a single value
     if not all(is_count(count) for count in counts):
         raise ValueError(f"{knob} must hold ints of 1 or more, got {value!r}.")
     return counts
 
 
 def _per_block(knob: str, value: Any, blocks: int, dense: int = 0) -> list[Any]:
-    """One value per block (and dense layer), from one for all or a sequence."""
+    """Return one value per block and dense layer, from a single value or a sequence."""
     if not isinstance(value, (list, tuple)):
         values = [value] * (blocks + dense)
     elif len(value) == blocks:
@@ -136,14 +142,14 @@ def _per_block(knob: str, value: Any, blocks: int, dense: int = 0) -> list[Any]:
 
 
 def _wanted(value: Any, blocks: int, dense: int) -> str:
-    """Return the description of the values that a knob takes."""
+    """Return the end of an error message, which describes the expected entries."""
     if dense:
         return (
-            f"there are {blocks} blocks (conv_filters) and {dense} dense layers (hidden_layer_sizes): give one number"
+            f"there are {blocks} blocks (conv_filters) and {dense} dense layers (hidden_layer_sizes). Pass one number"
             f" for all, or {blocks} or {blocks + dense} entries."
         )
-    wanted = f"there are {blocks} blocks (conv_filters): give one number for all, or {blocks} entries."
-    pair_of_each = f" The pair (height, width) for every block is {[tuple(value)] * blocks}."
+    wanted = f"there are {blocks} blocks (conv_filters). Pass one number for all, or {blocks} entries."
+    pair_of_each = f" To use this pair (height, width) for every block, pass {[tuple(value)] * blocks}."
     return wanted + (pair_of_each if len(value) == 2 else "")
 
 
@@ -155,7 +161,7 @@ _MEANING = {
 
 
 def _short(size: tuple[int, ...]) -> Any:
-    """(3, 3) -> 3."""
+    """Return 3 for (3, 3), and unequal pairs unchanged."""
     return size[0] if size[0] == size[1] else size
 
 
@@ -164,22 +170,23 @@ def _dropout(rate: float) -> list[Layer]:
 
 
 VGG_BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-VGG_STAGES = (1, 2, 4, 8, 8)  # the filters of each block, in widths
+VGG_STAGES = (1, 2, 4, 8, 8)  # filters of each block, in multiples of the width
 
 
 def lenet5(*, padding: int = 0, activation: str | Activation = "tanh") -> list[Layer]:
-    """The hidden layers of LeNet-5, for images of 32 x 32 pixels.
+    """Build the hidden layers of LeNet-5, for images of 32 x 32 pixels.
 
     Parameters
     ----------
     padding : int, default=0
-        Zeros around the image in front of the first convolution: 2 for images of 28 x 28 pixels.
+        Padding of the first convolution, in pixels. Use 2 for images of 28 x 28 pixels.
     activation : str or Activation, default="tanh"
-        After each convolution and dense layer.
+        Activation after each convolution and dense layer.
 
     Returns
     -------
     list of Layer
+        Hidden layers, without the output layer.
 
     Raises
     ------
@@ -189,9 +196,10 @@ def lenet5(*, padding: int = 0, activation: str | Activation = "tanh") -> list[L
     Notes
     -----
     Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
-    *Proceedings of the IEEE* 86 (1998), 2278-2324, in its common modern form: all filters of the second convolution
-    see all channels, subsampling learns nothing, and the output is a softmax. With one channel and ten classes these
-    are 61,706 parameters; the original has 60,000, for it connects each filter to some channels only.
+    *Proceedings of the IEEE* 86 (1998), 2278-2324. This is the common modern form: all filters of the second
+    convolution read all channels, subsampling has no parameters, and the output is a softmax. With one channel and ten
+    classes, the network has 61,706 parameters. The original has 60,000, because it connects each filter to only some
+    channels.
 
     Examples
     --------
@@ -217,37 +225,38 @@ def vgg(
     hidden_layer_sizes: int | Sequence[int] = (4096, 4096),
     dropout: float = 0.5,
 ) -> list[Layer]:
-    """The hidden layers of a VGG network: blocks of 3 x 3 convolutions, each with a pooling layer behind it.
+    """Build the hidden layers of a VGG network: blocks of 3 x 3 convolutions, each followed by a pooling layer.
 
     Parameters
     ----------
     depth : {11, 13, 16, 19}, default=16
-        Number of layers with a kernel, the output layer included, if there are two hidden dense layers.
+        Number of layers with a kernel, including the output layer and two hidden dense layers.
     width : int, default=64
-        Filters of the first block. The next ones have 2, 4, 8 and 8 times as many.
+        Number of filters of the first block. The next blocks have 2, 4, 8 and 8 times as many.
     batch_norm : bool, default=False
-        Whether each convolution is followed by batch norm, which takes the place of its bias.
+        Whether to add batch normalization after each convolution, which then has no bias.
     hidden_layer_sizes : int or sequence of int, default=(4096, 4096)
-        Units of the dense layers behind the blocks. For images of 32 x 32 pixels, (512,) is plenty.
+        Number of units of the dense layers after the blocks. For images of 32 x 32 pixels, (512,) is enough.
     dropout : float, default=0.5
-        Rate after each dense layer.
+        Dropout rate after each dense layer, 0 or more and less than 1.
 
     Returns
     -------
     list of Layer
+        Hidden layers, without the output layer.
 
     Raises
     ------
     ValueError
-        If a value has no meaning.
+        If a parameter is invalid.
 
     Notes
     -----
     K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition",
-    arXiv:1409.1556, table 1, configurations A, B, D and E. Five poolings halve the image each: it must have at least
-    32 x 32 pixels. On 224 x 224 pixels with three channels and 1000 classes, the depths of 11, 13, 16 and 19 have
-    132,863,336, 133,047,848, 138,357,544 and 143,667,240 parameters, and the convolutions of depth 16 alone
-    14,714,688.
+    arXiv:1409.1556, table 1, configurations A, B, D and E. Five pooling layers halve the image, so it must have at
+    least 32 x 32 pixels. For 224 x 224 pixels with three channels and 1000 classes, the networks with depths of 11, 13,
+    16 and 19 have 132,863,336, 133,047,848, 138,357,544 and 143,667,240 parameters. The convolutions of depth 16 have
+    14,714,688 of them.
 
     Examples
     --------
@@ -272,22 +281,23 @@ def vgg(
 
 
 def resnet(depth: int = 20, width: int = 16) -> list[Layer]:
-    """The hidden layers of a residual network for small images, of 32 x 32 pixels say.
+    """Build the hidden layers of a residual network for small images, such as 32 x 32 pixels.
 
-    A convolution, three stages of residual blocks with two convolutions each, and the mean of each channel. The second
-    and the third stage halve the image and double the filters.
+    The network has a convolution, three stages of residual blocks with two convolutions each, and the mean of each
+    channel. The second and the third stage halve the image and double the number of filters.
 
     Parameters
     ----------
     depth : int, default=20
-        Number of layers with a kernel, the output layer included and shortcuts not: 6 n + 2 for n blocks a stage, that
-        is 8, 14, 20, 26, 32, 44, 56, 110 and so on.
+        Number of layers with a kernel, including the output layer and excluding shortcuts. It is 6 n + 2 for n blocks
+        per stage, for example 8, 14, 20, 26, 32, 44, 56 or 110.
     width : int, default=16
-        Filters of the first stage.
+        Number of filters of the first stage.
 
     Returns
     -------
     list of Layer
+        Hidden layers, without the output layer.
 
     Raises
     ------
@@ -296,11 +306,11 @@ def resnet(depth: int = 20, width: int = 16) -> list[Layer]:
 
     Notes
     -----
-    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, section 4.2,
-    with one difference: where a stage changes the shape, the shortcut is a 1 x 1 convolution (their option B), not a
-    every other pixel with zeros for the new channels (option A). That is 2,560 parameters more, whatever the depth:
-    for images with three channels and ten classes, 272,282 for a depth of 20 and 855,578 for one of 56, where 269,722
-    and 853,018 are published as 0.27 and 0.85 million.
+    K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, section 4.2.
+    There is one difference. If a stage changes the shape, the shortcut is a 1 x 1 convolution (their option B). The
+    paper uses every other pixel, with zeros for the new channels (option A). Option B adds 2,560 parameters at any
+    depth. For images with three channels and ten classes, the network has 272,282 parameters at depth 20, and 855,578
+    at depth 56. With option A it would have 269,722 and 853,018, published as 0.27 and 0.85 million.
 
     Examples
     --------
@@ -322,18 +332,19 @@ def resnet(depth: int = 20, width: int = 16) -> list[Layer]:
 
 
 def all_convolutional(width: int = 96, *, dropout: bool = True) -> list[Layer]:
-    """The hidden layers of the network without pooling and dense layers, for images of 32 x 32 pixels say.
+    """Build the hidden layers of All-CNN, without pooling and dense layers, for images such as 32 x 32 pixels.
 
     Parameters
     ----------
     width : int, default=96
-        Filters of the first three convolutions. The others have twice as many.
+        Number of filters of the first three convolutions. The others have twice as many.
     dropout : bool, default=True
-        Whether a fifth of the pixels' numbers is dropped, and half of what the convolutions of stride 2 give.
+        Whether to use dropout, with a rate of 0.2 on the input and 0.5 after the convolutions with stride 2.
 
     Returns
     -------
     list of Layer
+        Hidden layers, without the output layer.
 
     Raises
     ------
@@ -343,10 +354,10 @@ def all_convolutional(width: int = 96, *, dropout: bool = True) -> list[Layer]:
     Notes
     -----
     J. T. Springenberg, A. Dosovitskiy, T. Brox and M. Riedmiller, "Striving for simplicity: the all convolutional net",
-    arXiv:1412.6806, tables 1 and 2, All-CNN-C. Its last layer is a 1 x 1 convolution to the classes, of which the mean
-    over the pixels is taken. Here the mean comes first, and the estimator's output layer is the convolution: means and
-    linear maps commute, so this is the same function with the same parameters, but for the ReLU between the two. With
-    three channels and ten classes they are 1,369,738.
+    arXiv:1412.6806, tables 1 and 2, All-CNN-C. The paper ends with a 1 x 1 convolution to the classes, a ReLU and the
+    mean over the pixels. Here the mean comes first, and the estimator's output layer replaces the convolution. Because
+    means and linear maps commute, this is the same function with the same parameters, except for the ReLU. With three
+    channels and ten classes, the network has 1,369,738 parameters.
 
     Examples
     --------
@@ -366,26 +377,27 @@ def all_convolutional(width: int = 96, *, dropout: bool = True) -> list[Layer]:
 
 
 def photos(size: int | tuple[int, int] = 64, width: int = 32, *, convolutions: int = 1) -> list[Layer]:
-    """The hidden layers of a network that learns from few images: 100 to 2,000 photos of 28 to 128 pixels, say.
+    """Build the hidden layers of a network for few images, for example 100 to 2,000 photos of 28 to 128 pixels.
 
     Blocks of a 3 x 3 convolution, batch norm, ReLU and a pooling layer halve the image until its shorter side has 4 to
-    7 pixels. The last block ends in the maximum of each channel over the whole image instead of a pooling layer. There
-    is no dense layer, so the network has few parameters, and finds an object wherever it is.
+    7 pixels. The last block ends with the maximum of each channel over the whole image instead of a pooling layer. The
+    network has few parameters, because it has no hidden dense layer. It detects an object at any position.
 
     Parameters
     ----------
     size : int or (int, int), default=64
-        Height and width of the images, in pixels; an int is both. It determines the number of blocks: 3 for 28 pixels,
-        4 for 32, 5 for 64 and 6 for 128. The network can also be fitted to images of another size.
+        Height and width of the images, in pixels. One number stands for both. It determines the number of blocks: 3 for
+        28 pixels, 4 for 32, 5 for 64 and 6 for 128. You can also fit the network to images of a different size.
     width : int, default=32
-        Filters of the first block. The second has twice as many, all others four times as many.
+        Number of filters of the first block. The second block has twice as many, all others four times as many.
     convolutions : int, default=1
-        Convolutions in each block, each with batch norm and ReLU. Two were better than one for digits and drawn shapes,
-        and worse for photos, at 2.5 times the cost.
+        Number of convolutions in each block, each with batch norm and ReLU. Two were better than one for digits and
+        drawn shapes, and worse for photos, at 2.5 times the cost.
 
     Returns
     -------
     list of Layer
+        Hidden layers, without the output layer.
 
     Raises
     ------
@@ -397,7 +409,7 @@ def photos(size: int | tuple[int, int] = 64, width: int = 32, *, convolutions: i
     -----
     The network needs augmentation, a decreasing learning rate and more epochs than the default: ``CNNClassifier(
     layers=photos(64), augmentation=[...], schedule="cosine", max_iter=60, batch_size=32)``. The user guide's page "Few
-    images" has the measurements behind these choices. With three channels and two classes, the network for 64 x 64
+    images" has the measurements for these choices. With three channels and two classes, the network for 64 x 64
     pixels has 389,154 parameters.
 
     Examples
@@ -422,7 +434,7 @@ def photos(size: int | tuple[int, int] = 64, width: int = 32, *, convolutions: i
 
 
 def _normalized(filters: int, batch_norm: bool, strides: int = 1) -> list[Layer]:
-    """A 3 x 3 convolution and its ReLU, with batch norm between them or without."""
+    """Return a 3 x 3 convolution and a ReLU, with batch norm between them if ``batch_norm``."""
     norm = [BatchNorm()] if batch_norm else []
     return [Conv2D(filters, strides=strides, use_bias=not batch_norm), *norm, ReLU()]
 

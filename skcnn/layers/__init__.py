@@ -1,6 +1,6 @@
-"""The layers: immutable descriptions that record their arithmetic on a tape.
+"""Layers: immutable descriptions of the parts of a network.
 
-For layers of your own there are also `Parameter`, and functions to record: see `Layer`.
+For your own layers, the module also exports `Parameter` and functions to record. See `Layer`.
 """
 
 from .._arrays.elementwise import copy, fill, maximum, minimum

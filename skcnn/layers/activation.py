@@ -1,4 +1,4 @@
-"""Activations: each number for itself, and softmax, which is one of all channels of a pixel."""
+"""Elementwise activations, and softmax over channels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point o
 
 
 class _Pointwise(Activation):
-    """An activation that is two formulas: its value, and its slope from its input and its value."""
+    """Base of the activations defined by two formulas, one for the value and one for the slope."""
 
     def record_value(self, tape: Tape, x: Array, y: Array) -> None:
-        """y <- f(x)."""
+        """Record ``y <- f(x)``."""
         raise NotImplementedError
 
     def record_slope(self, tape: Tape, x: Array, y: Array, slope: Array) -> None:
-        """Slope <- f'(x), where y = f(x)."""
+        """Record ``slope <- f'(x)``, given y = f(x)."""
         raise NotImplementedError
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
@@ -76,7 +76,7 @@ class LeakyReLU(_Pointwise):
     Parameters
     ----------
     negative_slope : float, default=0.01
-        Slope where x < 0: 0 or more, at most 1.
+        Slope for x < 0, from 0 to 1. By default, negative numbers are multiplied by 0.01.
 
     Notes
     -----
@@ -111,18 +111,18 @@ class LeakyReLU(_Pointwise):
 
 @description
 class PReLU(Activation):
-    """Rectified linear unit whose slope below 0 is learnt, one per channel.  x (n, ..., c) -> y (n, ..., c).
+    """Rectified linear unit with one learnable slope below 0 per channel.  x (n, ..., c) -> y (n, ..., c).
 
     Parameters
     ----------
     slope : float, default=0.25
-        Where learning starts.
+        Initial slope of all channels, any finite number.
 
     Notes
     -----
-    y = max(x, 0) + s min(x, 0). Backward, ds is the sum of dy min(x, 0) over all pixels of the channel. K. He, X.
-    Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", arXiv:1502.01852, equations 1 and 8. As they advise,
-    `alpha` does not shrink the slopes: it would draw the unit towards ReLU.
+    y = max(x, 0) + s min(x, 0). In the backward pass, ds is the sum of dy min(x, 0) over all pixels of the channel. K.
+    He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", arXiv:1502.01852, equations 1 and 8. As they
+    advise, the slopes are excluded from the L2 penalty `alpha`, which would pull the layer towards ReLU.
 
     Examples
     --------
@@ -168,7 +168,7 @@ class ELU(_Pointwise):
     Parameters
     ----------
     alpha : float, default=1.0
-        What the value tends to for small x, with its sign turned: 0 or more.
+        Scale of the negative part, 0 or more. The output is always above -alpha.
 
     Notes
     -----
@@ -200,13 +200,13 @@ class ELU(_Pointwise):
 
 @description
 class SELU(_Pointwise):
-    """Exponential linear unit that keeps mean 0 and variance 1 through the layers.  x (n, ...) -> y (n, ...).
+    """Exponential linear unit that preserves mean 0 and variance 1.  x (n, ...) -> y (n, ...).
 
     Notes
     -----
     y = s x where x > 0, else s a (exp(x) - 1), with a = 1.67326 and s = 1.05070. G. Klambauer, T. Unterthiner, A. Mayr
-    and S. Hochreiter, "Self-normalizing neural networks", arXiv:1706.02515, equation 2. It holds its promise for
-    kernels of variance 1 / fan_in, that is with ``kernel_initializer="lecun"``.
+    and S. Hochreiter, "Self-normalizing neural networks", arXiv:1706.02515, equation 2. Mean and variance are preserved
+    if the kernel before it has variance 1 / fan_in. Use ``kernel_initializer="lecun"`` in that layer.
 
     Examples
     --------
@@ -227,7 +227,7 @@ class SELU(_Pointwise):
 
 
 def _record_exponential_linear(tape: Tape, x: Array, alpha: float, scale: float, y: Array) -> None:
-    """y <- scale * (x where x > 0, else alpha (exp(x) - 1))."""
+    """Record ``y <- scale * (x where x > 0, else alpha (exp(x) - 1))``."""
     positive = tape(np.greater, x, 0, tape.scratch(x.shape, bool))
     tape(minimum, x, tape.zeros(x), y)  # exp cannot overflow
     tape(np.expm1, y, y)
@@ -239,7 +239,7 @@ def _record_exponential_linear(tape: Tape, x: Array, alpha: float, scale: float,
 
 
 def _record_exponential_linear_slope(tape: Tape, y: Array, alpha: float, scale: float, slope: Array) -> None:
-    """slope <- scale where y > 0, else y + scale * alpha."""
+    """Record ``slope <- scale where y > 0, else y + scale * alpha``."""
     positive = tape(np.greater, y, 0, tape.scratch(y.shape, bool))
     tape(np.add, y, alpha * scale, slope)
     tape(copy_where, positive, scale, slope)
@@ -247,11 +247,11 @@ def _record_exponential_linear_slope(tape: Tape, y: Array, alpha: float, scale: 
 
 @description
 class Softplus(_Pointwise):
-    """A smooth ReLU.  x (n, ...) -> y (n, ...).
+    """Smooth approximation of ReLU.  x (n, ...) -> y (n, ...).
 
     Notes
     -----
-    y = log(1 + exp(x)), computed as max(x, 0) + log(1 + exp(-abs(x))); its slope is the logistic function. C. Dugas, Y.
+    y = log(1 + exp(x)), computed as max(x, 0) + log(1 + exp(-abs(x))). Its slope is the logistic function. C. Dugas, Y.
     Bengio, F. Bélisle, C. Nadeau and R. Garcia, "Incorporating second-order functional knowledge for better option
     pricing", NIPS 2000.
 
@@ -279,7 +279,7 @@ class Tanh(_Pointwise):
 
     Notes
     -----
-    y = tanh(x), with derivative 1 - y ** 2. Y. LeCun et al., "Efficient BackProp", 1998, argues for it over the
+    y = tanh(x), with derivative 1 - y ** 2. Y. LeCun et al., "Efficient BackProp", 1998, recommend it instead of the
     logistic function.
 
     Examples
@@ -329,12 +329,12 @@ class Sigmoid(_Pointwise):
 
 @description
 class HardSigmoid(_Pointwise):
-    """Logistic function of three straight lines, as PyTorch has it.  x (n, ...) -> y (n, ...).
+    """Piecewise linear approximation of the logistic function.  x (n, ...) -> y (n, ...).
 
     Notes
     -----
     y = min(max(x / 6 + 1/2, 0), 1), with slope 1/6 between -3 and 3. A. Howard et al., "Searching for MobileNetV3",
-    arXiv:1905.02244, section 5.2. Keras 2 had x / 5 in place of x / 6.
+    arXiv:1905.02244, section 5.2. PyTorch uses the same formula. Keras 2 used x / 5 instead of x / 6.
 
     Examples
     --------
@@ -354,24 +354,24 @@ class HardSigmoid(_Pointwise):
 
 
 def record_hard_sigmoid(tape: Tape, x: Array, y: Array) -> None:
-    """y <- x / 6 + 1/2, held between 0 and 1."""
+    """Record ``y <- x / 6 + 1/2``, clipped to 0 ... 1."""
     tape(np.multiply, x, 1 / 6, y)
     tape(np.add, y, 0.5, y)
     tape(np.clip, y, 0, 1, y)
 
 
 def record_hard_sigmoid_slope(tape: Tape, x: Array, slope: Array) -> None:
-    """slope <- 1/6 between -3 and 3, else 0."""
+    """Record ``slope <- 1/6 between -3 and 3, else 0``."""
     tape(np.abs, x, slope)
     inside = tape(np.less, slope, 3, tape.scratch(x.shape, bool))
     tape(np.multiply, inside, 1 / 6, slope)
 
 
 class _Held(_Pointwise):
-    """An activation that is the identity between two bounds."""
+    """Base of the activations that are the identity between two bounds."""
 
     def bounds(self) -> tuple[float, float]:
-        """The lower and the upper bound."""
+        """Return the lower and the upper bound."""
         raise NotImplementedError
 
     def record_value(self, tape: Tape, x: Array, y: Array) -> None:
@@ -386,18 +386,18 @@ class _Held(_Pointwise):
 
 @description
 class Clip(_Held):
-    """Numbers held between two bounds.  x (n, ...) -> y (n, ...).
+    """Clipping to an interval.  x (n, ...) -> y (n, ...).
 
     Parameters
     ----------
     low : float or None, default=-1.0
-        Lower bound. None means no lower bound.
+        Lower bound. If None, there is no lower bound.
     high : float or None, default=1.0
-        Upper bound, above `low`. None means no upper bound.
+        Upper bound, above `low`. If None, there is no upper bound.
 
     Notes
     -----
-    y = min(max(x, low), high), with slope 1 between the bounds and 0 elsewhere, the bounds included. With the default
+    y = min(max(x, low), high). The slope is 1 between the bounds, and 0 elsewhere and at the bounds. With the default
     bounds it is the hard hyperbolic tangent: R. Collobert, *Large scale machine learning*, PhD thesis, Université
     Paris VI, 2004.
 
@@ -433,7 +433,7 @@ class ReLU6(_Held):
     Notes
     -----
     y = min(max(x, 0), 6), with slope 0 at 0 and at 6. A. Krizhevsky, "Convolutional deep belief networks on CIFAR-10",
-    2010. MobileNets use it, because numbers up to 6 need few bits.
+    2010. MobileNets use it, because numbers between 0 and 6 need few bits.
 
     Examples
     --------
@@ -452,13 +452,15 @@ class ReLU6(_Held):
 
 @description
 class Softmax(Activation):
-    """Numbers of 0 or more whose sum over the channels is 1.  x (n, ..., c) -> y (n, ..., c).
+    """Softmax over channels.  x (n, ..., c) -> y (n, ..., c).
 
     Notes
     -----
-    y[i] = exp(x[i]) / (sum over j of exp(x[j])), over the channels of each pixel, or the features of a flat input.
-    Backward, dx = y (dy - sum of dy y). C. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, equation
-    4.62. The softmax of the classes is the loss's: it does not belong at the end of `layers`.
+    y[i] = exp(x[i]) / (sum over j of exp(x[j])), over the channels of each pixel, or the features of a flat input. In
+    the backward pass, dx = y (dy - sum of dy y). C. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006,
+    equation 4.62.
+
+    Do not end `layers` with a softmax. The loss applies the softmax over classes.
 
     Examples
     --------

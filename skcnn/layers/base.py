@@ -1,4 +1,4 @@
-"""Base of the layers: immutable descriptions that infer shapes, name parameters and record their arithmetic."""
+"""Base of the layers: immutable descriptions that infer shapes, name parameters and record their computation."""
 
 from __future__ import annotations
 
@@ -14,58 +14,69 @@ Shape = tuple[int, ...]
 
 
 class Backward(Protocol):
-    """Records the backward pass of a layer: the gradient of its output -> that of its input, if it is needed."""
+    """Function that records the backward pass of a layer.
+
+    It maps the gradient with respect to the output to the gradient with respect to the input. It returns None if
+    ``needs_dx`` is false.
+    """
 
     def __call__(self, dy: Array, needs_dx: bool = True) -> Array | None: ...
 
 
 class ShapeError(ValueError):
-    """A layer cannot take an input of this shape. The message says what it needs and what to do."""
+    """Error for an input shape that a layer cannot process. The message states the required shape and a remedy."""
 
 
 class Layer(Description):
     """Base of all layers.
 
-    To write one, give it fields, a ``stem`` and `record`; where it changes shapes or has parameters, `output_shape`
-    and `parameters`. Shapes are those of one image, without the batch: (h, w, c), or (features,) once flat.
+    To write a layer, define its fields, its ``stem`` and `record`. Define `output_shape` too if the layer changes the
+    shape, and `parameters` if it has any. Shapes describe one image, without the batch axis: (h, w, c), or (features,)
+    after `Flatten`.
     """
 
-    stem: ClassVar[str] = "layer"  # of its name in a network: conv -> conv1, conv2, ...
+    stem: ClassVar[str] = "layer"  # beginning of the layer's name in a network: conv -> conv1, conv2, ...
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape of one output for one input of ``shape``; a `ShapeError` if it cannot be."""
+        """Return the shape of one output for one input of ``shape``; raise `ShapeError` if the shape does not fit."""
         return shape
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
-        """Name -> parameter, for an input of ``shape``."""
+        """Return a dictionary of name -> parameter for an input of ``shape``."""
         return {}
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Multiplications in one forward pass of one image, where they dominate: in matrix products."""
+        """Return the number of multiplications in the matrix products of one forward pass of one image."""
         return 0
 
     def lowered(self) -> tuple[Layer, ...]:
-        """The layers that compute this one, each a step of its own that fusion can move."""
+        """Return the layers that compute this one. Each is a separate step, which fusion can move."""
         return (self,)
 
     def scalable(self) -> str | None:
-        """The parameter, output channels last, that scales the output before its bias: batch norm folds into it."""
+        """Return the name of the parameter into which a following batch norm can be folded, or None.
+
+        The output before the bias is proportional to this parameter, whose last axis is the output channels.
+        """
         return None
 
     def inner(self) -> dict[str, Layer]:
-        """Name -> layer, where a layer holds others: the names under which a user reaches into it."""
+        """Return a dictionary of name -> nested layer. Nested parameters are set under these names."""
         return {}
 
     def with_inner(self, name: str, layer: Layer) -> Layer:
-        """The same layer with another one inside."""
-        raise ValueError(f"{type(self).__name__} holds no layer {name!r}.")
+        """Return a copy in which the nested layer ``name`` is replaced by ``layer``."""
+        raise ValueError(f"{type(self).__name__} contains no layer {name!r}.")
 
     def inside(self, shape: Shape) -> list[tuple[str, Layer, Shape]]:
-        """Name, layer and the shape in front of it, of all layers inside, for an input of ``shape``."""
+        """Return (name, layer, input shape) for each nested layer, for an input of ``shape``."""
         return []
 
     def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
-        """The border of zeros that it wants around ``rows`` images, ((top, bottom), (left, right)); None for none."""
+        """Return the border of zeros to allocate around ``rows`` input images, or None for no border.
+
+        The border is ((top, bottom), (left, right)), in pixels.
+        """
         return None
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
@@ -74,43 +85,43 @@ class Layer(Description):
         Parameters
         ----------
         tape : Tape
-            Takes the calls and owns the arrays.
+            Tape that records the calls and allocates the arrays.
         x : ndarray
-            The input, (h, w, n, c) or (n, features). Never written to.
+            Input, (h, w, n, c) or (n, features). It must not be modified.
         p : namespace
-            The parameters, by their names.
+            Parameters by name.
         g : namespace
-            Where their gradients go; empty where no backward pass follows.
+            Arrays for the gradients of the parameters, by name. Empty if no backward pass follows.
 
         Returns
         -------
         y : ndarray
-            The output.
+            Output, (h', w', n, c') or (n, features').
         backward : callable or None
-            ``backward(dy, needs_dx=True) -> dx``. It writes the gradients to ``g`` and may overwrite ``dy``. None only
-            where ``tape.backward`` is false. Where ``tape.training`` is false, nobody reads the gradients in ``g``.
+            ``backward(dy, needs_dx=True) -> dx``. It writes the gradients to ``g`` and may overwrite ``dy``. It may be
+            None only if ``tape.backward`` is false. The gradients in ``g`` are unused if ``tape.training`` is false.
         """
         raise NotImplementedError
 
 
 class Activation(Layer):
-    """Base of the layers that map each number for itself.
+    """Base of the activation layers.
 
-    A class attribute ``kernel_initializer`` names the initializer that suits the layer in front.
+    The class attribute ``kernel_initializer`` names the initializer that suits the layer before the activation.
     """
 
     kernel_initializer: ClassVar[str] = "glorot"
 
 
 def image(shape: Shape) -> Shape:
-    """The shape, if it is one of images (h, w, c)."""
+    """Return the shape if it is an image shape (h, w, c); otherwise raise `ShapeError`."""
     if len(shape) != 3:
         raise ShapeError("needs images (h, w, c); put it before Flatten() or a global pooling layer")
     return shape
 
 
 def flat(shape: Shape) -> Shape:
-    """The shape, if it is flat (features,)."""
+    """Return the shape if it is flat (features,); otherwise raise `ShapeError`."""
     if len(shape) != 1:
         raise ShapeError("needs a flat input; put Flatten() before it")
     return shape

@@ -1,4 +1,4 @@
-"""The bias of convolutions and dense layers, a step of its own so that fusion can move it."""
+"""Bias of convolutions and dense layers, a separate step so that fusion can move it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .base import Backward, Layer, Shape
 
 @description
 class Bias(Layer):
-    """Add a number to each channel.  x (..., c) -> y (..., c).
+    """Learnable offset of each channel.  x (..., c) -> y (..., c).
 
-    `Conv2D` and `Dense` lower themselves to a product and this.
+    `Conv2D` and `Dense` are lowered to a product and this layer.
 
     Notes
     -----

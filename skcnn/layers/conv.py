@@ -17,7 +17,7 @@ from .bias import Bias
 
 
 class Convolution(Layer):
-    """Base of the convolutions: windows, a kernel, and a bias that is a step of its own."""
+    """Base of the convolutions, which have windows, a kernel, and a bias that is a separate step."""
 
     kernel_size: int | tuple[int, int]
     strides: int | tuple[int, int]
@@ -33,11 +33,11 @@ class Convolution(Layer):
         self._require("use_bias", isinstance(self.use_bias, (bool, np.bool)), "True or False")
 
     def geometry(self, shape: Shape) -> Windows:
-        """The windows over an image of ``shape``."""
+        """Return the windows over an image of ``shape``."""
         return windows(shape, pair(self.kernel_size), pair(self.strides), self.padding, pair(self.dilation))
 
     def size(self, shape: Shape) -> Pair:
-        """Height and width of the output; a `ShapeError` if no window fits."""
+        """Return height and width of the output; raise `ShapeError` if no window fits."""
         geometry = self.geometry(image(shape))
         if min(geometry.out) < 1:
             spans, sizes = (
@@ -80,29 +80,33 @@ class Conv2D(Convolution):
     filters : int
         Number of output channels.
     kernel_size : int or (int, int), default=3
-        Height and width of the window.
+        Height and width of the window, in pixels. One number stands for both.
     strides : int or (int, int), default=1
-        Step of the window.
+        Distance between neighbouring windows along height and width, in pixels.
     padding : {"same", "valid"}, int or (int, int), default="same"
-        "same" pads with zeros so that h' = ceil(h / stride), the odd zero at the bottom and right; "valid" pads
-        nothing; numbers are the zeros on both sides of (height, width).
+        Zeros around each image. "same" pads so that h' = ceil(h / stride) and w' = ceil(w / stride). If the number of
+        zeros is odd, the extra zero is at the bottom or right. "valid" adds no zeros. A number is the number of zeros
+        on each side. A pair sets height and width separately.
     dilation : int or (int, int), default=1
-        Distance between neighbouring elements of the window.
+        Distance between neighbouring elements of the window, in pixels. The default leaves no gaps.
     groups : int, default=1
-        Channels and filters are cut into this many groups; each group of filters sees its group of channels.
+        Number of groups into which channels and filters are divided. Each group of filters reads only its own group of
+        channels. With the default, each filter reads all channels.
     use_bias : bool, default=True
-        Whether a number per filter is added.
+        Whether to add a learnable number to each output channel.
     kernel_initializer : str or initializer, default="he"
-        Draws the kernel.
+        Initializer of the kernel. The default suits a ReLU after the layer.
     algorithm : {"auto", "direct"}, default="auto"
-        "auto" computes windows of up to 7 x 7 by Winograd's algorithm where that is faster, in single precision only;
-        four digits of the largest number are right. "direct" never does: rounding errors are up to a hundred times
-        smaller, and each ReLU behind it is decided as the direct convolution decides it.
+        Algorithm of the convolution. "auto" uses Winograd's algorithm for windows of up to 7 x 7 where it is faster, in
+        single precision only. Its rounding errors affect the fifth digit, relative to the largest output. They can
+        change the sign of outputs close to 0, and therefore the result of a following ReLU. "direct" never uses it,
+        and has rounding errors up to a hundred times smaller.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the window is larger than its padded input, or groups divide neither channels nor filters.
+        If the window is larger than the padded input, or ``groups`` does not divide both the number of channels and
+        the number of filters. Raised in ``fit``.
 
     Notes
     -----
@@ -111,8 +115,9 @@ class Conv2D(Convolution):
         y[a, b, k] = bias[k] + sum over i, j, c of x[s a + d i - p, s b + d j - p, c] * kernel[i, j, c, k],
 
     which is a cross-correlation, as in every deep-learning library: I. Goodfellow, Y. Bengio and A. Courville,
-    *Deep Learning*, MIT Press 2016, equation 9.6. Parameters: ``kernel`` (kh, kw, c / groups, filters) and ``bias``
-    (filters,). The arithmetic guide is V. Dumoulin and F. Visin, arXiv:1603.07285.
+    *Deep Learning*, MIT Press 2016, equation 9.6. The parameters are ``kernel`` (kh, kw, c / groups, filters) and
+    ``bias`` (filters,). For figures of strides, padding and dilation see V. Dumoulin and F. Visin, "A guide to
+    convolution arithmetic for deep learning", arXiv:1603.07285.
 
     Examples
     --------

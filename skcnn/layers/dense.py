@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""Fully connected layer."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .bias import Bias
 
 @description
 class Dense(Layer):
-    """Affine map.  x (n, f) -> y (n, units).
+    """Fully connected layer.  x (n, f) -> y (n, units).
 
     Parameters
     ----------
     units : int
         Number of outputs.
     use_bias : bool, default=True
-        Whether a number per unit is added.
+        Whether to add a learnable number to each output.
     kernel_initializer : str or initializer, default="he"
-        Draws the kernel.
+        Initializer of the kernel. The default suits a ReLU after the layer.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is not flat.
+        If the input is not flat. Raised in ``fit``.
 
     Notes
     -----
-    y = x @ kernel + bias, with ``kernel`` (f, units) and ``bias`` (units,). Backward: dkernel = x.T @ dy,
-    dbias = sum of dy over the batch, dx = dy @ kernel.T.
+    y = x @ kernel + bias, with ``kernel`` (f, units) and ``bias`` (units,). In the backward pass, dkernel = x.T @ dy,
+    dbias is the sum of dy over the batch, and dx = dy @ kernel.T.
 
     Examples
     --------

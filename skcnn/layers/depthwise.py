@@ -1,4 +1,4 @@
-"""Convolutions that treat each channel for itself, and mix channels afterwards or not at all."""
+"""Convolutions that process each channel separately, and mix channels afterwards or not at all."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from .conv import Conv2D, Convolution
 
 @description
 class DepthwiseConv2D(Convolution):
-    """Convolve each channel with windows of its own.  x (n, h, w, c) -> y (n, h', w', c * depth_multiplier).
+    """Separate convolution of each channel.  x (n, h, w, c) -> y (n, h', w', c * depth_multiplier).
 
     Parameters
     ----------
     kernel_size : int or (int, int), default=3
-        Height and width of the window.
+        Height and width of the window, in pixels. One number stands for both.
     strides : int or (int, int), default=1
-        Step of the window.
+        Distance between neighbouring windows along height and width, in pixels.
     padding : {"same", "valid"}, int or (int, int), default="same"
-        As in `Conv2D`.
+        Zeros around each image, in the same format as in `Conv2D`.
     dilation : int or (int, int), default=1
-        Distance between neighbouring elements of the window.
+        Distance between neighbouring elements of the window, in pixels. The default leaves no gaps.
     depth_multiplier : int, default=1
-        Number of windows, and so of output channels, for each channel.
+        Number of filters, and therefore of output channels, for each input channel.
     use_bias : bool, default=True
-        Whether a number per output channel is added.
+        Whether to add a learnable number to each output channel.
     kernel_initializer : str or initializer, default="he"
-        Draws the kernel.
+        Initializer of the kernel. The default suits a ReLU after the layer.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the window is larger than its padded input.
+        If the window is larger than the padded input. Raised in ``fit``.
 
     Notes
     -----
-    With stride s, dilation d, padding p and m windows per channel,
+    With stride s, dilation d, padding p and m filters per channel,
 
         y[a, b, k] = bias[k] + sum over i, j of x[s a + d i - p, s b + d j - p, c] * kernel[i, j, 0, k],  k = c m + q,
 
-    for q = 0, ..., m - 1: a `Conv2D` with as many groups as channels. It multiplies c times less often than a
-    convolution to as many channels, and mixes none of them: A. G. Howard et al., "MobileNets", arXiv:1704.04861,
-    section 3.1. Parameters: ``kernel`` (kh, kw, 1, c m) and ``bias`` (c m,).
+    for q = 0, ..., m - 1. It equals a `Conv2D` with as many groups as channels. Compared with a full convolution of the
+    same output shape, it needs c times fewer multiplications, but does not mix channels: A. G. Howard et al.,
+    "MobileNets", arXiv:1704.04861, section 3.1. The parameters are ``kernel`` (kh, kw, 1, c m) and ``bias`` (c m,).
 
     Examples
     --------
@@ -92,43 +92,43 @@ class DepthwiseConv2D(Convolution):
 
 @description
 class SeparableConv2D(Convolution):
-    """A depthwise convolution, then a 1 x 1 convolution.  x (n, h, w, c) -> y (n, h', w', filters).
+    """Depthwise convolution followed by a 1 x 1 convolution.  x (n, h, w, c) -> y (n, h', w', filters).
 
     Parameters
     ----------
     filters : int
         Number of output channels.
     kernel_size : int or (int, int), default=3
-        Height and width of the depthwise window.
+        Height and width of the depthwise window, in pixels. One number stands for both.
     strides : int or (int, int), default=1
-        Step of the depthwise window.
+        Distance between neighbouring depthwise windows along height and width, in pixels.
     padding : {"same", "valid"}, int or (int, int), default="same"
-        As in `Conv2D`.
+        Zeros around each image, in the same format as in `Conv2D`.
     dilation : int or (int, int), default=1
-        Distance between neighbouring elements of the depthwise window.
+        Distance between neighbouring elements of the depthwise window, in pixels. The default leaves no gaps.
     depth_multiplier : int, default=1
-        Number of depthwise windows for each channel.
+        Number of depthwise filters for each input channel.
     use_bias : bool, default=True
-        Whether a number per filter is added, at the end.
+        Whether to add a learnable number to each output channel, after the 1 x 1 convolution.
     depthwise_initializer : str or initializer, default="lecun"
-        Draws the depthwise kernel. No activation follows it, so what keeps the variance is 1 / fan_in.
+        Initializer of the depthwise kernel. The default keeps the variance, because no activation follows that kernel.
     pointwise_initializer : str or initializer, default="he"
-        Draws the pointwise kernel.
+        Initializer of the pointwise kernel. The default suits a ReLU after the layer.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the window is larger than its padded input.
+        If the window is larger than the padded input. Raised in ``fit``.
 
     Notes
     -----
-    With t the result of a `DepthwiseConv2D` without bias,
+    Let t be the output of a `DepthwiseConv2D` without bias. Then
 
-        y[a, b, k] = bias[k] + sum over c of t[a, b, c] * pointwise_kernel[0, 0, c, k],
+        y[a, b, k] = bias[k] + sum over c of t[a, b, c] * pointwise_kernel[0, 0, c, k].
 
-    a convolution whose kernel is a product of one over space and one over channels: F. Chollet, "Xception",
-    arXiv:1610.02357. Parameters: ``depthwise_kernel`` (kh, kw, 1, c m), ``pointwise_kernel`` (1, 1, c m, filters) and
-    ``bias`` (filters,), with m = ``depth_multiplier``.
+    This is a convolution whose kernel is the product of a kernel over space and a kernel over channels: F. Chollet,
+    "Xception", arXiv:1610.02357. The parameters are ``depthwise_kernel`` (kh, kw, 1, c m), ``pointwise_kernel``
+    (1, 1, c m, filters) and ``bias`` (filters,), with m = ``depth_multiplier``.
 
     Examples
     --------
@@ -180,7 +180,7 @@ class SeparableConv2D(Convolution):
 
 @description
 class _Part(Layer):
-    """A convolution without bias whose kernel is one of several that its owner has.  x (n, h, w, c) -> layer(x)."""
+    """Convolution without bias that uses one of its owner's kernels.  x (n, h, w, c) -> layer(x)."""
 
     layer: Convolution
     kernel: str

@@ -1,4 +1,4 @@
-"""Dropout, of numbers and of whole channels."""
+"""Dropout of single numbers and of whole channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import Backward, Layer, Shape, image
 
 
 class _Dropout(Layer):
-    """Base of the dropout layers: a mask is drawn, and multiplied with the array that it broadcasts to."""
+    """Base of the dropout layers, which multiply the input by a random mask."""
 
     rate: float
 
@@ -20,7 +20,7 @@ class _Dropout(Layer):
         self._require("rate", is_real(self.rate, 0, 1, open_high=True), "a number of 0 or more and less than 1")
 
     def mask_shape(self, shape: Shape) -> Shape:
-        """Shape of the mask for ``x`` of ``shape``, inside the engine."""
+        """Return the shape of the mask for ``x`` of ``shape``, in the engine's axis order (h, w, n, c)."""
         return shape
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
@@ -39,17 +39,19 @@ class _Dropout(Layer):
 
 @description
 class Dropout(_Dropout):
-    """Drop numbers at random while training; the identity when predicting.  x (n, ...) -> y (n, ...).
+    """Dropout of single numbers.  x (n, ...) -> y (n, ...).
+
+    Random numbers are set to 0 in training. In prediction the layer is the identity.
 
     Parameters
     ----------
     rate : float, default=0.5
-        The probability that a number is dropped: 0 or more, less than 1.
+        Probability that a number is set to 0, 0 or more and less than 1.
 
     Notes
     -----
-    y = x * m / (1 - rate), where each m is 1 with probability 1 - rate, and else 0, so that the expectation of y is x.
-    N. Srivastava et al., *Journal of Machine Learning Research* 15 (2014), 1929-1958.
+    y = x * m / (1 - rate), where each m is 1 with probability 1 - rate and 0 otherwise. The expectation of y is x.
+    N. Srivastava et al., "Dropout", *Journal of Machine Learning Research* 15 (2014), 1929-1958.
 
     Examples
     --------
@@ -65,24 +67,26 @@ class Dropout(_Dropout):
 
 @description
 class SpatialDropout2D(_Dropout):
-    """Drop whole channels of images at random while training; else the identity.  x (n, h, w, c) -> y (n, h, w, c).
+    """Dropout of whole channels.  x (n, h, w, c) -> y (n, h, w, c).
 
-    Neighbouring pixels of a channel say nearly the same, so that to drop single ones hides little.
+    Random channels of each image are set to 0 in training. In prediction the layer is the identity. Neighbouring pixels
+    of a channel are similar, so that dropping single pixels removes little information.
 
     Parameters
     ----------
     rate : float, default=0.5
-        The probability that a channel of an image is dropped: 0 or more, less than 1.
+        Probability that a channel of an image is set to 0, 0 or more and less than 1.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is flat.
+        If the input is flat. Raised in ``fit``.
 
     Notes
     -----
-    y[a, b, k] = x[a, b, k] * m[k] / (1 - rate), where each m[k] of an image is 1 with probability 1 - rate, and else 0.
-    J. Tompson et al., "Efficient object localization using convolutional networks", arXiv:1411.4280, section 3.2.
+    y[a, b, k] = x[a, b, k] * m[k] / (1 - rate), where each m[k] of an image is 1 with probability 1 - rate and 0
+    otherwise. J. Tompson et al., "Efficient object localization using convolutional networks", arXiv:1411.4280,
+    section 3.2.
 
     Examples
     --------

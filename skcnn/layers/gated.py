@@ -1,4 +1,4 @@
-"""Activations that multiply each number by a gate, which opens from 0 to 1 as the number grows."""
+"""Activations that multiply each number by a gate, which rises from 0 to 1 as the number grows."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NORMAL_DENSITY = 1 / math.sqrt(2 * math.pi)
 
 
 class _Gated(Activation):
-    """An activation y = x gate(x), whose slope is gate(x) + x gate'(x)."""
+    """Base of the activations y = x gate(x), whose slope is gate(x) + x gate'(x)."""
 
     kernel_initializer = "he"
 
     def record_gate(self, tape: Tape, x: Array, gate: Array) -> None:
-        """Gate <- gate(x)."""
+        """Record ``gate <- gate(x)``."""
         raise NotImplementedError
 
     def record_gate_slope(self, tape: Tape, x: Array, gate: Array, slope: Array) -> None:
-        """Slope <- gate'(x)."""
+        """Record ``slope <- gate'(x)``."""
         raise NotImplementedError
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
@@ -53,9 +53,9 @@ class SiLU(_Gated):
 
     Notes
     -----
-    y = x s(x) with the logistic function s. S. Elfwing, E. Uchibe and K. Doya, "Sigmoid-weighted linear units for
-    neural network function approximation in reinforcement learning", arXiv:1702.03118, equation 8; P. Ramachandran, B.
-    Zoph and Q. Le, "Searching for activation functions", arXiv:1710.05941, call it swish.
+    y = x s(x) with the logistic function s: S. Elfwing, E. Uchibe and K. Doya, "Sigmoid-weighted linear units for
+    neural network function approximation in reinforcement learning", arXiv:1702.03118, equation 8. P. Ramachandran, B.
+    Zoph and Q. Le, "Searching for activation functions", arXiv:1710.05941, introduced the name swish.
 
     Examples
     --------
@@ -83,14 +83,14 @@ class GELU(_Gated):
     Parameters
     ----------
     approximate : bool, default=False
-        Whether the gate is the form with a hyperbolic tangent, which many published models use, in place of the exact
-        one. They differ by 0.0005 at most.
+        Whether to use the approximation with a hyperbolic tangent, as many published models do. It differs from the
+        exact form by at most 0.0005.
 
     Notes
     -----
-    y = x P(Z < x) for a standard normal Z, that is x (1 + erf(x / sqrt(2))) / 2. The approximation is
-    x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x ** 3))) / 2, whose gate is the logistic function of twice what is in the
-    hyperbolic tangent. D. Hendrycks and K. Gimpel, "Gaussian error linear units", arXiv:1606.08415, section 2.
+    y = x P(Z < x) for a standard normal Z, which is x (1 + erf(x / sqrt(2))) / 2. The approximation is
+    x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x ** 3). Its gate equals the logistic function of 2 u.
+    D. Hendrycks and K. Gimpel, "Gaussian error linear units", arXiv:1606.08415, section 2.
 
     Examples
     --------
@@ -132,14 +132,17 @@ class GELU(_Gated):
 
 
 def _record_square(tape: Tape, x: Array, out: Array) -> None:
-    """out <- x ** 2, of numbers held where a Gaussian is not yet 0 in double precision: larger ones may overflow."""
+    """Record ``out <- x ** 2`` with x clipped to -40 ... 40.
+
+    The square of a larger number may overflow, and a Gaussian at 40 is already 0 in double precision.
+    """
     tape(np.clip, x, -40.0, 40.0, out)
     tape(np.multiply, out, out, out)
 
 
 @description
 class HardSwish(_Gated):
-    """SiLU with straight lines for the logistic function.  x (n, ...) -> y (n, ...).
+    """SiLU with a piecewise linear gate.  x (n, ...) -> y (n, ...).
 
     Notes
     -----
@@ -164,12 +167,12 @@ class HardSwish(_Gated):
 
 @description
 class Mish(_Gated):
-    """x times the hyperbolic tangent of softplus.  x (n, ...) -> y (n, ...).
+    """Self-gated activation x tanh(softplus(x)).  x (n, ...) -> y (n, ...).
 
     Notes
     -----
-    y = x tanh(log(1 + exp(x))). With e = exp(x), the gate is (e ** 2 + 2 e) / (e ** 2 + 2 e + 2), and its slope
-    (1 - gate ** 2) times the logistic function. D. Misra, "Mish: a self regularized non-monotonic activation
+    y = x tanh(log(1 + exp(x))). With e = exp(x), the gate is (e ** 2 + 2 e) / (e ** 2 + 2 e + 2). The slope of the gate
+    is (1 - gate ** 2) times the logistic function of x. D. Misra, "Mish: a self regularized non-monotonic activation
     function", arXiv:1908.08681, equation 1.
 
     Examples

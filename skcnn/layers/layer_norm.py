@@ -1,4 +1,4 @@
-"""Normalization of each image by itself, so that no image depends on the others of its batch."""
+"""Layer and group normalization, which normalize each image independently of the rest of its batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import Backward, Layer, Shape, ShapeError
 
 
 class OwnNorm(Layer):
-    """Base of layer and group normalization, which differ in the numbers that a mean is taken over."""
+    """Base of layer and group normalization, which differ only in the axes of the mean."""
 
     epsilon: float
 
@@ -26,11 +26,11 @@ class OwnNorm(Layer):
         return {"scale": Parameter(shape[-1:], 1.0), "offset": Parameter(shape[-1:])}
 
     def statistic_shape(self, shape: Shape) -> Shape:
-        """Shape of a mean of ``x`` of ``shape``, inside the engine: it broadcasts against x."""
+        """Return the shape of the mean of ``x`` of ``shape``, in the engine's axis order. It broadcasts against x."""
         raise NotImplementedError
 
     def record_mean(self, tape: Tape, x: Array, out: Array) -> Array:
-        """x -> out, of `statistic_shape`."""
+        """Record the mean of ``x`` into ``out``, which has the `statistic_shape`; return the recorded array."""
         raise NotImplementedError
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
@@ -39,7 +39,7 @@ class OwnNorm(Layer):
         y = tape.output(x.shape, framed=True)
         mean = self.record_mean(tape, x, tape.scratch(shape))
         tape(np.subtract, x, mean, normalized)
-        # Of what is centred already: the mean of x * x would lose the variance where the mean is large.
+        # Computed from the centred numbers, because mean(x * x) - mean ** 2 cancels where the mean is large.
         squares = tape(np.multiply, normalized, normalized, tape.scratch(x.shape))
         self.record_mean(tape, squares, inverse)
         tape(np.add, inverse, self.epsilon, inverse)
@@ -66,25 +66,26 @@ class OwnNorm(Layer):
 
 @description
 class LayerNorm(OwnNorm):
-    """Bring the channels of each pixel to mean 0 and variance 1, then scale and shift them.  x (n, ..., c) -> y alike.
+    """Layer normalization.  x (n, ..., c) -> y (n, ..., c).
 
-    Of a flat input it normalizes the features of each image. Training and prediction do the same.
+    The channels of each pixel are normalized to mean 0 and variance 1, then scaled and shifted. For a flat input, the
+    features of each row are normalized. Training and prediction use the same computation.
 
     Parameters
     ----------
     epsilon : float, default=1e-5
-        Added to the variance.
+        Number added to the variance to avoid division by zero, above 0.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if there is only one channel.
+        If there is only one channel. Raised in ``fit``.
 
     Notes
     -----
     y = scale * (x - mean) / sqrt(variance + epsilon) + offset, with the mean and the biased variance over the last axis
-    and ``scale`` and ``offset`` (c,) per channel, as in Keras; in PyTorch it is ``LayerNorm(c)`` of channels that come
-    last. With m = (x - mean) / sqrt(variance + epsilon) and dm = scale * dy,
+    and ``scale`` and ``offset`` (c,) per channel. Keras uses the same axes. In PyTorch, it is ``LayerNorm(c)`` on
+    channels-last arrays. In the backward pass, with m = (x - mean) / sqrt(variance + epsilon) and dm = scale * dy,
 
         dx = (dm - mean(dm) - m mean(dm m)) / sqrt(variance + epsilon).
 
@@ -104,7 +105,7 @@ class LayerNorm(OwnNorm):
 
     def output_shape(self, shape: Shape) -> Shape:
         if shape[-1] == 1:
-            raise ShapeError("of a single channel nothing is left by normalizing; use GroupNorm(1) or BatchNorm()")
+            raise ShapeError("normalizing a single channel would give only zeros; use GroupNorm(1) or BatchNorm()")
         return shape
 
     def statistic_shape(self, shape: Shape) -> Shape:
@@ -117,28 +118,29 @@ class LayerNorm(OwnNorm):
 
 @description
 class GroupNorm(OwnNorm):
-    """Bring groups of channels of each image to mean 0 and variance 1, then scale and shift.  x (n, ..., c) -> y alike.
+    """Group normalization.  x (n, ..., c) -> y (n, ..., c).
 
-    Training and prediction do the same, and so do batches of any size.
+    Groups of channels of each image are normalized to mean 0 and variance 1, then scaled and shifted. Training and
+    prediction use the same computation, for any batch size.
 
     Parameters
     ----------
     groups : int, default=32
-        Number of groups of neighbouring channels. 1 normalizes each image as a whole; as many as there are channels is
+        Number of groups of neighbouring channels. 1 normalizes each image as a whole. One group per channel is
         called instance normalization.
     epsilon : float, default=1e-5
-        Added to the variance.
+        Number added to the variance to avoid division by zero, above 0.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if groups does not divide the number of channels, or a group has only one number.
+        If ``groups`` does not divide the number of channels, or a group has only one number. Raised in ``fit``.
 
     Notes
     -----
     y = scale * (x - mean) / sqrt(variance + epsilon) + offset, with the mean and the biased variance over the
     pixels and channels of a group, and ``scale`` and ``offset`` (c,) per channel. Y. Wu and K. He, "Group
-    normalization", arXiv:1803.08494, section 3. The gradient is that of `LayerNorm`.
+    normalization", arXiv:1803.08494, section 3. The gradient has the same formula as in `LayerNorm`.
 
     Examples
     --------
@@ -162,7 +164,7 @@ class GroupNorm(OwnNorm):
             fitting = max(k for k in range(1, self.groups) if c % k == 0 and (k < c or c == 1))
             raise ShapeError(f"groups={self.groups} must divide its {c} channels; groups={fitting} does")
         if math.prod(shape) == self.groups:
-            raise ShapeError("each group is a single number, of which nothing is left by normalizing; use fewer groups")
+            raise ShapeError("normalizing groups of a single number would give only zeros; use fewer groups")
         return shape
 
     def statistic_shape(self, shape: Shape) -> Shape:
@@ -170,7 +172,7 @@ class GroupNorm(OwnNorm):
 
     def record_mean(self, tape: Tape, x: Array, out: Array) -> Array:
         by_image = x
-        if x.ndim == 4:  # over columns first, then over rows: fewer numbers are added up one after the other
+        if x.ndim == 4:  # columns first, then rows: shorter sums have smaller rounding errors
             h, _, n, c = x.shape
             by_row = tape(sum_over, x, 1, tape.scratch((h, 1, n, c)))
             by_image = tape(sum_over, by_row, 0, tape.scratch((1, 1, n, c)))
@@ -178,6 +180,6 @@ class GroupNorm(OwnNorm):
         mean = reshape(tape.scratch((*out.shape[:-1], self.groups)), (*grouped[:-1], 1))
         tape(sum_over, reshape(by_image, grouped), -1, mean)
         tape(np.multiply, mean, self.groups / (x.size // out[..., 0].size), mean)
-        # A number for each channel, not for each group: it broadcasts in longer runs.
+        # One number per channel instead of per group, because it broadcasts in longer contiguous runs.
         tape(copy, mean, reshape(out, grouped))
         return out

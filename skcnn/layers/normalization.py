@@ -16,28 +16,30 @@ from .base import Backward, Layer, Shape
 
 @description
 class BatchNorm(Layer):
-    """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it.  x (n, ..., c) -> y alike.
+    """Batch normalization.  x (n, ..., c) -> y (n, ..., c).
 
-    When predicting, the mean and variance are running averages over the batches of the training.
+    Each channel is normalized to mean 0 and variance 1 over the batch, then scaled and shifted. In prediction, mean and
+    variance are running averages over the training batches.
 
     Parameters
     ----------
     momentum : float, default=0.9
-        Weight of the past in the running averages: running = momentum * running + (1 - momentum) * batch.
+        Weight of the previous running average, 0 or more and less than 1. After each batch,
+        running = momentum * running + (1 - momentum) * batch.
     epsilon : float, default=1e-5
-        Added to the variance.
+        Number added to the variance to avoid division by zero, above 0.
 
     Notes
     -----
-    y = scale * (x - mean) / sqrt(variance + epsilon) + offset, per channel, with the biased variance in both the
-    batch and the running average. With N numbers per channel, m = (x - mean) / sqrt(variance + epsilon), and sums over
-    the batch, doffset = sum(dy), dscale = sum(dy m), and
+    y = scale * (x - mean) / sqrt(variance + epsilon) + offset, per channel. Both the batch variance and the running
+    variance are biased. Let m = (x - mean) / sqrt(variance + epsilon), and N the number of values per channel. In the
+    backward pass, with sums over the batch, doffset = sum(dy), dscale = sum(dy m), and
 
         dx = scale / sqrt(variance + epsilon) * (dy - doffset / N - m dscale / N).
 
-    S. Ioffe and C. Szegedy, "Batch normalization", arXiv:1502.03167. Parameters: ``scale`` and ``offset`` (c,);
-    statistics: ``running_mean`` and ``running_variance`` (c,). A convolution or dense layer right before it needs no
-    bias of its own.
+    S. Ioffe and C. Szegedy, "Batch normalization", arXiv:1502.03167. The parameters are ``scale`` and ``offset`` (c,),
+    the statistics ``running_mean`` and ``running_variance`` (c,). A convolution or dense layer right before this layer
+    needs no bias.
 
     Examples
     --------
@@ -93,7 +95,7 @@ class BatchNorm(Layer):
 
 
 class Moments:
-    """The recorded mean and variance of a batch, and what follows from them forward and backward."""
+    """Recorded mean and variance of a batch, with the normalization and the gradients that follow from them."""
 
     def __init__(self, norm: BatchNorm, tape: Tape, x: Array, p: Any) -> None:
         self._tape, self._p = tape, p
@@ -120,7 +122,7 @@ class Moments:
         tape(np.multiply, self._inverse, p.scale, self.factor)
 
     def record_normalization(self, x: Array, y: Array) -> None:
-        """y <- scale * (x - mean) / deviation + offset, as factor * x + shift."""
+        """Record ``y <- scale * (x - mean) / deviation + offset``, computed as factor * x + shift."""
         tape = self._tape
         shift = tape(np.multiply, self._mean, self.factor, tape.scratch(self._size, np.float64))
         tape(np.subtract, self._p.offset, shift, shift)
@@ -128,9 +130,10 @@ class Moments:
         tape(np.add, y, by_channel(tape, shift, y), y)
 
     def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array]:
-        """Gradients of scale and offset; and what the moments add to dx: slope * x + constant.
+        """Record the gradients of scale and offset; return (slope, constant) of the moments' part of dx.
 
-        ``x`` are the numbers behind ``dy``: all of them, or those that a pooling layer has let through.
+        That part of dx is slope * x + constant. ``x`` are the numbers to which ``dy`` belongs: all numbers, or only
+        the maxima of a pooling layer.
         """
         tape = self._tape
         slope, constant = (tape.scratch(self._size, np.float64) for _ in range(2))

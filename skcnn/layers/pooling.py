@@ -1,4 +1,4 @@
-"""Pooling: windows and whole images become one number per channel."""
+"""Pooling layers, which reduce windows or whole images to one number per channel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Pool2D(Layer):
             self._require("padding", fits, f"0 or more and at most half of pool_size, {half}")
 
     def geometry(self, shape: Shape) -> Windows:
-        """The windows over an image of ``shape``."""
+        """Return the windows over an image of ``shape``."""
         strides = self.pool_size if self.strides is None else self.strides
         return windows(shape, pair(self.pool_size), pair(strides), self.padding)
 
@@ -51,25 +51,27 @@ class _Pool2D(Layer):
 
 @description
 class MaxPool2D(_Pool2D):
-    """The largest number of each window.  x (n, h, w, c) -> y (n, h', w', c).
+    """Maximum of each window.  x (n, h, w, c) -> y (n, h', w', c).
 
     Parameters
     ----------
     pool_size : int or (int, int), default=2
-        Height and width of the window.
+        Height and width of the window, in pixels. One number stands for both.
     strides : int, (int, int) or None, default=None
-        Step of the window; None means ``pool_size``. Windows may overlap.
+        Distance between neighbouring windows along height and width, in pixels. If None, it is ``pool_size``, and
+        windows do not overlap.
     padding : {"valid", "same"}, int or (int, int), default="valid"
-        As in `Conv2D`; the border never wins.
+        Border around each image, in the same format as in `Conv2D`. A border pixel is never the maximum. Numbers are
+        at most half of ``pool_size``.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the window is larger than its input.
+        If the window is larger than the padded input. Raised in ``fit``.
 
     Notes
     -----
-    y[a, b] = max over i, j of x[s a + i, s b + j]. The gradient goes to the first of several equal maxima, row by row.
+    y[a, b] = max over i, j of x[s a + i, s b + j]. If several numbers tie, the gradient goes to the first, row by row.
     D. Scherer, A. Müller and S. Behnke, "Evaluation of pooling operations", ICANN 2010.
 
     Examples
@@ -105,26 +107,28 @@ class MaxPool2D(_Pool2D):
 
 @description
 class AvgPool2D(_Pool2D):
-    """The mean of each window.  x (n, h, w, c) -> y (n, h', w', c).
+    """Mean of each window.  x (n, h, w, c) -> y (n, h', w', c).
 
     Parameters
     ----------
     pool_size : int or (int, int), default=2
-        Height and width of the window.
+        Height and width of the window, in pixels. One number stands for both.
     strides : int, (int, int) or None, default=None
-        Step of the window; None means ``pool_size``. Windows may overlap.
+        Distance between neighbouring windows along height and width, in pixels. If None, it is ``pool_size``, and
+        windows do not overlap.
     padding : {"valid", "same"}, int or (int, int), default="valid"
-        As in `Conv2D`; the border does not count, neither in the sum nor in the number of elements.
+        Border around each image, in the same format as in `Conv2D`. The mean excludes border pixels. Numbers are at
+        most half of ``pool_size``.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the window is larger than its input.
+        If the window is larger than the padded input. Raised in ``fit``.
 
     Notes
     -----
     y[a, b] = mean over i, j of x[s a + i, s b + j]. Y. LeCun et al., "Gradient-based learning applied to document
-    recognition", *Proceedings of the IEEE* 86 (1998), 2278-2324, where it is called subsampling.
+    recognition", *Proceedings of the IEEE* 86 (1998), 2278-2324, call it subsampling.
 
     Examples
     --------
@@ -168,7 +172,7 @@ class AvgPool2D(_Pool2D):
 
 
 def _shares(geometry: Windows, dtype: Any) -> Any:
-    """One over the number of pixels that each window reads: a number, or (h', w', 1, 1) where a border cuts some."""
+    """Return one over the number of pixels in each window: a number, or (h', w', 1, 1) if there is a border."""
     if not geometry.has_border:
         return 1 / math.prod(geometry.kernel)
     counts = []
@@ -182,12 +186,12 @@ def _shares(geometry: Windows, dtype: Any) -> Any:
 
 @description
 class GlobalAvgPool2D(Layer):
-    """The mean of each channel.  x (n, h, w, c) -> y (n, c).
+    """Mean of each channel.  x (n, h, w, c) -> y (n, c).
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is flat.
+        If the input is flat. Raised in ``fit``.
 
     Notes
     -----
@@ -219,17 +223,17 @@ class GlobalAvgPool2D(Layer):
 
 @description
 class GlobalMaxPool2D(Layer):
-    """The largest number of each channel.  x (n, h, w, c) -> y (n, c).
+    """Maximum of each channel.  x (n, h, w, c) -> y (n, c).
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is flat.
+        If the input is flat. Raised in ``fit``.
 
     Notes
     -----
-    y[k] = max over a, b of x[a, b, k]. The gradient goes to the first of several equal maxima, row by row. M. Oquab
-    et al., "Is object localization for free?", CVPR 2015.
+    y[k] = max over a, b of x[a, b, k]. If several numbers tie, the gradient goes to the first, row by row. M. Oquab et
+    al., "Is object localization for free?", CVPR 2015.
 
     Examples
     --------
@@ -255,7 +259,7 @@ class GlobalMaxPool2D(Layer):
             tape(np.equal, pixels, y, largest)
             tape(any_so_far, largest, reached)
             tape(copy, reached[0], largest[0])
-            tape(np.greater, reached[1:], reached[:-1], largest[1:])  # the first pixel that reaches it
+            tape(np.greater, reached[1:], reached[:-1], largest[1:])  # the first pixel with the maximum
             dx = tape.output(x.shape)
             tape(np.multiply, largest, dy, reshape(dx, pixels.shape))
             return dx

@@ -1,4 +1,4 @@
-"""Layers that only move numbers."""
+"""Layers that change only the shape."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .base import Backward, Layer, Shape, image
 
 @description
 class Flatten(Layer):
-    """One row per image.  x (n, h, w, c) -> y (n, h * w * c).
+    """Flattening of each image into a row.  x (n, h, w, c) -> y (n, h * w * c).
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is flat already.
+        If the input is already flat. Raised in ``fit``.
 
     Notes
     -----
-    The order is that of NumPy's ``reshape``: y[(a w + b) c' + k] = x[a, b, k], with c' channels.
+    The numbers have the same order as in NumPy's ``reshape``: y[(a w + b) c + k] = x[a, b, k].
 
     Examples
     --------
@@ -39,7 +39,7 @@ class Flatten(Layer):
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, n, c = x.shape
         size = h * w * c
-        if n == 1 and x.flags.c_contiguous and not tape.backward:  # they lie in memory in this order
+        if n == 1 and x.flags.c_contiguous and not tape.backward:  # memory order is already (h, w, c)
             return reshape(x, (n, size)), None
         y = tape.output((n, size))
         tape(copy, x, reshape(y, (n, h, w, c)).transpose(1, 2, 0, 3))

@@ -1,4 +1,4 @@
-"""Layers that hold others: branches that read the same input, and are added, multiplied or put side by side."""
+"""Layers that contain other layers: branches that read the same input and are added, multiplied or concatenated."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from .sequence import Step, check_layers, infer_shapes, layer_names, lowered_ste
 
 
 def part_of(p: Arrays, owner: str) -> Arrays:
-    """Return one inner layer's parameters from those of the layer around it: conv1.kernel -> kernel."""
+    """Select the parameters of one nested layer and strip its name: conv1.kernel -> kernel."""
     prefix = f"{owner}."
     return Arrays(**{key[len(prefix) :]: value for key, value in vars(p).items() if key.startswith(prefix)})
 
 
 @description
 class Branches(Layer):
-    """Steps that read the same input, and what becomes of their outputs: what layers that hold others lower to.
+    """Lists of steps that read the same input, and the operation that joins their outputs.
 
-    Branches are rewritten by fusion and folding like the steps of a network.
+    Layers that contain other layers are lowered to this one. Fusion and folding rewrite its branches like the steps of
+    a network.
     """
 
     branches: tuple[tuple[Step, ...], ...]
-    join: str  # of the outputs: "add", "multiply", or "concatenate" along the channels
+    join: str  # "add", "multiply", or "concatenate" along the channels
 
     stem = "branches"
 
     def rewritten(self, rule: Callable[[list[Step]], list[Step]]) -> Branches:
-        """The same with other steps in each branch."""
+        """Return a copy with ``rule`` applied to the steps of each branch."""
         return self.replaced(branches=tuple(tuple(rule(list(steps))) for steps in self.branches))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -45,8 +46,8 @@ class Branches(Layer):
         return (*shapes[0][:-1], sum(s[-1] for s in shapes)) if self.join == "concatenate" else shapes[0]
 
     def margin(self, tape: Tape, shape: Shape, rows: int) -> Borders | None:
-        # Only what suits all of them: a layer that did not ask for a border may not know what to do with one.
-        # An identity is copied or added, which it does not mind.
+        # A border is allocated only if all branches need the same one, because other layers cannot read framed arrays.
+        # An identity is copied or added, which works with any border.
         wanted = {steps[0][1].margin(tape, shape, rows) for steps in self._bound(shape) if steps}
         return wanted.pop() if len(wanted) == 1 else None
 
@@ -78,8 +79,8 @@ class Branches(Layer):
         return y, backward
 
     def _slopes(self, tape: Tape, dy: Array, found: list[Array]) -> Iterator[Array]:
-        """Record the gradient of the output of each branch, one after the other, in arrays that may be overwritten."""
-        if self.join == "multiply":  # both at once: the backward pass of a branch hands back what it gave
+        """Record the gradient with respect to the output of each branch, in arrays that may be overwritten."""
+        if self.join == "multiply":  # both first: the backward pass of a branch releases the branch's output
             first = tape(np.multiply, dy, found[1], tape.output(dy.shape))
             second = tape(np.multiply, dy, found[0], dy)
             if found[1].ndim < dy.ndim:
@@ -87,14 +88,14 @@ class Branches(Layer):
                 second = tape(sum_first, pixels, tape.output(found[1].shape))
             yield from (first, second)
             return
-        own = 1 if self.join == "add" else 0  # the last one may have dy itself
+        own = 1 if self.join == "add" else 0  # the last branch may overwrite dy
         parts = [dy] * len(found) if own else _slices(dy, found)
         for part in parts[: len(parts) - own]:
             yield tape(copy, part, tape.output(part.shape))
         yield from parts[len(parts) - own :]
 
     def _record_join(self, tape: Tape, found: list[Array]) -> Array:
-        # An output of its own: those of the branches may be read again in the backward pass.
+        # A separate array, because the backward passes of the branches may read their outputs again.
         if self.join != "concatenate":
             y = tape.output(found[0].shape, framed=found[0].ndim == 4)
             tape(np.add if self.join == "add" else np.multiply, found[0], found[1], y)
@@ -106,7 +107,7 @@ class Branches(Layer):
         return y
 
     def _bound(self, shape: Shape) -> list[list[Step]]:
-        """The steps of each branch on an input of ``shape``, without projections that are not needed."""
+        """Return the steps of each branch for an input of ``shape``, without unneeded projections."""
         return [
             [step for step in steps if not (isinstance(step[1], Projection) and step[1].bound(shape) is None)]
             for steps in self.branches
@@ -114,13 +115,13 @@ class Branches(Layer):
 
 
 def _slices(y: Array, parts: Sequence[Array]) -> list[Array]:
-    """The views of ``y`` that hold the channels of each part."""
+    """Return one view of ``y`` for the channels of each part."""
     ends = np.cumsum([part.shape[-1] for part in parts])
     return [y[..., end - part.shape[-1] : end] for part, end in zip(parts, ends, strict=True)]
 
 
 def reachable(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
-    """Names of the layers that steps compute, those inside of others too."""
+    """Yield the names of the layers that steps compute, including nested layers."""
     for owner, layer in steps:
         yield prefix + owner
         if isinstance(layer, Branches):
@@ -129,10 +130,10 @@ def reachable(steps: Sequence[Step], prefix: str = "") -> Iterator[str]:
 
 
 def steps_to(name: str, steps: Sequence[Step], p: Mapping[str, Arrays]) -> tuple[list[Step], dict[str, Arrays]]:
-    """The steps as far as one of the `reachable` layers, and the parameters of their owners.
+    """Return the steps up to and including one of the `reachable` layers, and the parameters of their owners.
 
-    A layer inside of another one comes after those before it in its branch, and a branch reads what the outer layer
-    reads: the way to it is a line, and the other branches are not computed.
+    A branch reads the input of its outer layer. A nested layer is therefore reached by the steps before the outer
+    layer, followed by the steps before it in its branch. Other branches are not computed.
     """
     ends = [i for i, (owner, _) in enumerate(steps) if owner == name]
     if ends:
@@ -149,18 +150,27 @@ def steps_to(name: str, steps: Sequence[Step], p: Mapping[str, Arrays]) -> tuple
 
 @description
 class Projection(Layer):
-    """Map of an input to the shape that some layers give it: none, a 1 x 1 convolution or a dense layer."""
+    """Linear map of an input to the output shape of other layers.
+
+    It is the identity, a 1 x 1 convolution or a dense layer, depending on the shapes.
+    """
 
     layers: tuple[Layer, ...]
 
     stem = "projection"
 
     def bound(self, shape: Shape) -> Layer | None:
-        """The layer for an input of ``shape``; None where it has the right one already."""
+        """Return the layer for an input of ``shape``, or None for the identity."""
         return self.towards(infer_shapes(self.layers, shape, "its layers")[-1], shape)
 
     def towards(self, wanted: Shape, shape: Shape) -> Layer | None:
-        """The same, for the shape that the layers give an input of ``shape``."""
+        """Return the layer that maps ``shape`` to ``wanted``, or None for the identity.
+
+        Raises
+        ------
+        ShapeError
+            If no such layer exists.
+        """
         if wanted == shape:
             return None
         if len(wanted) == len(shape) == 1:
@@ -171,8 +181,8 @@ class Projection(Layer):
                 short = strides[0] if strides[0] == strides[1] else strides
                 return Conv2D(wanted[2], kernel_size=1, strides=short, use_bias=False)  # type: ignore[arg-type]
         raise ShapeError(
-            f"its layers turn it into {wanted}, and no 1 x 1 convolution with a stride does; use padding='same' in"
-            " them, or pass the layers of a shortcut"
+            f"its layers turn it into {wanted}, which no strided 1 x 1 convolution can do; use padding='same' in the"
+            " layers, or pass the layers of a shortcut"
         )
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -184,17 +194,17 @@ class Projection(Layer):
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         layer = self.bound((*x.shape[:2], x.shape[3]) if x.ndim == 4 else x.shape[1:])
-        assert layer is not None  # else it has been left out
+        assert layer is not None  # identities have been removed from the steps
         return layer.record(tape, x, p, g)
 
 
 def _stride(size: int, out: int) -> int:
-    """The smallest stride that leaves ``out`` of ``size`` pixels; 0 if none does."""
+    """Return the smallest stride that reduces ``size`` pixels to ``out``, or 0 if there is none."""
     return next((stride for stride in range(1, size + 1) if -(-size // stride) == out), 0)
 
 
 class _Composite(Layer):
-    """Base of the layers that hold others: their parameters are those of the layers inside."""
+    """Base of the layers that contain other layers, and have the parameters of these."""
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         return {
@@ -207,7 +217,7 @@ class _Composite(Layer):
         return sum(layer.multiply_adds(before) for _, layer, before in self.inside(shape))
 
     def _check_list(self, layers: Any, where: str) -> None:
-        """Refuse what is not a list of good layers."""
+        """Raise a ValueError if ``layers`` is not a list of valid layers."""
         if not isinstance(layers, (list, tuple)):
             raise ValueError(f"{self!r}: {where} must be a list of layers, got {layers!r}.")
         try:
@@ -218,30 +228,32 @@ class _Composite(Layer):
 
 @description
 class Residual(_Composite):
-    """Layers, and a shortcut around them that is added to their output.  x (n, ...) -> y (n, ...).
+    """Residual block: the sum of some layers and a shortcut around them.  x (n, ...) -> y (n, ...).
 
     Parameters
     ----------
     layers : list of Layer
-        What is learnt on top of the shortcut. They may hold residual layers again.
+        Layers of the residual branch. They may contain other residual layers.
     shortcut : "auto", Layer or list of Layer, default="auto"
-        "auto" is the identity where the layers keep the shape of their input. Where they change it, it is a 1 x 1
-        convolution without bias, of the smallest stride that gives the same height and width; on flat inputs a dense
-        layer without bias. A layer, or a list of layers, is taken as it is; an empty list is the identity.
+        Shortcut around the layers. "auto" is the identity if the layers keep the shape of their input. If they change
+        it, "auto" is a 1 x 1 convolution without bias, with the smallest stride that gives the same height and width,
+        or a dense layer without bias for flat inputs. You can pass a layer or a list of layers instead. An empty list
+        is the identity.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if one of the layers cannot take its input, or the shortcut does not lead to their shape.
+        If one of the layers cannot process its input, or the shortcut and the layers have different output shapes.
+        Raised in ``fit``.
 
     Notes
     -----
-    y = f(x) + s(x), with f the layers one after the other and s the shortcut. Backward, dx = f'(x)ᵀ dy + s'(x)ᵀ dy.
+    y = f(x) + s(x), with f the layers in order and s the shortcut. In the backward pass, dx = f'(x)ᵀ dy + s'(x)ᵀ dy.
     K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", arXiv:1512.03385, equations 1
-    and 2. Their blocks end with a ReLU after the sum: put it behind this layer.
+    and 2. Their blocks end with a ReLU after the sum. To build such a block, add a `ReLU` after this layer.
 
-    Parameters are those of the layers inside, with their names: ``residual1.conv1.kernel``,
-    ``residual1.shortcut.kernel``. In ``set_params`` and searches, ``layers__residual1__conv1__filters``.
+    Parameters are named after the nested layers, for example ``residual1.conv1.kernel`` and
+    ``residual1.shortcut.kernel``. In ``set_params`` and searches, write ``layers__residual1__conv1__filters``.
 
     Examples
     --------
@@ -251,7 +263,7 @@ class Residual(_Composite):
     (14, 14, 32)
     >>> block.parameters((28, 28, 16))["shortcut.kernel"].shape
     (1, 1, 16, 32)
-    >>> "shortcut.kernel" in block.parameters((28, 28, 32))  # the stride alone calls for a convolution
+    >>> "shortcut.kernel" in block.parameters((28, 28, 32))  # the stride changes the shape
     True
     >>> list(Residual([Conv2D(16)]).parameters((28, 28, 16)))
     ['conv1.kernel', 'conv1.bias']
@@ -288,7 +300,7 @@ class Residual(_Composite):
     def output_shape(self, shape: Shape) -> Shape:
         out = infer_shapes(self.layers, shape, "its layers")[-1]
         if isinstance(self.shortcut, str):
-            # Asked for ``bound``, it would infer their shape again, and so twice as often at each level of nesting.
+            # ``bound`` would infer the shape again, and double the number of inferences at each level of nesting.
             self._projection.towards(out, shape)
         else:
             reached = infer_shapes(self._shortcut_layers(), shape, "its shortcut")[-1]
@@ -331,27 +343,27 @@ class Residual(_Composite):
 
 @description
 class Concatenate(_Composite):
-    """Branches on the same input, with their outputs side by side.  x (n, h, w, c) -> y (n, h', w', sum of c').
+    """Concatenation of branches that read the same input.  x (n, h, w, c) -> y (n, h', w', sum of c').
 
     Parameters
     ----------
     branches : list of lists of Layer
-        The layers of each branch; an empty list hands the input on. They may hold such layers again.
+        Layers of each branch. An empty list is the identity. Branches may contain other such layers.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if a layer of a branch cannot take its input, or branches differ in height and width.
+        If a layer of a branch cannot process its input, or branches differ in height or width. Raised in ``fit``.
 
     Notes
     -----
-    y[a, b] = (f1(x)[a, b], f2(x)[a, b], ...), along the channels; flat outputs along the features. Backward, each
-    branch gets its slice of dy, and dx is the sum over the branches. C. Szegedy et al., "Going deeper with
-    convolutions", arXiv:1409.4842, section 4; with an empty branch, G. Huang et al., "Densely connected convolutional
-    networks", arXiv:1608.06993, equation 2.
+    y[a, b] = (f1(x)[a, b], f2(x)[a, b], ...), concatenated along the channels. Flat outputs are concatenated along the
+    features. In the backward pass, each branch gets its slice of dy, and dx is the sum over the branches. C. Szegedy et
+    al., "Going deeper with convolutions", arXiv:1409.4842, section 4. For an empty branch see G. Huang et al., "Densely
+    connected convolutional networks", arXiv:1608.06993, equation 2.
 
-    Parameters are named after their branch: ``concatenate1.branch1.conv1.kernel``. In ``set_params`` and searches,
-    ``layers__concatenate1__branch1__conv1__filters``.
+    Parameters are named after their branch, for example ``concatenate1.branch1.conv1.kernel``. In ``set_params`` and
+    searches, write ``layers__concatenate1__branch1__conv1__filters``.
 
     Examples
     --------
@@ -387,7 +399,7 @@ class Concatenate(_Composite):
         if len({found[:-1] for found in shapes}) > 1:
             raise ShapeError(
                 f"its branches turn it into {', '.join(map(str, shapes))}, which differ in more than their channels;"
-                " give their convolutions and pooling layers padding='same' and the same strides"
+                " use padding='same' and the same strides in all branches"
             )
         return (*shapes[0][:-1], sum(found[-1] for found in shapes))
 
@@ -406,30 +418,31 @@ class Concatenate(_Composite):
 
 @description
 class Gate(_Composite):
-    """A gate that layers compute from an input, times that input.  x (n, ...) -> y (n, ...).
+    """Product of the input and a gate that layers compute from it.  x (n, ...) -> y (n, ...).
 
     Parameters
     ----------
     layers : list of Layer
-        The layers of the gate. Their output has the shape of their input, or one number for each channel of an image.
-        They may hold such layers again.
+        Layers that compute the gate. Their output has the shape of the gated array, or one number for each channel.
+        They may contain other such layers.
     around : list of Layer, default=()
-        Layers between the input and the product, instead of the input as it is.
+        Layers between the input and the product. By default the gate multiplies the input.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if one of the layers cannot take its input, or the gate does not fit what it is multiplied with.
+        If one of the layers cannot process its input, or the shape of the gate does not fit the gated array. Raised in
+        ``fit``.
 
     Notes
     -----
-    y = s(x) f(x), with f the layers of the gate and s those around it. A gate (c,) of an image (h, w, c) multiplies all
-    pixels of a channel by the same number. Backward, f gets s(x) dy, summed over the pixels where it has one number for
-    each channel, and s gets f(x) dy. J. Hu, L. Shen, S. Albanie, G. Sun and E. Wu, "Squeeze-and-excitation networks",
-    arXiv:1709.01507, equation 4.
+    y = s(x) f(x), with f the layers of the gate and s the layers around it. A gate (c,) of an image (h, w, c)
+    multiplies all pixels of a channel by the same number. In the backward pass, s gets f(x) dy, and f gets s(x) dy,
+    summed over the pixels if the gate is (c,). J. Hu, L. Shen, S. Albanie, G. Sun and E. Wu, "Squeeze-and-excitation
+    networks", arXiv:1709.01507, equation 4.
 
-    Parameters are those of the layers inside, with their names: ``gate1.dense1.kernel``, and
-    ``gate1.around.conv1.kernel`` for those around it. In ``set_params`` and searches, ``layers__gate1__dense1__units``.
+    Parameters are named after the nested layers, for example ``gate1.dense1.kernel`` and, for the layers around the
+    gate, ``gate1.around.conv1.kernel``. In ``set_params`` and searches, write ``layers__gate1__dense1__units``.
 
     Examples
     --------
@@ -484,7 +497,7 @@ class Gate(_Composite):
 
 
 def _listed(value: Any) -> list[Any]:
-    """The entries of a list; none where a user has passed something else, which `check` will refuse."""
+    """Return the entries of a list, or an empty list for any other value, for which `check` raises."""
     return list(value) if isinstance(value, (list, tuple)) else []
 
 
@@ -493,10 +506,10 @@ def _branch_names(i: int, layers: Sequence[Layer]) -> list[str]:
 
 
 def _bind(names: Sequence[str], layers: Sequence[Layer], shape: Shape) -> list[tuple[str, Layer, Shape]]:
-    """Name, layer and the shape in front of it."""
+    """Return (name, layer, input shape) for each layer."""
     return list(zip(names, layers, infer_shapes(layers, shape), strict=False))
 
 
 def _with(held: Any, position: int, value: Any) -> Any:
-    """A list or tuple with another value at one place."""
+    """Return a copy of a list or tuple with ``value`` at ``position``."""
     return type(held)([*held[:position], value, *held[position + 1 :]])

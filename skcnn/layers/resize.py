@@ -1,4 +1,4 @@
-"""Layers that make images larger: a border of zeros, and more pixels."""
+"""Layers that enlarge images, by a border of zeros or by interpolation."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .base import Backward, Layer, Shape, image
 
 @description
 class ZeroPad2D(Layer):
-    """Put a border of zeros around each image.  x (n, h, w, c) -> y (n, top + h + bottom, left + w + right, c).
+    """Border of zeros around each image.  x (n, h, w, c) -> y (n, top + h + bottom, left + w + right, c).
 
-    Convolutions and pooling layers have a ``padding`` of their own; this one may differ from side to side.
+    Convolutions and pooling layers have a ``padding`` parameter. Use this layer if the sides need different padding.
 
     Parameters
     ----------
     padding : int, (int, int) or ((int, int), (int, int)), default=1
-        Rows and columns of zeros: a number on all sides, (height, width) on both sides of each axis, or
+        Number of zeros, in pixels: one number for all sides, (height, width) for both sides of each axis, or
         ((top, bottom), (left, right)).
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is flat.
+        If the input is flat. Raised in ``fit``.
 
     Notes
     -----
-    y[top + a, left + b] = x[a, b], and 0 elsewhere. V. Dumoulin and F. Visin, "A guide to convolution arithmetic for
-    deep learning", arXiv:1603.07285, section 2.2.
+    y[top + a, left + b] = x[a, b]. All other numbers are 0. V. Dumoulin and F. Visin, "A guide to convolution
+    arithmetic for deep learning", arXiv:1603.07285, section 2.2.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class ZeroPad2D(Layer):
 
     @property
     def borders(self) -> Borders:
-        """((top, bottom), (left, right))."""
+        """Border ((top, bottom), (left, right)), in pixels."""
         rows, columns = pair(self.padding)
         return pair(rows), pair(columns)
 
@@ -87,28 +87,30 @@ def _is_pair(value: object) -> bool:
 
 @description
 class UpSample2D(Layer):
-    """Make images larger by whole factors.  x (n, h, w, c) -> y (n, h * size[0], w * size[1], c).
+    """Enlargement of images by integer factors.  x (n, h, w, c) -> y (n, h * size[0], w * size[1], c).
 
     Parameters
     ----------
     size : int or (int, int), default=2
-        Factors of height and width.
+        Factors of height and width. One number stands for both.
     interpolation : {"nearest", "bilinear"}, default="nearest"
-        "nearest" repeats each pixel; "bilinear" interpolates between the centres of the pixels, and holds the
-        outermost ones towards the edge.
+        Interpolation method. "nearest" repeats each pixel. "bilinear" interpolates between the centres of the pixels,
+        and repeats the outermost pixels towards the edge.
 
     Raises
     ------
     ShapeError
-        In ``fit``, if the input is flat.
+        If the input is flat. Raised in ``fit``.
 
     Notes
     -----
     For a factor s, "nearest" is y[a] = x[floor(a / s)] along each axis. "bilinear" is y[a] = (1 - t) x[i] + t x[i + 1]
-    with the position i + t = (a + 1/2) / s - 1/2 of a's centre among the centres of x, held within the image: the
-    product of a matrix (h s, h) and x, then of one (w s, w). A learnt convolution behind it gives a larger image
-    without the checkerboard of a transposed one: A. Odena, V. Dumoulin and C. Olah, "Deconvolution and checkerboard
-    artifacts", *Distill* 2016, doi:10.23915/distill.00003.
+    along each axis. There i + t = (a + 1/2) / s - 1/2 is the position of the centre of pixel a among the centres of x,
+    clipped to the image. It is computed as a product with a matrix (h s, h), then with a matrix (w s, w).
+
+    Use this layer and a convolution instead of a transposed convolution, which produces checkerboard artifacts:
+    A. Odena, V. Dumoulin and C. Olah, "Deconvolution and checkerboard artifacts", *Distill* 2016,
+    doi:10.23915/distill.00003.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A learnt factor and a learnt offset for each channel."""
+"""Learnable factor and offset of each channel."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from .bias import Bias
 
 @description
 class Scale(Layer):
-    """A factor and an offset for each channel.  x (n, ..., c) -> y (n, ..., c).
+    """Learnable factor and offset of each channel.  x (n, ..., c) -> y (n, ..., c).
 
     Parameters
     ----------
     initial : float, default=1.0
-        Initial value of all factors.
+        Initial value of all factors, any finite number. With the default, the layer starts as the identity.
     use_bias : bool, default=True
-        Whether a number per channel is added.
+        Whether to add a learnable number to each channel.
 
     Notes
     -----
-    y = scale x + bias, with ``scale`` and ``bias`` (c,). Backward, dscale is the sum of dy x over all pixels of the
-    channel, dbias the sum of dy, and dx = scale dy. At the end of a residual branch, with small initial factors, it
-    makes deep networks trainable: H. Touvron et al., "Going deeper with image transformers", arXiv:2103.17239, equation
-    4. `alpha` does not shrink the factors.
+    y = scale x + bias, with ``scale`` and ``bias`` (c,). In the backward pass, dscale is the sum of dy x over all
+    pixels of the channel, dbias is the sum of dy, and dx = scale dy. The L2 penalty `alpha` excludes the factors.
+
+    Deep networks become trainable if each residual branch ends with this layer and a small initial factor: H. Touvron
+    et al., "Going deeper with image transformers", arXiv:2103.17239, equation 4.
 
     Examples
     --------

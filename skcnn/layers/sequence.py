@@ -1,6 +1,6 @@
-"""Layers one after the other: their names, their shapes, and how they are recorded.
+"""Sequences of layers: names, shapes and recording.
 
-The network records its steps with this, and so does each layer that holds others.
+The network and all layers that contain other layers record their steps with these functions.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from .._tape.tape import Tape, memory, read_only
 from ..description import numbered, refuse_class
 from .base import Layer, Shape, ShapeError
 
-Step = tuple[str, Layer]  # the name of the layer that the user knows, and what is recorded on its behalf
+Step = tuple[str, Layer]  # name of the layer that the user wrote, and the layer to record
 Through = Callable[[Array, bool], "Array | None"]
 
 
 def layer_names(layers: Sequence[Layer]) -> list[str]:
-    """conv1, relu1, conv2, ...: by kind and position, as in ``parameters_`` and in nested search names."""
+    """Return names such as conv1, relu1, conv2, as used in ``parameters_`` and in nested parameter names."""
     return numbered(getattr(layer, "stem", "layer") for layer in layers)
 
 
 def lowered_steps(names: Sequence[str], layers: Sequence[Layer]) -> list[Step]:
-    """The steps that compute the layers."""
+    """Return the steps that compute the layers."""
     return [(name, part) for name, layer in zip(names, layers, strict=True) for part in layer.lowered()]
 
 
 def check_layers(layers: Sequence[Layer], where: str = "layers") -> None:
-    """Refuse what is no layer, and layers whose fields have no meaning; ``where`` is the list in the message."""
+    """Raise an error for entries that are not layers, and for invalid fields. Messages call the list ``where``."""
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             refuse_class(layer, f"{where}[{i}]")
@@ -40,7 +40,13 @@ def check_layers(layers: Sequence[Layer], where: str = "layers") -> None:
 
 
 def infer_shapes(layers: Sequence[Layer], shape: Shape, where: str = "layers") -> list[Shape]:
-    """The shape in front of each layer, and behind the last; a `ShapeError` says which layer cannot take its own."""
+    """Return the input shape of each layer and the output shape of the last.
+
+    Raises
+    ------
+    ShapeError
+        If a layer cannot process its input shape. The message names the layer.
+    """
     shapes = [shape]
     for i, layer in enumerate(layers):
         try:
@@ -51,14 +57,14 @@ def infer_shapes(layers: Sequence[Layer], shape: Shape, where: str = "layers") -
 
 
 def flattened(name: str, layer: Layer, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-    """Name, layer and the shape in front of it, of all layers inside ``layer``, and then of itself."""
+    """Yield (name, layer, input shape) for all layers nested in ``layer``, and finally for ``layer``."""
     for inner, part, before in layer.inside(shape):
         yield from flattened(f"{name}.{inner}", part, before)
     yield name, layer, shape
 
 
 def shape_and_rows(x: Array) -> tuple[Shape, int]:
-    """The shape of one image of ``x`` (h, w, n, c) or (n, f), and n."""
+    """Return the shape of one image of ``x`` (h, w, n, c) or (n, f), and n."""
     return ((*x.shape[:2], x.shape[3]), x.shape[2]) if x.ndim == 4 else (x.shape[1:], len(x))
 
 
@@ -71,11 +77,11 @@ def record_steps(
     *,
     spend: bool = False,
 ) -> tuple[Array, Through]:
-    """Record steps one after the other: the output, and ``backward(dy, needs_dx) -> dx``.
+    """Record steps in order; return the output and ``backward(dy, needs_dx) -> dx``.
 
-    ``p`` and ``g`` are by the names of the steps. The memory of ``dy`` is handed back by ``backward`` when it has been
-    read, that of ``x`` only where no backward pass follows, and if it is ours to ``spend``. Both outputs are
-    contiguous.
+    ``p`` and ``g`` map the names of the steps to their parameters and gradients. ``backward`` releases the memory of
+    ``dy`` after reading it. The memory of ``x`` is released only if no backward pass follows and ``spend`` is true. The
+    output and dx are contiguous.
     """
     prefix = f"{tape.owner}." if tape.owner else ""
     shape, rows = shape_and_rows(x)
@@ -91,11 +97,11 @@ def record_steps(
         y, through = recorded
         if shape_and_rows(y) != (shape, rows):
             found, _ = shape_and_rows(y)
-            raise ShapeError(f"{layer!r} returns an output of shape {found}, and its output_shape says {shape}.")
+            raise ShapeError(f"{layer!r} returns an output of shape {found}, but its output_shape returns {shape}.")
         if tape.backward and through is None:
             raise TypeError(
-                f"{layer!r} records no backward pass: its record must return one wherever tape.backward is true, also"
-                " when predicting."
+                f"{layer!r} records no backward pass. Its record must return one whenever tape.backward is true, also"
+                " in prediction."
             )
         if not tape.backward and (spend or memory(before) is not memory(x)):
             tape.end([before], but=y)

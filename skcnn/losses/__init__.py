@@ -1,4 +1,4 @@
-"""Losses: what training minimizes, from raw predictions and targets."""
+"""Losses: the functions of raw predictions and targets that training minimizes."""
 
 from .._arrays.elementwise import copy, row_sum
 from .base import Loss, MixedTargets, mean_loss, record_loss, resolve_loss

@@ -1,4 +1,4 @@
-"""Base of the losses: a pointwise loss with its link, on raw predictions, for weighted rows."""
+"""Base of the losses, which are computed per row from raw predictions and targets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ TINY = np.finfo(np.float64).tiny
 class Loss(Description):
     """Base of all losses.
 
-    For classification, a target is a vector of class numbers (n,), of which exactly one is right in each row, or a
-    matrix (n, k) of zeros and ones, one for each label; two classes are one label. For regression it is a matrix (n, k)
-    of numbers, one for each output.
+    In classification with three or more classes, a target is a vector (n,) of class indices. With two classes it is a
+    matrix (n, 1) of zeros and ones, and with k labels a matrix (n, k) of zeros and ones. In regression, a target is a
+    matrix (n, k) of numbers, one per output.
     """
 
     task: ClassVar[str] = "classification"  # or "regression"
-    has_probabilities: ClassVar[bool] = False  # whether raw predictions are probabilities behind a link
+    # Whether a regressor learns (y - mean) / standard deviation: predictions then have no link, and are scaled back.
+    standardizes_targets: ClassVar[bool] = False
+    has_probabilities: ClassVar[bool] = False  # whether `probabilities` is defined
 
     def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         """Record the loss of raw predictions (n, k).
@@ -31,56 +33,64 @@ class Loss(Description):
         Returns
         -------
         values : ndarray (n,)
-            The loss of each row.
+            Loss of each row, in float64.
         gradient : ndarray (n, k)
-            Its derivative by the raw predictions.
-
-        Both are in float64.
+            Gradient of the loss with respect to the raw predictions, in float64.
         """
         raise NotImplementedError
 
     def probabilities(self, raw: Array, exclusive: bool) -> Array:
-        """Raw predictions (n, k) -> probabilities (n, k) in float64; ``exclusive``: of classes, not of labels."""
+        """Return the probabilities (n, k), in float64, that belong to raw predictions (n, k).
+
+        If ``exclusive`` is true, the columns are classes and each row sums to 1. Otherwise they are independent labels.
+        """
         raise NotImplementedError(f"{self!r} does not estimate probabilities.")
 
     def predict(self, raw: Array) -> Array:
-        """For regression: raw predictions (n, k) -> predictions (n, k) in float64, through the inverse of the link."""
+        """Apply the inverse link to raw predictions (n, k) of a regressor; return predictions (n, k) in float64."""
         return raw.astype(np.float64)
 
     def base_score(self, target: Array, weights: Array) -> Array:
-        """The best constant raw predictions (k,) for a target (n, k): where the output's bias of a regressor starts.
+        """Return the initial bias (k,) of the output layer for a target (n, k) and weights (n,).
 
-        Zeros for classification, where at first all classes are equally probable.
+        In regression, it is the constant raw prediction with the lowest loss. In classification it is 0, so that all
+        classes start equally probable.
         """
         return np.zeros(1 if target.ndim == 1 else target.shape[1])
 
     def check_target(self, target: Array, name: str = "y") -> None:
-        """Raise a ValueError, if the loss has no meaning for this target."""
+        """Raise a ValueError if the loss is not defined for this target."""
 
 
 def resolve_loss(value: object, task: str) -> Loss:
-    """The loss behind what a user wrote; a ValueError that lists the names, if it is not one for ``task``."""
+    """Return the loss that a name or an object stands for.
+
+    Raises
+    ------
+    ValueError
+        If it is not a loss for ``task``. The message lists the valid names.
+    """
     loss = resolve(Loss, value, "loss")
     if loss.task != task:
         names = [name for name, cls in registered(Loss).items() if cls.task == task]
         known = ", ".join(map(repr, names))
-        raise ValueError(f"loss={value!r} is a loss for {loss.task}, not for {task}. Those for {task}: {known}.")
+        raise ValueError(f"loss={value!r} is a loss for {loss.task}, not for {task}. Losses for {task}: {known}.")
     return loss
 
 
 class MixedTargets(NamedTuple):
-    """Two targets for each row, and how much the first one counts."""
+    """Two targets for each row, and the share of the first."""
 
     first: Array  # (n,) or (n, k)
-    second: Array  # alike
+    second: Array  # same shape
     share: Array  # (n,), from 0 to 1
 
 
 def record_loss(loss: Loss, tape: Tape, raw: Array, target: Array | MixedTargets) -> tuple[Array, Array]:
-    """As `Loss.record`; for mixed targets, share * loss(first) + (1 - share) * loss(second).
+    """Record the loss as `Loss.record` does, or share * loss(first) + (1 - share) * loss(second) for mixed targets.
 
-    For losses that are linear in the target, as `LogLoss`, that is the loss of the mixed target; others, as those of
-    margins, would make nonsense of half a class.
+    If a loss is linear in the target, such as `LogLoss`, this equals the loss of the mixed target. Other losses, such
+    as `Hinge`, are not defined for a mixed target.
     """
     if not isinstance(target, MixedTargets):
         return loss.record(tape, raw, target)
@@ -94,7 +104,7 @@ def record_loss(loss: Loss, tape: Tape, raw: Array, target: Array | MixedTargets
 
 
 def mean_loss(loss: Loss, raw: Array, target: Array, weights: Array) -> float:
-    """The weighted mean of the losses of raw predictions."""
+    """Return the weighted mean of the per-row losses of raw predictions (n, k)."""
     tape = Tape(np.float64, Batch(len(raw)))
     with tape.step("loss"):
         values, _ = loss.record(tape, raw, target)
@@ -103,5 +113,5 @@ def mean_loss(loss: Loss, raw: Array, target: Array, weights: Array) -> float:
 
 
 def scratch(tape: Tape, shape: Sequence[int], dtype: Any = np.float64) -> Array:
-    """A buffer in the precision of losses."""
+    """Return a scratch buffer, in float64 unless ``dtype`` says otherwise."""
     return tape.scratch(shape, dtype)

@@ -1,4 +1,4 @@
-"""Losses for classes and labels."""
+"""Losses for classification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import TINY, Loss, scratch
 
 
 class _Logistic(Loss):
-    """The losses whose raw predictions are logarithms of odds: softmax for classes, a sigmoid for each label."""
+    """Base of the losses with probabilities: softmax over classes, a logistic function for each label."""
 
     has_probabilities = True
 
@@ -40,21 +40,22 @@ class _Logistic(Loss):
 
 @description
 class LogLoss(_Logistic):
-    """Minus the logarithm of the probability that the model gives to the truth, also called cross-entropy.
+    """Negative logarithm of the predicted probability of the true class, also called cross-entropy.
 
     Parameters
     ----------
     label_smoothing : float, default=0.0
-        Share of the truth that is spread evenly over all classes: 0 or more, less than 1.
+        Share of the target that is distributed evenly over all classes, 0 or more and less than 1. The default does
+        not smooth.
 
     Notes
     -----
-    For classes, with raw predictions z: -log softmax(z)[y] = log(sum over k of exp(z[k])) - z[y], with derivative
-    softmax(z) - onehot(y). For labels, summed over them: log(1 + exp(z)) - y z, with derivative sigmoid(z) - y. C.
-    Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, sections 4.3.2 and 4.3.4.
+    With raw predictions z, the loss for classes is -log softmax(z)[y] = log(sum over k of exp(z[k])) - z[y], with
+    gradient softmax(z) - onehot(y). For labels it is the sum over the labels of log(1 + exp(z)) - y z, with gradient
+    sigmoid(z) - y. C. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, sections 4.3.2 and 4.3.4.
 
-    With smoothing s, onehot(y) is (1 - s) onehot(y) + s / k for k classes, and a label y is (1 - s) y + s / 2, so that
-    no raw prediction has to become infinite. C. Szegedy et al., "Rethinking the Inception architecture for computer
+    Smoothing s replaces onehot(y) by (1 - s) onehot(y) + s / k for k classes, and a label y by (1 - s) y + s / 2. The
+    best raw predictions are then finite. C. Szegedy et al., "Rethinking the Inception architecture for computer
     vision", arXiv:1512.00567, section 7.
 
     Examples
@@ -110,23 +111,26 @@ class LogLoss(_Logistic):
 
 @description
 class Focal(_Logistic):
-    """Log loss that counts less where the model is right already, for classes of very different frequency.
+    """Log loss with smaller weights for confident correct predictions, for imbalanced classes.
 
     Parameters
     ----------
     gamma : float, default=2.0
-        How much less: 0 is the log loss.
+        Exponent of the weight, 0 or more. The larger it is, the less confident correct predictions contribute. With 0,
+        the loss is the log loss.
     alpha : float or sequence of float, default=None
-        Weights of the classes. A number from 0 to 1 for two classes or labels: that of the second class, or of a label
-        that is there, while the other has 1 - alpha. A sequence holds the weight of each class, in the order of
-        `classes_`.
+        Weights of the classes. With two classes or with labels, a number from 0 to 1 is the weight of the second class
+        or of a present label, and 1 - alpha is the weight of the other. A sequence contains one weight of 0 or more per
+        class, in the order of `classes_`. If None, all weights are 1.
 
     Notes
     -----
-    -alpha (1 - p) ** gamma log(p), where p is the probability that the model gives to the truth; over labels it sums.
-    T.-Y. Lin, P. Goyal, R. Girshick, K. He and P. Dollár, "Focal loss for dense object detection", arXiv:1708.02002,
-    equations 4 and 5, who found gamma = 2 and alpha = 0.25 best. It is not a proper scoring rule: the probabilities are
-    less extreme than the frequencies, in the same order.
+    The loss is -alpha (1 - p) ** gamma log(p), where p is the predicted probability of the true class. For labels, it
+    is summed. T.-Y. Lin, P. Goyal, R. Girshick, K. He and P. Dollár, "Focal loss for dense object detection",
+    arXiv:1708.02002, equations 4 and 5, found gamma = 2 and alpha = 0.25 best.
+
+    It is not a proper scoring rule. Predicted probabilities are less extreme than the true frequencies, but have the
+    same order.
 
     Examples
     --------
@@ -177,7 +181,7 @@ class Focal(_Logistic):
         tape(np.negative, values, values)
         # d/dz = weight (1 - gamma p log(p) / (1 - p)) (softmax(z) - onehot(y))
         p = tape(np.exp, log_p, scratch(tape, (n, 1)))
-        tape(maximum, q, TINY, q)  # where it is 0, so is the weight
+        tape(maximum, q, TINY, q)  # avoid division by 0, where the weight is 0 too
         tape(np.divide, log_p, q, q)
         tape(np.multiply, q, p, q)
         tape(np.multiply, q, -float(self.gamma), q)
@@ -188,7 +192,7 @@ class Focal(_Logistic):
 
     def _labels(self, tape: Tape, z: Array, target: Array) -> tuple[Array, Array]:
         signs = record_signs(tape, target, z.shape[1])
-        tape(np.multiply, z, signs, z)  # the logarithm of the odds of the truth
+        tape(np.multiply, z, signs, z)  # log odds of the true value
         values = scratch(tape, (len(z),))
         p, q, log_p, weight = (scratch(tape, z.shape) for _ in range(4))
         tape(special.expit, z, p)
@@ -215,31 +219,34 @@ class Focal(_Logistic):
     def _class_weights(self, k: int) -> Array:
         if not isinstance(self.alpha, (list, tuple)) or len(self.alpha) != k:
             raise ValueError(
-                f"{self!r}: there are {k} classes, so that alpha must be None or a list of {k} weights, one for"
-                f" each, got {self.alpha!r}."
+                f"{self!r}: there are {k} classes, so alpha must be None or a list of {k} weights, one per class, got"
+                f" {self.alpha!r}."
             )
         return np.array(self.alpha, np.float64)
 
     def _label_weights(self, k: int) -> tuple[float, float]:
-        """Return alpha for absent labels or the first of two classes, and for present ones."""
+        """Return the weights of absent and present labels, or of the first and second class."""
         if not isinstance(self.alpha, (list, tuple)):
             return 1 - float(self.alpha), float(self.alpha)
         if k > 1 or len(self.alpha) != 2:
             what = "there are two classes" if k == 1 else f"y holds {k} labels"
             expected = "None, a number or a list of two weights" if k == 1 else "None or a number"
-            raise ValueError(f"{self!r}: {what}, so that alpha must be {expected}, got {self.alpha!r}.")
+            raise ValueError(f"{self!r}: {what}, so alpha must be {expected}, got {self.alpha!r}.")
         return float(self.alpha[0]), float(self.alpha[1])
 
 
 class _Margin(Loss):
-    """The losses of margins, the raw prediction times 1 for the truth and -1 for all else; summed over classes."""
+    """Base of the losses of margins, which are summed over classes or labels.
+
+    A margin is the raw prediction, multiplied by -1 for all classes except the true class.
+    """
 
     def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         signs = record_signs(tape, target, raw.shape[1])
         missing = tape(copy, raw, scratch(tape, raw.shape))
         tape(np.multiply, missing, signs, missing)
         tape(np.subtract, 1.0, missing, missing)
-        tape(maximum, missing, 0.0, missing)  # to a margin of 1
+        tape(maximum, missing, 0.0, missing)  # shortfall to a margin of 1
         return self._from_missing(tape, missing, signs)
 
     def _from_missing(self, tape: Tape, missing: Array, signs: Array) -> tuple[Array, Array]:
@@ -248,14 +255,14 @@ class _Margin(Loss):
 
 @description
 class Hinge(_Margin):
-    """Hinge loss, the distance to a margin of 1, as in support vector machines; no probabilities.
+    """Hinge loss, as in support vector machines. It provides no ``predict_proba``.
 
     Notes
     -----
-    For each class, max(0, 1 - t z), where t is 1 for the truth and -1 for every other class, summed over classes or
-    labels: one against the rest, as R. Rifkin and A. Klautau, "In defense of one-vs-all classification", JMLR 5, 2004,
-    recommend. C. Cortes and V. Vapnik, "Support-vector networks", Machine Learning 20, 1995. Two classes have one
-    margin. The slope at the corner is 0.
+    The loss is the sum over classes or labels of max(0, 1 - t z), where t is 1 for the true class and -1 for all
+    others. The sum runs over one-vs-rest problems, as R. Rifkin and A. Klautau, "In defense of one-vs-all
+    classification", JMLR 5, 2004, recommend. The loss itself: C. Cortes and V. Vapnik, "Support-vector networks",
+    Machine Learning 20, 1995. Two classes have one margin. The slope at the corner is 0.
 
     Examples
     --------
@@ -277,13 +284,13 @@ class Hinge(_Margin):
 
 @description
 class SquaredHinge(_Margin):
-    """The square of what is missing to a margin of 1; no probabilities.
+    """Squared hinge loss. It provides no ``predict_proba``.
 
     Notes
     -----
-    For each class, max(0, 1 - t z) ** 2, where t is 1 for the truth and -1 for every other class, summed over classes
-    or labels. Y. Tang, "Deep learning using linear support vector machines", arXiv:1306.0239, equation 10, who found it
-    better than softmax on top of convolutional networks. Smooth, unlike `Hinge`.
+    The loss is the sum over classes or labels of max(0, 1 - t z) ** 2, where t is 1 for the true class and -1 for all
+    others. Unlike `Hinge`, it has a continuous derivative. Y. Tang, "Deep learning using linear support vector
+    machines", arXiv:1306.0239, equation 10, found it better than softmax on top of convolutional networks.
 
     Examples
     --------
@@ -304,13 +311,13 @@ class SquaredHinge(_Margin):
 
 
 def record_truth(tape: Tape, target: Array, k: int) -> Array:
-    """The target as a matrix (n, k) of zeros and ones."""
+    """Record the target as a matrix (n, k) of zeros and ones."""
     if target.ndim == 2:
         return target
     return tape(np.equal, target[:, None], np.arange(k), scratch(tape, (len(target), k), bool))
 
 
 def record_signs(tape: Tape, target: Array, k: int) -> Array:
-    """The target as a matrix (n, k) of -1 and 1."""
+    """Record the target as a matrix (n, k) of -1 and 1."""
     signs = tape(np.multiply, record_truth(tape, target, k), 2.0, scratch(tape, (len(target), k)))
     return tape(np.subtract, signs, 1.0, signs)

@@ -14,6 +14,7 @@ class _Regression(Loss):
     """The losses of single numbers, averaged over the outputs of a row."""
 
     task = "regression"
+    standardizes_targets = True
 
     def record(self, tape: Tape, raw: Array, target: Array) -> tuple[Array, Array]:
         z = tape(copy, raw, scratch(tape, raw.shape))
@@ -92,7 +93,8 @@ class Huber(_Regression):
     Parameters
     ----------
     delta : float, default=1.0
-        Where one passes into the other: above 0, in the unit of y.
+        Size of an error at which squared error changes to absolute error: above 0. In a `CNNRegressor` its unit is the
+        standard deviation of y, because targets are standardized.
 
     Notes
     -----
@@ -193,6 +195,7 @@ class Poisson(_Regression):
     """
 
     name = "poisson"
+    standardizes_targets = False
 
     def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
         tape(np.multiply, z, target, each)

@@ -1,4 +1,4 @@
-"""Export to ONNX, for onnxruntime and everything else that runs it, and import of networks from it."""
+"""Export to ONNX, for onnxruntime and other runtimes, and import of networks from ONNX."""
 
 from .export import register, to_onnx
 from .graph import Graph, Tensor

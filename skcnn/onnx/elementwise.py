@@ -1,4 +1,4 @@
-"""Operators of a graph that treat each number alike, and those that join values."""
+"""Import of elementwise operators, and of operators that join values."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from .reading import Node
 from .walking import Handler, Part, Value, Walk, same
 from .windowed import number
 
-FLOATING = 1, 10, 11, 16  # the types float, float16, double and bfloat16
+FLOATING = 1, 10, 11, 16  # types float, float16, double and bfloat16
 BOUNDLESS = float(np.finfo(np.float32).max)
 
 
 def _scale(factor: Array, shift: Array | None = None) -> Part:
-    """A `Scale` with these factors and, if there are some, offsets."""
+    """Return a `Scale` with these factors and optional offsets."""
     arrays = {"scale": factor} | ({} if shift is None else {"bias": shift})
     return Part(Scale(use_bias=shift is not None), arrays)
 
 
 def _nothing(walk: Walk, node: Node) -> None:
-    """What changes nothing when predicting."""
+    """Import an operator without effect in prediction."""
     name, value = walk.image(node)
     if node.operator == "Dropout" and np.any(walk.constant(node, 2, False)):
-        walk.refuse(node, "it drops at random", "Export the model for predictions")
+        walk.refuse(node, "it is random dropout", "Export the model for prediction")
     walk.give(node, value, [name])
 
 
@@ -68,23 +68,23 @@ def _plain(layer: Layer) -> Handler:
 def _leaky(walk: Walk, node: Node) -> None:
     slope = number(node, "alpha", 0.01)
     if not 0 <= slope <= 1:
-        walk.refuse(node, f"its slope must be from 0 to 1, and is {slope}")
+        walk.refuse(node, f"its slope must be from 0 to 1, but is {slope}")
     _activation(walk, node, LeakyReLU(slope))
 
 
 def _elu(walk: Walk, node: Node) -> None:
     alpha = number(node, "alpha", 1.0)
     if alpha < 0:
-        walk.refuse(node, f"its alpha must be 0 or more, and is {alpha}")
+        walk.refuse(node, f"its alpha must be 0 or more, but is {alpha}")
     _activation(walk, node, ELU(alpha))
 
 
 def _celu(walk: Walk, node: Node) -> None:
-    """max(0, x) + min(0, a (exp(x / a) - 1)), which is a times the ELU of x / a."""
+    """Import Celu, max(0, x) + min(0, a (exp(x / a) - 1)), which is a times the ELU of x / a."""
     name, value = walk.image(node)
     alpha = number(node, "alpha", 1.0)
     if alpha <= 0:
-        walk.refuse(node, f"its alpha must be above 0, and is {alpha}")
+        walk.refuse(node, f"its alpha must be above 0, but is {alpha}")
     one = np.ones(value.shape[-1:])
     parts = [Part(ELU())] if alpha == 1 else [_scale(one / alpha), Part(ELU()), _scale(one * alpha)]
     walk.give(node, value, [name], parts)
@@ -97,14 +97,14 @@ def _selu(walk: Walk, node: Node) -> None:
         return
     name, value = walk.image(node)
     if found[0] < 0:
-        walk.refuse(node, f"its alpha must be 0 or more, and is {found[0]}")
+        walk.refuse(node, f"its alpha must be 0 or more, but is {found[0]}")
     walk.give(node, value, [name], [Part(ELU(found[0])), _scale(np.full(value.shape[-1:], found[1]))])
 
 
 def _gelu(walk: Walk, node: Node) -> None:
     kind = node("approximate", "none")
     if kind not in ("none", "tanh"):
-        walk.refuse(node, f"approximate={kind!r} has no meaning here")
+        walk.refuse(node, f"approximate={kind!r} is not supported")
     _activation(walk, node, GELU(kind == "tanh"))
 
 
@@ -131,18 +131,18 @@ def _prelu(walk: Walk, node: Node) -> None:
     slope = walk.constant(node, 1)
     vector = None if slope is None else per_channel(value, slope)
     if vector is None:
-        walk.refuse(node, "it must have one slope, or one for each channel")
+        walk.refuse(node, "it must have one slope, or one per channel")
     walk.give(node, value, [name], [Part(PReLU(), {"slope": vector})])
 
 
 def _softmax(walk: Walk, node: Node) -> None:
-    """Softmax and LogSoftmax over the channels; before version 13, over everything from the axis on."""
+    """Import Softmax or LogSoftmax over channels. Before version 13, they normalize over all axes from ``axis`` on."""
     name, value = walk.image(node)
     old = walk.source.opset < 13
     axis = value.axis(node("axis", 1 if old else -1))
     behind = set(value.dims[axis + 1 :]) if old else {1}
     if value.axes[axis] not in ("C", "F") or behind - {1}:
-        walk.refuse(node, "it must be one of the channels of each pixel")
+        walk.refuse(node, "it must normalize over the channels of each pixel")
     if node.operator == "LogSoftmax":
         walk.give(node, value, [name], kind="open")
     else:
@@ -150,7 +150,7 @@ def _softmax(walk: Walk, node: Node) -> None:
 
 
 def bounded(low: float, high: float) -> list[Part]:
-    """Layers that hold numbers between two bounds."""
+    """Return layers that clip numbers to two bounds."""
     low, high = (float(str(np.float32(bound))) for bound in (low, high))
     if (low, high) == (0, 6):
         return [Part(ReLU6())]
@@ -161,7 +161,7 @@ def bounded(low: float, high: float) -> list[Part]:
 
 
 def _clip(walk: Walk, node: Node) -> None:
-    """Clip, and Max and Min with a number."""
+    """Import Clip, or Max or Min with a number."""
     name, value = walk.lives(node)[0], walk.values[walk.lives(node)[0]]
     low, high = node("min", -np.inf), node("max", np.inf)
     if node.operator == "Clip":
@@ -171,18 +171,18 @@ def _clip(walk: Walk, node: Node) -> None:
     else:
         others = [array for array in walk.arrays(node) if array is not None]
         if len(walk.lives(node)) != 1 or len(others) != 1:
-            walk.refuse(node, "it must compare with one constant")
+            walk.refuse(node, "it must have one constant input")
         given = (others[0], np.array(np.inf)) if node.operator == "Max" else (np.array(-np.inf), others[0])
     if any(bound.size != 1 or bound.ndim > len(value.axes) for bound in given):
         walk.refuse(node, "its bounds must be single numbers")
     low, high = (float(bound.ravel()[0]) for bound in given)
     if not low < high:
-        walk.refuse(node, f"its bounds {low} and {high} leave nothing between them")
+        walk.refuse(node, f"its lower bound {low} must be less than its upper bound {high}")
     walk.give(node, value, [name], bounded(low, high), function=lambda x: np.clip(x, low, high))
 
 
 def per_channel(value: Value, constant: Array) -> Array | None:
-    """A constant that is broadcast against a tensor, as a number for each channel; None if it is something else."""
+    """Return a constant that is broadcast against a tensor as one number per channel, or None if it is not."""
     rank = len(value.axes)
     if constant.ndim > rank:
         return None
@@ -196,7 +196,7 @@ def per_channel(value: Value, constant: Array) -> Array | None:
 
 
 def _arithmetic(walk: Walk, node: Node) -> None:
-    """Add, Sub, Mul, Div and Pow of a value and a constant, or of two values."""
+    """Import Add, Sub, Mul, Div or Pow of a value and a constant, or of two values."""
     if len(walk.lives(node)) > 1:
         _join(walk, node)
         return
@@ -206,7 +206,7 @@ def _arithmetic(walk: Walk, node: Node) -> None:
     constant = arrays[1] if first else arrays[0]
     vector, function = per_channel(value, constant), None
     if vector is None or constant.dtype.kind not in "biuf":
-        walk.refuse(node, "its constant must be a single number, or one for each channel")
+        walk.refuse(node, "its constant must be a single number, or one number per channel")
     vector = vector.astype(np.float64)
     if constant.size == 1:
         operation, c = FUNCTIONS[node.operator], float(constant.ravel()[0])
@@ -233,7 +233,7 @@ def _arithmetic(walk: Walk, node: Node) -> None:
 
 
 def _open(walk: Walk, node: Node) -> None:
-    """What has a meaning as a part of an activation only."""
+    """Import an operator that is supported only as part of an activation."""
     name, value = walk.image(node)
     walk.give(node, value, [name], kind="open", function=FUNCTIONS.get(node.operator), pattern=True)
 
@@ -245,13 +245,15 @@ def _negative(walk: Walk, node: Node) -> None:
 
 
 def _join(walk: Walk, node: Node) -> None:
-    """What two or more values become: a sum, a product, or a part of an activation."""
+    """Import the join of two or more values: a sum, a product, or a part of an activation."""
     names = walk.lives(node)
     if len(names) != len(node.inputs) or (len(names) != 2 and node.operator not in ("Add", "Sum")):
-        walk.refuse(node, "it joins values and constants in a way that is not known here")
+        walk.refuse(node, "it joins values and constants in an unsupported way")
     kind = {"Add": "add", "Sum": "add", "Mul": "multiply"}.get(node.operator, "open")
+    if kind == "add":
+        names = walk.flattened(names)
     found = [walk.values[name] for name in names]
-    if kind == "multiply" and found[0].is_flat and not found[1].is_flat:  # what is multiplied comes first
+    if kind == "multiply" and found[0].is_flat and not found[1].is_flat:  # the gated value comes first
         names, found = names[::-1], found[::-1]
     value = found[0]
     if not all(_alike(value, other) or (kind == "multiply" and _is_gate(other, value)) for other in found[1:]):
@@ -269,12 +271,12 @@ def _sum(walk: Walk, node: Node) -> None:
 
 
 def _alike(value: Value, other: Value) -> bool:
-    """Whether two values have the same axes, sizes and order."""
+    """Return whether two values have the same axes, sizes and order."""
     return same(value, other) and not value.groups
 
 
 def _is_gate(gate: Value, value: Value) -> bool:
-    """Whether it is a number for each channel of an image, in the place of its channels."""
+    """Return whether ``gate`` has one number for each channel of the image ``value``, on the axis of its channels."""
     fits = gate.is_flat and not value.is_flat and gate.shape == value.shape[-1:] and gate.order is None
     return fits and gate.axes == tuple({"N": "N", "C": "F"}.get(axis, "1") for axis in value.axes)
 
@@ -282,21 +284,22 @@ def _is_gate(gate: Value, value: Value) -> bool:
 def _concat(walk: Walk, node: Node) -> None:
     names = walk.lives(node)
     if len(names) != len(node.inputs):
-        walk.refuse(node, "it puts constants beside values")
+        walk.refuse(node, "it concatenates constants and values")
+    names = walk.flattened(names)
     found = [walk.values[name] for name in names]
     axis = found[0].axis(node("axis", 1))
     value = found[0]
     if value.axes[axis] not in ("C", "F") or any(
         other.axes != value.axes or other.shape[:-1] != value.shape[:-1] or other.groups for other in found
     ):
-        walk.refuse(node, "it must put channels side by side, of the same height and width")
+        walk.refuse(node, "it must concatenate channels of images with equal height and width")
     sizes = [other.shape[-1] for other in found]
     order = None
     if any(other.order is not None for other in found):
         starts = np.cumsum([0, *sizes[:-1]])
         parts = (np.arange(n) if v.order is None else v.order for v, n in zip(found, sizes, strict=True))
         order = np.concatenate([start + part for start, part in zip(starts, parts, strict=True)])
-    # Dense blocks put all that came before beside the newest: what has been put together already is taken whole.
+    # Dense blocks concatenate all earlier outputs. Values that have been concatenated before are reused as a whole.
     key = (value.axes[axis], *names)
     longest = next((n for n in range(len(names) - 1, 1, -1) if key[: n + 1] in walk.joined), 0)
     if longest:

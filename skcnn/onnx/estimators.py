@@ -1,4 +1,4 @@
-"""The graph of a whole estimator: images in, labels and probabilities, targets or features out."""
+"""Graphs of whole estimators, from images to labels and probabilities, targets or features."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 from .._estimators.base import BaseCNN
+from .._tape.parameters import Arrays
 from ..classifier import CNNClassifier
 from ..features import CNNFeatures
 from ..losses import Loss
 from .graph import Converter, Graph, Tensor, needs
 from .layers import LINKS, flatten, images
 
-Output = tuple[int, tuple[int, ...]]  # element type and the shape behind N
+Output = tuple[int, tuple[int, ...]]  # element type, and shape without N
 
 
 def build(
     estimator: Any, converters: Mapping[type, Converter], opset: int, *, raw_scores: bool = False, cast: bool = False
 ) -> Any:
-    """The ``onnx.ModelProto`` of a fitted estimator of this package.
+    """Build the ``onnx.ModelProto`` of a fitted estimator of this package.
 
-    ``raw_scores``: a classifier's second output are raw predictions, a column for each class; ``cast``: the input will
-    have another type than float32.
+    With ``raw_scores``, the second output of a classifier are raw predictions, one column per class. With ``cast``, the
+    input is converted to float32.
     """
     graph = Graph(opset, converters)
     graph.part("input")
@@ -40,7 +41,7 @@ def build(
 
 
 def outputs_of(estimator: Any, raw_scores: bool = False) -> dict[str, Output]:
-    """Name -> element type and shape behind N of the outputs that `build` gives."""
+    """Return a dictionary of output name -> (element type, shape without N) for the graph of `build`."""
     kinds = needs("onnx").TensorProto
     if isinstance(estimator, CNNFeatures):
         return {"variable": (kinds.FLOAT, (estimator._n_features_out,))}
@@ -53,9 +54,12 @@ def outputs_of(estimator: Any, raw_scores: bool = False) -> dict[str, Output]:
 
 
 def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -> Tensor:
-    """From the input to what a layer gives."""
+    """Add the layers from the input to the layer ``last``; return its output."""
     model, network = estimator._model, estimator._model.network
     p = network.bind(model.weights, model.state)
+    if (targets := model.target_scaling) is not None:
+        kernel, bias = (array.astype(np.float64) for array in (p["output"].kernel, p["output"].bias))
+        p["output"] = Arrays(kernel=kernel * targets.scale, bias=bias * targets.scale + targets.mean)
     x = images(graph, rows, network.input_shape)
     if model.scaling.mean.any():
         x = Tensor(graph("Sub", x, graph.by_channel(model.scaling.mean, x, "mean")), x.shape)
@@ -64,17 +68,19 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
     graph.part("")
     for name, layer in zip(network.names, network.layers, strict=True):
         x = graph.layer(name, layer, x, p[name])
-        if last in graph.reached:  # it may be inside of another one, whose output is then not asked for
+        if last in graph.reached:  # a nested layer, so that the output of the outer layer is not needed
             x = graph.reached[last]
             break
     else:
-        raise ValueError(f"The converter of the layer around {last!r} exports what is inside without graph.layer.")
+        raise ValueError(f"The converter of the layer around {last!r} exports nested layers without graph.layer.")
     graph.part("output")
     return x
 
 
 def _features(graph: Graph, estimator: CNNFeatures, rows: str) -> dict[str, Output]:
     x = _layers(graph, estimator.estimator_, rows, estimator.layer_)
+    if estimator._pooling is not None:
+        x = graph.layer("pool", estimator._pooling, x, None)
     graph.output(x if len(x.shape) == 1 else flatten(graph, None, x, None), "variable")
     return outputs_of(estimator)
 
@@ -114,19 +120,19 @@ def _classes(graph: Graph, estimator: CNNClassifier, rows: str, raw_scores: bool
 
 
 def _linked(graph: Graph, loss: Loss, method: Any, raw: Tensor, exclusive: bool) -> str | Tensor:
-    """Add the loss's predictions from raw ones."""
+    """Add the conversion of raw predictions to the predictions of a loss; return its output."""
     if method in LINKS and type(loss) not in graph.converters:
         convert: Converter = LINKS[method]
     else:
         convert = graph.converter(loss, "(graph, loss, raw, exclusive) -> name of the output")
     y: Any = convert(graph, loss, raw, exclusive)
     if not isinstance(y, (str, Tensor)):
-        raise TypeError(f"The converter of {loss!r} must give the name of its output, a str, got {y!r}.")
+        raise TypeError(f"The converter of {loss!r} must return the name of its output, a str, got {y!r}.")
     return y
 
 
 def _class_values(estimator: CNNClassifier) -> Array:
-    """The classes as ONNX can hold them: int64 or strings."""
+    """Return the classes in a type of ONNX, int64 or strings; raise a TypeError if there is none."""
     classes = np.asarray(estimator.classes_)
     if classes.dtype.kind == "U" or (classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes)):
         return classes
@@ -136,7 +142,7 @@ def _class_values(estimator: CNNClassifier) -> Array:
         whole = None
     if whole is None or not np.array_equal(whole, classes):
         raise TypeError(
-            f"ONNX has labels that are whole numbers or strings, but the classes are {classes.tolist()}. Fit on"
-            " y.astype(str), or on the numbers that sklearn.preprocessing.LabelEncoder gives."
+            f"Labels in ONNX are whole numbers or strings, but the classes are {classes.tolist()}. Fit on"
+            " y.astype(str), or on the output of sklearn.preprocessing.LabelEncoder."
         )
     return whole

@@ -1,4 +1,4 @@
-"""`to_onnx`: of an estimator of this package alone, or of a Pipeline and the like, by skl2onnx."""
+"""Export of estimators of this package, and of pipelines and other meta-estimators by skl2onnx."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .estimators import build, outputs_of
 from .graph import Converter, needs
 from .layers import CONVERTERS
 
-OPSETS = range(17, 23)  # the first that has LayerNormalization, and the last that skl2onnx takes
+OPSETS = range(17, 23)  # the first with LayerNormalization, to the last that skl2onnx supports
 
 
 def to_onnx(
@@ -38,44 +38,47 @@ def to_onnx(
     Parameters
     ----------
     estimator : CNNClassifier, CNNRegressor, CNNFeatures, Pipeline or other estimator
-        Fitted. Of a search it is the best estimator. What is not of this package is converted by skl2onnx, which knows
-        most of scikit-learn's pipelines, transformers and meta-estimators.
+        Fitted estimator. For a search, the best estimator is exported. skl2onnx converts all parts that are not from
+        this package. It supports most of scikit-learn's pipelines, transformers and meta-estimators.
     converters : dict, default=None
-        What converts layers and losses of your own: the class -> a function. That of a layer is called as
-        ``function(graph, layer, x, p)`` with a `Graph`, the layer, its input as a `Tensor` and its parameters by their
-        names. It adds nodes to the graph and returns the name of the layer's output. That of a loss is called as
-        ``function(graph, loss, raw, exclusive)`` with raw predictions, and returns the name of the probabilities, of
-        exclusive classes or else of labels, or of a regressor's predictions.
+        Converters of your own layers and losses: class -> function. The function of a layer is called as
+        ``function(graph, layer, x, p)`` with a `Graph`, the layer, its input as a `Tensor` and its parameters by name.
+        It adds nodes to the graph and returns the name of the output. The function of a loss is called as
+        ``function(graph, loss, raw, exclusive)`` with raw predictions. It returns the name of the probabilities, of
+        classes if ``exclusive`` and of labels otherwise, or the name of a regressor's predictions.
     initial_types : list of (str, type), default=None
-        Names and types of the inputs, as skl2onnx has them, where they are not one matrix of float32: pixels of uint8,
-        or columns of different types for a ColumnTransformer.
+        Names and types of the inputs, in skl2onnx's format. By default there is one float32 matrix. Pass it for other
+        inputs, such as uint8 pixels, or columns of different types for a ColumnTransformer.
     opset : int, default=17
-        Version of the operators, from 17 to 22. Newer ones say nothing more about a network; a runtime may ask for one.
+        Version of the operators, from 17 to 22. All give the same network. Choose the version that your runtime
+        requires.
 
     Returns
     -------
     onnx.ModelProto
-        Its input is ``X``, float32 (N, features): a row for each image, its numbers in the order h, w, c; any N. The
-        outputs are ``label`` and ``probabilities`` of a classifier, or ``scores`` where its loss gives none, and
-        ``variable`` (N, outputs) of a regressor or of features.
+        Model with the input ``X``, float32 (N, features), for any N. Each row is an image in the order h, w, c. The
+        outputs of a classifier are ``label`` and ``probabilities``, or ``scores`` if its loss provides no
+        probabilities. The output of a regressor or of features is ``variable`` (N, outputs).
 
     Raises
     ------
     NotFittedError
         If the estimator is not fitted.
     ImportError
-        If onnx is not installed; or skl2onnx, which a Pipeline and the like need, and `initial_types`.
+        If onnx is not installed, or if skl2onnx is not installed and the estimator is a Pipeline or another
+        meta-estimator, or `initial_types` is given.
     TypeError
         If a layer or a loss has no converter, or classes are neither whole numbers nor strings.
     ValueError
-        If `opset` is not one of those, the number of features is not known and `initial_types` is not given, or
-        skl2onnx would get it wrong: isotonic calibration, that of a Pipeline or a search, and tuned thresholds.
+        If `opset` is out of range, if the number of features is unknown and `initial_types` is not given, or if
+        skl2onnx would export different predictions. The latter happens for isotonic calibration, calibration of a
+        Pipeline or a search, and tuned thresholds.
 
     Notes
     -----
-    The graph computes in single precision, that of `onnxruntime`'s convolutions, also for an estimator in double
-    precision. Batch norm stays a node of its own, so that nodes and constants have the names of ``summary()`` and
-    ``parameters_``; runtimes fold it themselves. The format: https://onnx.ai/onnx/repo-docs/IR.html.
+    The graph computes in single precision, like `onnxruntime`'s convolutions, even for an estimator in double
+    precision. Batch norm remains a separate node, so that nodes and constants have the names of ``summary()`` and
+    ``parameters_``. Runtimes fold it themselves. For the format see https://onnx.ai/onnx/repo-docs/IR.html.
 
     Examples
     --------
@@ -106,9 +109,9 @@ def to_onnx(
 
 
 def register() -> None:
-    """Make the estimators of this package known to skl2onnx, for those who call ``skl2onnx.to_onnx`` themselves.
+    """Register the estimators of this package with skl2onnx, so that you can call ``skl2onnx.to_onnx`` directly.
 
-    `to_onnx` does it by itself. To do it again does no harm.
+    `to_onnx` registers them automatically. Repeated calls have no effect.
 
     Raises
     ------
@@ -122,7 +125,7 @@ def register() -> None:
     """
     skl2onnx = needs("skl2onnx")
     for cls in _ours():
-        # Pipelines and calibration ask each classifier for these; `zipmap` changes nothing: scores are a matrix.
+        # Pipelines and calibration require these options. `zipmap` has no effect, because scores are a matrix.
         options = {"zipmap": [True, False, "columns"], "raw_scores": [True, False]}
         skl2onnx.update_registered_converter(
             cls,
@@ -135,11 +138,11 @@ def register() -> None:
 
 
 def _ours() -> Iterable[type]:
-    """The classes of this package, those that derive from them, and what keeps them from being fitted again."""
+    """Return the estimator classes of this package, their subclasses, and FrozenEstimator if skl2onnx lacks it."""
     ours = [*subclasses(BaseCNN), CNNFeatures, *CNNFeatures.__subclasses__()]  # type: ignore[type-abstract]
     try:
         alias = needs("skl2onnx").get_model_alias(FrozenEstimator)
-    except RuntimeError:  # skl2onnx does not know it
+    except RuntimeError:  # skl2onnx does not support it
         alias = _alias(FrozenEstimator)
     return [*ours, FrozenEstimator] if alias == _alias(FrozenEstimator) else ours
 
@@ -149,14 +152,13 @@ def _alias(cls: type) -> str:
 
 
 def _with(converters: Mapping[type, Converter] | None) -> dict[type, Converter]:
-    """The table of converters, with those of the user."""
+    """Return the table of converters, with the user's converters added."""
     if not isinstance(converters, Mapping | None):
         raise TypeError(f"converters must be a dict of classes and functions, got {converters!r}.")
     for kind, function in (converters or {}).items():
         if not (isinstance(kind, type) and issubclass(kind, (Layer, Loss)) and callable(function)):
             raise TypeError(
-                "converters must hold classes of layers or losses, and a function for each, got"
-                f" {kind!r}: {function!r}."
+                f"converters must map classes of layers or losses to functions, got {kind!r}: {function!r}."
             )
     return CONVERTERS | dict(converters or {})
 
@@ -170,7 +172,7 @@ def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset
         features = getattr(estimator, "n_features_in_", None)
         if features is None:
             raise ValueError(
-                f"{kind} does not know its number of features: pass initial_types, for example"
+                f"{kind} has an unknown number of features. Pass initial_types, for example"
                 " [('X', skl2onnx.common.data_types.FloatTensorType([None, 64]))]."
             )
         initial_types = [("X", needs("skl2onnx.common.data_types").FloatTensorType([None, features]))]
@@ -181,20 +183,25 @@ def _through_skl2onnx(estimator: Any, converters: Any, initial_types: Any, opset
         initial_types=initial_types,
         target_opset=opset,
         options=options,
-        # Not registered: they are of this call alone.
+        # Not registered, because they apply to this call only.
         custom_conversion_functions=dict.fromkeys(_ours(), _converting(converters)),
     )
 
 
 def _prepared(part: Any) -> Any:
-    """An estimator, or what one holds, as skl2onnx can read it; a ValueError for what it would change.
+    """Return a copy of an estimator or one of its parts that skl2onnx can read.
 
-    skl2onnx stumbles over the names of steps that do nothing. Pipelines may be anywhere: in each other, among columns,
-    or in what a meta-estimator has fitted.
+    Steps without effect are removed from pipelines, because skl2onnx cannot process their names. Pipelines may be
+    nested in each other, in column transformers and in fitted meta-estimators.
+
+    Raises
+    ------
+    ValueError
+        If skl2onnx would export different predictions.
     """
     if type(part) in (list, tuple):
         return type(part)(map(_prepared, part))
-    # Calibration keeps what it has fitted in objects that are no estimators.
+    # Calibration stores its fitted parts in objects that are not estimators.
     if isinstance(part, (BaseCNN, CNNFeatures)) or not (
         isinstance(part, BaseEstimator) or type(part).__module__ == CalibratedClassifierCV.__module__
     ):
@@ -210,32 +217,32 @@ def _prepared(part: Any) -> Any:
 
 
 def _refuse_what_skl2onnx_changes(part: Any) -> None:
-    """A ValueError for an estimator that would predict something else once it is exported."""
+    """Raise a ValueError if skl2onnx would export an estimator with different predictions."""
     if isinstance(part, CalibratedClassifierCV) and part.method == "isotonic":
         raise ValueError(
-            "skl2onnx rounds isotonic calibration to its steps, where scikit-learn interpolates between them: the"
-            " probabilities would be others. Calibrate with method='sigmoid'."
+            "skl2onnx exports isotonic calibration as a step function, but scikit-learn interpolates between the steps,"
+            " so that probabilities would differ. Calibrate with method='sigmoid'."
         )
     fitted = getattr(part, "calibrated_classifiers_", None)
     inner = fitted[0].estimator if fitted else None
     around = isinstance(inner, Pipeline) or hasattr(inner, "best_estimator_")
     if around and hasattr(inner, "decision_function") and hasattr(inner, "predict_proba"):
         raise ValueError(
-            f"skl2onnx calibrates the probabilities of a {type(inner).__name__}, where scikit-learn calibrates"
-            " its decision_function: the probabilities would be others. Calibrate the classifier inside of it."
+            f"skl2onnx calibrates the probabilities of a {type(inner).__name__}, but scikit-learn calibrates its"
+            " decision_function, so that probabilities would differ. Calibrate the classifier inside it."
         )
     if isinstance(part, (FixedThresholdClassifier, TunedThresholdClassifierCV)):
         raise ValueError(
-            f"skl2onnx leaves out the threshold of a {type(part).__name__}: the labels would be others. Export its"
-            " estimator_, and compare what that gives with the threshold."
+            f"skl2onnx ignores the threshold of a {type(part).__name__}, so that labels would differ. Export its"
+            " estimator_ and apply the threshold to the exported probabilities."
         )
 
 
-# -- what skl2onnx calls
+# -- functions that skl2onnx calls
 
 
 def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """Declare an operator and its outputs, by their names."""
+    """Declare an operator and its named outputs."""
     types = needs("skl2onnx.common.data_types")
     operator = scope.declare_local_operator(_alias(type(model)), model)
     operator.inputs = inputs
@@ -247,7 +254,7 @@ def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> A
 
 
 def _set_shapes(operator: Any) -> None:
-    """Set types and shapes of the outputs; a ValueError for inputs that are not one matrix."""
+    """Set types and shapes of the outputs; raise a ValueError if the inputs are not a single matrix."""
     types, kinds = needs("skl2onnx.common.data_types"), needs("onnx").TensorProto
     of_kind = {
         kinds.FLOAT: types.FloatTensorType,
@@ -260,7 +267,7 @@ def _set_shapes(operator: Any) -> None:
     if len(widths) > 1 or widths[0] not in (None, features):
         raise ValueError(
             f"{type(estimator).__name__} takes one input of {features} features, but the inputs have {widths}. Pass"
-            f" initial_types=[('X', FloatTensorType([None, {features}]))], or put the columns together before it."
+            f" initial_types=[('X', FloatTensorType([None, {features}]))], or concatenate the columns before it."
         )
     rows = operator.inputs[0].get_first_dimension()
     outputs = outputs_of(estimator).values()
@@ -275,7 +282,7 @@ def _converting(converters: Mapping[type, Converter]) -> Any:
         estimator = _inside(operator.raw_operator)
         opset = container.target_opset
         if opset < OPSETS[0]:
-            raise ValueError(f"The networks of skcnn need target_opset={OPSETS[0]} or more, got {opset}.")
+            raise ValueError(f"The networks of skcnn require target_opset={OPSETS[0]} or more, got {opset}.")
         raw_scores = False
         if isinstance(estimator, CNNClassifier):
             raw_scores = container.get_options(operator.raw_operator, {"raw_scores": False})["raw_scores"]
@@ -287,8 +294,8 @@ def _converting(converters: Mapping[type, Converter]) -> Any:
 
 
 def _inside(model: Any) -> Any:
-    """The estimator, or that inside of a FrozenEstimator."""
+    """Return the estimator, or the estimator inside a FrozenEstimator."""
     estimator = model.estimator if isinstance(model, FrozenEstimator) else model
     if not isinstance(estimator, (BaseCNN, CNNFeatures)):
-        raise TypeError(f"skl2onnx does not convert {model!r}. Put the estimator in without FrozenEstimator.")
+        raise TypeError(f"skl2onnx does not convert {model!r}. Remove the FrozenEstimator around the estimator.")
     return estimator

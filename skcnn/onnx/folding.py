@@ -1,4 +1,4 @@
-"""What a graph computes from constants alone: shapes, axes, and weights in another order."""
+"""Evaluation of nodes that depend on constants only: shapes, axes, and permuted weights."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from .._arrays.elementwise import Array
 from .graph import needs
 from .reading import LARGEST, Node, refuse
 
-ROWS = np.nan  # in the place of the number of images, in what is computed from shapes
+ROWS = np.nan  # placeholder for the number of images in computations with shapes
 
 
 def shape_array(dims: Sequence[int | None]) -> Array:
-    """The shape of a value: integers, or where the number of images is in it, floats with `ROWS`."""
+    """Return a shape as an array of integers, or of floats with `ROWS` if it contains the number of images."""
     if None in dims:
         return np.array([ROWS if size is None else size for size in dims])
     return np.array(dims, np.int64)
 
 
 def ints(array: Array) -> list[int]:
-    """The integers of a constant; a TypeError for other numbers."""
+    """Return the integers of a constant; raise a TypeError for other numbers."""
     if array.dtype.kind not in "iuf" or not np.array_equal(array, np.trunc(array)):
         raise TypeError(f"expected integers, got {array}")
     return [int(value) for value in array.ravel()]
 
 
 def axes_of(node: Node, arrays: Sequence[Array | None], position: int = 1) -> list[int] | None:
-    """The axes of an operator: an attribute in old versions, an input in new ones."""
+    """Return the axes of an operator, which are an attribute in old versions and an input in new versions."""
     given = node("axes")
     if given is None and len(arrays) > position and arrays[position] is not None:
         given = ints(arrays[position])  # type: ignore[arg-type]
@@ -42,7 +42,7 @@ def _constant(node: Node, arrays: Sequence[Array]) -> Array:
         if node(key) is not None:
             return np.array(node(key), kind)
     if not isinstance(node("value"), np.ndarray):
-        refuse(node, "its value is no array of numbers")
+        refuse(node, "its value is not an array of numbers")
     return node("value")
 
 
@@ -50,7 +50,7 @@ def _cast(node: Node, arrays: Sequence[Array]) -> Array:
     kind = needs("onnx.helper").tensor_dtype_to_np_dtype(node("to"))
     x = arrays[0]
     if np.dtype(kind).kind not in "biuf" or (x.dtype.kind == "f" and np.isnan(x).any()):
-        return x  # the number of rows stays open
+        return x  # the number of rows remains unknown
     return x.astype(kind)
 
 
@@ -64,7 +64,7 @@ def _slice(node: Node, arrays: Sequence[Array]) -> Array:
     index = [slice(None)] * x.ndim
     axes = range(len(starts)) if axes is None else axes
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
-        # The ends of a slice are clamped in ONNX, as in Python, but for those before the first in steps backwards.
+        # ONNX clamps the ends of a slice like Python, except for ends before the first element with negative steps.
         index[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
     return x[tuple(index)]
 
@@ -78,7 +78,7 @@ def _divide(x: Array, y: Array) -> Array:
 def _arithmetic(f: Callable[..., Array]) -> Callable[[Node, Sequence[Array]], Array]:
     def fold(node: Node, arrays: Sequence[Array]) -> Array:
         if math.prod(np.broadcast_shapes(*(array.shape for array in arrays))) > LARGEST:
-            refuse(node, "its result is too large to be true")
+            refuse(node, "its result is too large")
         if any(array.dtype.kind == "f" and np.isnan(array).any() for array in arrays):
             refuse(node, "it computes with the number of images", remedy="Export the model for any number of them")
         return np.asarray(f(*arrays))
@@ -105,7 +105,7 @@ def _squeeze(node: Node, arrays: Sequence[Array]) -> Array:
 def _full(node: Node, arrays: Sequence[Array]) -> Array:
     shape = ints(arrays[0])
     if math.prod(shape) > LARGEST:
-        refuse(node, "its result is too large to be true")
+        refuse(node, "its result is too large")
     value = node("value", np.zeros(1, np.float32))
     return np.full(shape, value.ravel()[0], value.dtype)
 
@@ -113,7 +113,7 @@ def _full(node: Node, arrays: Sequence[Array]) -> Array:
 def _expand(node: Node, arrays: Sequence[Array]) -> Array:
     shape = np.broadcast_shapes(arrays[0].shape, tuple(ints(arrays[1])))
     if math.prod(shape) > LARGEST:
-        refuse(node, "its result is too large to be true")
+        refuse(node, "its result is too large")
     return np.broadcast_to(arrays[0], shape)
 
 
@@ -145,7 +145,7 @@ FOLDERS: dict[str, Callable[[Node, Sequence[Array]], Array]] = {
 
 
 def fold(node: Node, arrays: Sequence[Array]) -> Array | None:
-    """What a node makes of constants; None if it is not one of those that are known."""
+    """Return the result of a node with constant inputs, or None for an unknown operator."""
     if node.operator not in FOLDERS or len(node.outputs) != 1:
         return None
     with np.errstate(all="ignore"):

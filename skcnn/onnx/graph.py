@@ -1,4 +1,4 @@
-"""An ONNX graph while it is built: nodes and constants, named after the layer that they compute."""
+"""ONNX graphs under construction, with nodes and constants named after their layers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ Converter = Callable[..., "Tensor | str"]
 
 
 class Tensor(NamedTuple):
-    """A value of the graph.
+    """Value of the graph.
 
     Parameters
     ----------
     name : str
-        By which nodes refer to it.
+        Name by which nodes refer to the value.
     shape : tuple of int
-        Of one image, as the layers have it: (h, w, c), which the graph holds as (n, c, h, w), or (features,), which it
-        holds as (n, features).
+        Shape of one image in the layers, (h, w, c) or (features,). In the graph it is (n, c, h, w) or (n, features).
     """
 
     name: str
@@ -32,21 +31,22 @@ class Tensor(NamedTuple):
 
 
 class Graph:
-    """Takes nodes and constants, and names them.
+    """ONNX graph under construction.
 
-    A converter calls it once for each node: ``graph("Relu", x)`` adds the node and returns the name of its output.
+    A converter calls the graph once for each node. ``graph("Relu", x)`` adds the node and returns the name of its
+    output.
 
     Parameters
     ----------
     opset : int
-        Version of the operators that the graph is to be read with.
+        Version of the operators, from 17 to 22.
     converters : mapping of type to callable
-        What converts the layers and losses.
+        Converters of the layers and losses.
 
     Notes
     -----
-    The operators and their versions: https://onnx.ai/onnx/operators. All of `skcnn.onnx` means the same in the
-    versions 17 to 22 of the operator set.
+    For the operators and their versions see https://onnx.ai/onnx/operators. All graphs of `skcnn.onnx` have the same
+    meaning in versions 17 to 22.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.converters = converters
-        self.reached: dict[str, Tensor] = {}  # what each layer gives, those inside of others too, by its full name
+        self.reached: dict[str, Tensor] = {}  # full name of each layer, including nested layers -> its output
         self._helper = needs("onnx.helper")
         self._numpy = needs("onnx.numpy_helper")
         self._owner = ""
@@ -76,11 +76,11 @@ class Graph:
         Parameters
         ----------
         operator : str
-            As ONNX calls it: "Relu".
+            Name of the operator in ONNX, for example "Relu".
         *inputs : Tensor, str, ndarray or float
-            Values of the graph, or constants: integers become int64, and other numbers float32.
+            Values of the graph, or constants. Integer constants become int64, other numbers float32.
         attributes : mapping, default=None
-            The operator's attributes.
+            Attributes of the operator. By default there are none.
 
         Returns
         -------
@@ -96,36 +96,36 @@ class Graph:
         return name
 
     def constant(self, value: Any, name: str) -> str:
-        """Add an array that the layer owns, as ``conv1.kernel``; its name."""
+        """Add an array of the current layer, such as ``conv1.kernel``, and return its name."""
         return self._constant(value, f"{self._owner}.{name}")
 
     def by_channel(self, vector: Array, x: Tensor, name: str) -> str:
-        """Add a vector (c,) that the layer owns, in the form that broadcasts against ``x``; its name."""
+        """Add a vector (c,) of the current layer in a shape that broadcasts against ``x``, and return its name."""
         return self.constant(vector if len(x.shape) == 1 else vector.reshape(-1, 1, 1), name)
 
     def layer(self, name: str, layer: Layer, x: Tensor, p: Any) -> Tensor:
-        """Add what a layer computes, by its converter.
+        """Add a layer with its converter.
 
         Parameters
         ----------
         name : str
-            The layer's name, inside of the layer that is being converted, if there is one.
+            Name of the layer, relative to the layer under conversion.
         layer : Layer
-            What is converted.
+            Layer to convert.
         x : Tensor
-            Its input.
+            Input of the layer.
         p : namespace
-            Its parameters.
+            Parameters of the layer, by name.
 
         Returns
         -------
         Tensor
-            Its output.
+            Output of the layer.
 
         Raises
         ------
         TypeError
-            If there is no converter for layers of its type, or it does not give a name.
+            If the layer has no converter, or the converter does not return a name.
         """
         outer = self._owner
         whole = self._owner = f"{outer}.{name}" if outer else name
@@ -133,12 +133,14 @@ class Graph:
         y = convert(self, layer, x, p)
         self._owner = outer
         if not isinstance(y, (str, Tensor)):
-            raise TypeError(f"The converter of {name} = {layer!r} must give the name of its output, a str, got {y!r}.")
+            raise TypeError(
+                f"The converter of {name} = {layer!r} must return the name of its output, a str, got {y!r}."
+            )
         self.reached[whole] = Tensor(y.name if isinstance(y, Tensor) else y, layer.output_shape(x.shape))
         return self.reached[whole]
 
     def converter(self, what: Any, signature: str) -> Converter:
-        """The converter of a layer or a loss; a TypeError that says how to pass one, if there is none."""
+        """Return the converter of a layer or a loss; raise a TypeError that says how to pass one if it is missing."""
         kind = type(what)
         if kind not in self.converters:
             name = f"{self._owner} = {what!r}" if self._owner else repr(what)
@@ -149,19 +151,19 @@ class Graph:
         return self.converters[kind]
 
     def part(self, owner: str) -> None:
-        """Name what follows after a part of the model that is no layer: its input, or its output."""
+        """Name the following nodes after a part of the model that is not a layer, such as the input or output."""
         self._owner = owner
 
     def output(self, value: Tensor | str, name: str) -> None:
-        """Give a value the name of an output of the graph."""
+        """Make a value an output of the graph with the given name."""
         value = value.name if isinstance(value, Tensor) else value
         self._taken.add(name)
         self.nodes.append(self._helper.make_node("Identity", [value], [name], self._unique(f"{name}/Identity")))
 
     def model(self, columns: int, outputs: Mapping[str, tuple[int, Shape]]) -> Any:
-        """The whole as an ``onnx.ModelProto`` with the input X (N, columns).
+        """Return the graph as an ``onnx.ModelProto`` with the input X (N, columns).
 
-        ``outputs`` are name -> (element type, shape behind N).
+        ``outputs`` maps names to (element type, shape without N).
         """
         onnx = needs("onnx")
         infos = [
@@ -172,7 +174,7 @@ class Graph:
         return self._helper.make_model(
             graph,
             opset_imports=[self._helper.make_opsetid("", self.opset)],
-            ir_version=10,  # onnxruntime reads it since 1.18, of 2024
+            ir_version=10,  # supported by onnxruntime since version 1.18 (2024)
             producer_name="skcnn",
             producer_version=__version__,
         )
@@ -199,9 +201,9 @@ class Graph:
 
 
 def needs(module: str) -> Any:
-    """A module of a package that only the export needs; an ImportError that says how to install it."""
+    """Import a module of an optional package; raise an ImportError with an install command if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        raise ImportError(f"skcnn.onnx needs {package}, which is not installed: pip install 'skcnn[onnx]'") from error
+        raise ImportError(f"skcnn.onnx requires {package}. Install it: pip install 'skcnn[onnx]'") from error

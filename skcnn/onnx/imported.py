@@ -1,4 +1,4 @@
-"""`from_onnx`: an estimator of this package from a graph of any library."""
+"""Import of ONNX graphs from any library as estimators of this package."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .walking import LAYOUTS, Part, Value, Walk
 from .windowed import WINDOWED
 
 HANDLERS = WINDOWED | LINEAR | ELEMENTWISE
-SCORES = "probabilities", "scores"  # outputs of classifiers, as converters call them
-LARGEST = 1 << 26  # numbers of an output layer that is the identity
-VARIABLE = "variable"  # the output of a regressor
+SCORES = "probabilities", "scores"  # names that converters give to outputs of classifiers
+LARGEST = 1 << 26  # most numbers in an output layer that is the identity
+VARIABLE = "variable"  # name of the output of a regressor
 
 
 def from_onnx(
@@ -44,48 +44,52 @@ def from_onnx(
 ) -> CNNClassifier | CNNRegressor:
     """Import a network from ONNX, as a fitted estimator.
 
-    The network becomes layers of this package with the weights of the file. What cannot be computed is refused, with
-    the node: an estimator that is returned computes the same function. It can do what a fitted estimator can:
-    `CNNFeatures`, `save`, `runtime`, `to_onnx`, further training.
+    The network becomes layers of this package with the weights of the file. A returned estimator computes the same
+    function as the graph. If a node cannot be converted, an error names it. You can use the result like any fitted
+    estimator: with `CNNFeatures`, `save`, `runtime` and `to_onnx`, and for further training.
 
     Parameters
     ----------
     source : str, path-like or bytes
-        The file, or what is in it. Weights in files of their own are read from the folder of the file only.
+        Path or content of the file. External weights are read only from the folder of the file.
     mean, scale : float or array-like (c,)
-        The network gets (x - mean) / scale for the numbers x of an image, in units of its pixels. For networks of
-        PyTorch's torchvision and images of 0 to 255, mean=[123.675, 116.28, 103.53] and scale=[58.395, 57.12, 57.375].
-        0 and 1 leave images as they are. A subtraction and a multiplication at the beginning of the graph are kept.
+        Standardization of the images. The network reads (x - mean) / scale for the pixels x of an image. Use 0 and 1
+        for no standardization. For networks of PyTorch's torchvision and pixels from 0 to 255, use
+        mean=[123.675, 116.28, 103.53] and scale=[58.395, 57.12, 57.375]. It is applied in addition to any
+        standardization at the beginning of the graph.
     input_shape : (int, int) or (int, int, int), default=None
-        (h, w) or (h, w, c) of the images. Needed where the file leaves height or width open.
+        Shape (h, w) or (h, w, c) of the images. It is required if the file does not define height and width.
     classes : array-like (n_classes,), default=None
-        Classes in the order of the outputs. By default, those that `to_onnx` has written, or 0, 1, 2 and so on.
+        Classes in the order of the outputs. If None, the classes stored by `to_onnx` are used, or 0, 1, 2 and so on.
     task : {"classification", "regression"}, default=None
-        What the outputs mean. By default classification, except for an output that is called "variable", as those of
-        exported regressors are.
+        Meaning of the outputs. If None, it is regression for an output called "variable", as in exported regressors,
+        and classification otherwise.
     output : str, default=None
-        Name of the output, where the graph has several. The name of any other value is accepted as well.
+        Name of the output, required if the graph has several. It may be the name of any value in the graph.
 
     Returns
     -------
     CNNClassifier or CNNRegressor
-        A softmax or sigmoid at the end becomes the link of the loss. With a sigmoid, several outputs are labels.
+        Fitted estimator. A softmax or sigmoid at the end of the graph becomes the link of the loss. With a sigmoid,
+        several outputs are labels.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file.
+        If the file does not exist.
     ImportError
         If onnx is not installed.
     ValueError
-        If the file is damaged, or the network has something that cannot be computed: the message names the node, its
-        operator, the shapes of its inputs and a remedy. Also if a parameter does not fit the graph.
+        If the file is damaged, a node cannot be converted, or a parameter does not fit the graph. The message names the
+        node, its operator, the shapes of its inputs and a remedy.
 
     Notes
     -----
-    Images are channels last here, and may be either in the graph. Where the graph does not tell, `input_shape` must.
-    Computations are in single precision unless the graph is in double precision; the order of sums differs between
-    libraries, so that results agree to about 1e-5 of the largest number.
+    Images in this package have the channels last. The graph may have them first or last. If the graph does not
+    determine their position, pass `input_shape`.
+
+    Computations use double precision if the graph does, and single precision otherwise. Libraries sum in a different
+    order, so that results agree to about 1e-5 of the largest number.
 
     Examples
     --------
@@ -117,7 +121,7 @@ def from_onnx(
     try:
         estimator.set_weights(arrays, input_shape=network.shape, **options)
     except RecursionError:
-        raise ValueError(f"{name_of(source)} cannot be imported: its branches are nested too deeply.") from None
+        raise ValueError(f"{name_of(source)} cannot be imported: its branches are too deeply nested.") from None
     with refusals(name_of(source)):
         try:
             check_model(type(estimator).__name__, vars(estimator))
@@ -128,27 +132,27 @@ def from_onnx(
 
 @dataclass(frozen=True)
 class _Network:
-    """Layers from the images to raw predictions, and what the raw predictions become."""
+    """Imported network: layers from the images to raw predictions, and the link of the raw predictions."""
 
     shape: Shape  # (h, w, c) of an image
     parts: list[Part]
     end: Value
-    link: str  # the operator behind the raw predictions, or ""
+    link: str  # operator after the raw predictions, or ""
 
     def hidden(self) -> list[Part]:
-        """The layers without the output layer, and without factors and offsets at the beginning."""
+        """Return the layers without the output layer, and without factors and offsets at the beginning."""
         first = 1 if self._starts_with_scale() else 0
         last = len(self.parts) - len(self._head())
         return self.parts[first:last]
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
-        """Name -> array of all layers. Where no dense layer is at the end, the output layer is the identity."""
+        """Yield (name, array) of all layers. If the last layer is not dense, the output layer is the identity."""
         yield from named(self.hidden()).items()
         head = self._head()
         if not head:
             (size,) = self.end.shape
             if size * size > LARGEST:
-                raise Refused(f"it ends with {size} numbers, and no dense layer makes them. Choose another output=...")
+                raise Refused(f"it ends with {size} numbers that no dense layer computes. Choose another output=...")
             kernel = np.eye(size)
             yield "output.kernel", kernel if self.end.order is None else kernel[:, self.end.order]
             yield "output.bias", np.zeros(size)
@@ -162,7 +166,7 @@ class _Network:
         yield "output.bias", bias
 
     def scaling(self, mean: Any, scale: Any) -> dict[str, Array]:
-        """Mean and scale of the images, with the factors and offsets at the beginning of the graph."""
+        """Return mean and scale of the images, combined with factors and offsets at the beginning of the graph."""
         given = given_scaling(mean, scale, self.shape[2], None)
         if not self._starts_with_scale():
             return {"mean": given.mean, "scale": given.scale}
@@ -175,7 +179,7 @@ class _Network:
         return first is not None and isinstance(first.layer, Scale) and bool((first.arrays["scale"] > 0).all())
 
     def _head(self) -> list[Part]:
-        """The dense layer at the end, and factors and offsets behind it."""
+        """Return the dense layer at the end, and factors and offsets after it."""
         for count in (1, 2):
             tail = self.parts[-count:]
             scales = all(isinstance(part.layer, Scale) for part in tail[1:])
@@ -185,7 +189,7 @@ class _Network:
 
 
 def _output(source: Source, output: str | None) -> str:
-    """The name of the output that is asked for, or that is the only one with scores."""
+    """Return the name of the requested output, or of the only output with scores."""
     known = {*source.outputs, *source.makers}
     if output is not None:
         if output not in known:
@@ -194,14 +198,14 @@ def _output(source: Source, output: str | None) -> str:
     scores = [name for name in source.outputs if name in SCORES]
     if len(source.outputs) == 1 or len(scores) == 1:
         return (scores or list(source.outputs))[0]
-    raise Refused(f"it has several outputs: {', '.join(source.outputs)}. Pass the name of one: output=...")
+    raise Refused(f"it has several outputs: {', '.join(source.outputs)}. Pass the name of one as output=...")
 
 
-# -- where the images come in
+# -- the input
 
 
 def _network(source: Source, output: str, wanted: Shape | None, is_regressor: bool) -> _Network:
-    """The network, with the images in the layout that the graph has a meaning in."""
+    """Return the network, with images in the only layout that is consistent with the graph."""
     start, dims, layouts = _start(source)
     found: list[_Network] = []
     errors: list[Refused] = []
@@ -214,12 +218,12 @@ def _network(source: Source, output: str, wanted: Shape | None, is_regressor: bo
         raise max(errors, key=lambda error: error.number)
     if len(found) > 1:
         remedy = "" if wanted is not None else " Pass input_shape=(h, w, c)."
-        raise Refused(f"nothing tells whether its images are {' or '.join(layouts)}.{remedy}")
+        raise Refused(f"its images may be {' or '.join(layouts)}.{remedy}")
     return found[0]
 
 
 def _start(source: Source) -> tuple[str, tuple[int | None, ...], list[str]]:
-    """The value from which images are images, its dimensions, and the layouts that it may have."""
+    """Return the name of the first value with images, its dimensions, and its possible layouts."""
     name, dims = source.input, source.dims
     while True:
         readers = [node for node in source.nodes if name in node.inputs]
@@ -233,20 +237,20 @@ def _start(source: Source) -> tuple[str, tuple[int | None, ...], list[str]]:
             if len(dims) != 2 or target is None or len(target) != 4 or min(target[1:]) < 1 or target[0] not in (0, -1):
                 break
             if dims[1] not in (None, math.prod(target[1:])):
-                refuse(node, f"it makes images {tuple(target[1:])} of rows of {dims[1]} numbers")
+                refuse(node, f"it reshapes rows of {dims[1]} numbers to images {tuple(target[1:])}")
             dims = (dims[0], *target[1:])
         name = node.outputs[0]
     if len(dims) == 2:
         return name, dims, ["rows"]
     if len(dims) != 4:
-        raise Refused(f"its input has {len(dims)} axes, and must have four, (N, channels, height, width), or two.")
+        raise Refused(f"its input has {len(dims)} axes, but must have four, (N, channels, height, width), or two.")
     if node is not None and node.operator == "Transpose" and node("perm") in ([0, 3, 1, 2], [0, 2, 3, 1]):
         return name, dims, ["NHWC" if node("perm")[1] == 3 else "NCHW"]
     return name, dims, ["NCHW"] if source.producer == "skcnn" else list(LAYOUTS)
 
 
 def _target(source: Source, node: Node) -> list[int] | None:
-    """The shape that a node reshapes to, if it is a constant."""
+    """Return the target shape of a reshape node if it is constant, or None."""
     name = node.inputs[1] if len(node.inputs) > 1 else ""
     maker = source.makers.get(name)
     array = fold(maker, []) if maker is not None and maker.operator == "Constant" else source.constants.get(name)
@@ -265,7 +269,7 @@ def _with_layout(
     if layout == "rows":
         features = dims[1] if dims[1] is not None or wanted is None else math.prod(wanted)
         if features is None:
-            raise Refused("it leaves the number of features open: pass input_shape=(h, w, c).")
+            raise Refused("it does not define the number of features. Pass input_shape=(h, w, c).")
         image = Value(LAYOUTS["NHWC"], (1, features, 1) if wanted is None else wanted)
         if math.prod(image.shape) != features:
             raise Refused(f"input_shape={wanted} does not fit its input of {features} features.")
@@ -278,32 +282,32 @@ def _with_layout(
     try:
         if not value.is_flat or value.axes[0] != "N":
             raise Refused(
-                f"its output is an image {value}, and networks of this package end with a row for each image. Put a"
-                " global pooling or Flatten behind it, or choose another output=..."
+                f"its output is an image {value}, but networks of this package end with one row per image. Add a global"
+                " pooling layer or Flatten at its end, or choose another output=..."
             )
         return _Network(image.shape, Builder(walk).chain(name), value, link)
     except Refused as error:
-        error.number = len(source.nodes)  # all of them make sense in this layout
+        error.number = len(source.nodes)  # all nodes are consistent with this layout
         raise
 
 
 def _shape(dims: tuple[int | None, ...], layout: str, wanted: Shape | None) -> Shape:
-    """(h, w, c) of the images, from what the file says and what was given."""
+    """Return (h, w, c) of the images, from the file and ``wanted``."""
     known = dict(zip(LAYOUTS[layout][1:], dims[1:], strict=True))
-    told = tuple(known[axis] for axis in "HWC")
-    shape = told if wanted is None else tuple(a or b for a, b in zip(told, wanted, strict=True))
+    given = tuple(known[axis] for axis in "HWC")
+    shape = given if wanted is None else tuple(a or b for a, b in zip(given, wanted, strict=True))
     if None in shape:
-        raise Refused(f"it leaves {told} (h, w, c) of its images open: pass input_shape=(h, w, c).")
+        raise Refused(f"it defines the shape of its images only as {given} (h, w, c). Pass input_shape=(h, w, c).")
     if wanted is not None and shape != wanted:
-        raise Refused(f"input_shape={wanted} does not fit its images of {told} (h, w, c).")
+        raise Refused(f"input_shape={wanted} does not fit its images of {given} (h, w, c).")
     return tuple(size for size in shape if size is not None)
 
 
-# -- how it ends
+# -- the output
 
 
 def _ending(walk: Walk, is_regressor: bool) -> tuple[str, str]:
-    """The value of the raw predictions, and the operator that makes the output of them, if there is one."""
+    """Return the name of the raw predictions, and the operator that converts them to the output, or ""."""
     name, link = walk.result(), ""
     while (step := walk.steps.get(name)) is not None and step.node is not None and not link:
         operator, value = step.node.operator, walk.values[name]
@@ -320,7 +324,7 @@ def _ending(walk: Walk, is_regressor: bool) -> tuple[str, str]:
 
 
 def _is_two_classes(walk: Walk, name: str) -> bool:
-    """Whether a value is 1 - p and p, or -d and d, of two classes side by side."""
+    """Return whether a value concatenates 1 - p and p, or -d and d, of two classes."""
     step = walk.steps[name]
     if step.kind != "concatenate" or walk.values[name].shape != (2,):
         return False
@@ -335,11 +339,11 @@ def _is_two_classes(walk: Walk, name: str) -> bool:
 def _estimator(
     source: Source, network: _Network, output: str, is_regressor: bool, classes: Any
 ) -> tuple[CNNClassifier | CNNRegressor, dict[str, Any]]:
-    """The estimator that is not fitted yet, and what its classes are."""
+    """Return the unfitted estimator, and keyword arguments with its classes."""
     layers = [part.layer for part in network.hidden()]
     if is_regressor:
         if classes is not None:
-            raise Refused("classes have no meaning for a regressor: leave them out, or task='regression'.")
+            raise Refused("a regressor has no classes. Omit classes, or pass task='classification'.")
         return CNNRegressor(layers=layers, loss="poisson" if network.link == "Exp" else "squared_error"), {}
     loss = "hinge" if source.producer == "skcnn" and output == "scores" else "log_loss"
     labels = network.link == "Sigmoid" and network.end.shape[0] > 1

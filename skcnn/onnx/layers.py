@@ -1,6 +1,6 @@
-"""Layers and losses in ONNX: a function for each, and the table of them.
+"""Converters of layers and losses to ONNX.
 
-Images are (n, c, h, w) in the graph, as its convolutions want them.
+Images are (n, c, h, w) in the graph, the layout of ONNX convolutions.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _bias(graph: Graph, layer: Bias, x: Tensor, p: Any) -> str:
 def _convolution(
     graph: Graph, x: Tensor, geometry: Windows, kernel: Array, bias: Array | None, name: str = "kernel"
 ) -> str:
-    """A convolution with ``kernel`` (kh, kw, c / groups, filters), which is the owner's ``name``."""
+    """Add a convolution with ``kernel`` (kh, kw, c / groups, filters), which the owner calls ``name``."""
     arrays = [graph.constant(kernel.transpose(3, 2, 0, 1), name)]
     if bias is not None:
         arrays.append(graph.constant(bias, "bias"))
@@ -79,7 +79,7 @@ def _convolution(
 
 
 def _windows(geometry: Windows) -> dict[str, Any]:
-    """The attributes of windows. Padding is always said in numbers: "same" means different things in places."""
+    """Return the attributes of windows. Padding is given in numbers, because "same" is ambiguous in ONNX."""
     rows, columns = geometry.rows, geometry.columns
     return {
         "kernel_shape": [rows.kernel, columns.kernel],
@@ -124,7 +124,7 @@ def _global_pool(operator: str) -> Converter:
 
 
 def flatten(graph: Graph, layer: Any, x: Tensor, p: Any) -> str:
-    """x (n, c, h, w) -> y (n, h * w * c), with the channels last."""
+    """Flatten x (n, c, h, w) to y (n, h * w * c), with the channels last."""
     h, w, c = x.shape
     return graph("Flatten", x if c == 1 or h * w == 1 else _channels_last(graph, x))
 
@@ -135,13 +135,13 @@ def _zero_pad(graph: Graph, layer: ZeroPad2D, x: Tensor, p: Any) -> str:
 
 
 def _up_sample(graph: Graph, layer: UpSample2D, x: Tensor, p: Any) -> str:
-    # What lies on a border between two pixels must not depend on rounding: "nearest" counts from the corner.
+    # "nearest" uses coordinates relative to the corner, so that no coordinate is on the border between two pixels.
     attributes = (
         {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         if layer.interpolation == "nearest"
         else {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     )
-    region = np.empty(0)  # of cropping, which is not done; left out, it would have no name for a Pipeline to change
+    region = np.empty(0)  # unused, but an omitted input has no name, which skl2onnx requires in a Pipeline
     return graph("Resize", x, region, np.array([1.0, 1.0, *pair(layer.size)]), attributes=attributes)
 
 
@@ -164,7 +164,7 @@ def _layer_norm(graph: Graph, layer: LayerNorm, x: Tensor, p: Any) -> str:
 
 
 def _group_norm(graph: Graph, layer: GroupNorm, x: Tensor, p: Any) -> str:
-    # GroupNormalization has changed its meaning between versions; that of one channel for each group has not.
+    # The meaning of GroupNormalization differs between versions, except with one channel per group.
     one, zero = np.ones(layer.groups), np.zeros(layer.groups)
     grouped = graph("Reshape", x, np.array([0, layer.groups, -1]))
     y = graph("InstanceNormalization", grouped, one, zero, attributes={"epsilon": float(layer.epsilon)})
@@ -182,7 +182,7 @@ def _scale(graph: Graph, layer: Scale, x: Tensor, p: Any) -> str:
 
 
 def _activation(operator: str, **fields: str) -> Converter:
-    """An activation that is one operator, with attributes that are fields of the layer."""
+    """Return the converter of an activation that is one operator, with fields of the layer as attributes."""
 
     def convert(graph: Graph, layer: Any, x: Tensor, p: Any) -> str:
         return graph(operator, x, attributes={name: float(getattr(layer, field)) for name, field in fields.items()})
@@ -215,7 +215,7 @@ def _hard_sigmoid(graph: Graph, layer: HardSigmoid, x: Tensor, p: Any) -> str:
 
 
 def _clip(graph: Graph, layer: Clip | ReLU6, x: Tensor, p: Any) -> str:
-    # A bound that is left out would have no name for a Pipeline to change.
+    # An omitted bound has no name, which skl2onnx requires in a Pipeline.
     largest = float(np.finfo(np.float32).max)
     return graph("Clip", x, *(np.float32(np.clip(bound, -largest, largest)) for bound in layer.bounds()))
 
@@ -232,7 +232,7 @@ def _nothing(graph: Graph, layer: Any, x: Tensor, p: Any) -> Tensor:
     return x
 
 
-# -- layers that hold others
+# -- layers that contain other layers
 
 
 def _residual(graph: Graph, layer: Residual, x: Tensor, p: Any) -> str:
@@ -265,7 +265,7 @@ def _gate(graph: Graph, layer: Gate, x: Tensor, p: Any) -> str:
     return graph("Mul", gated, gate)
 
 
-# -- losses: from raw predictions to what the estimator predicts
+# -- losses: from raw predictions to predictions
 
 
 def _logistic(graph: Graph, loss: Any, raw: Tensor, exclusive: bool) -> str:
@@ -284,7 +284,7 @@ def _identity(graph: Graph, loss: Any, raw: Tensor, exclusive: bool) -> Tensor:
 
 
 def _first(shape: Shape) -> Shape:
-    """The shape of an image, (h, w, c) or (f,), as the graph has it."""
+    """Return the shape of an image, (h, w, c) or (f,), in the axis order of the graph."""
     return (shape[2], *shape[:2]) if len(shape) == 3 else shape
 
 
@@ -297,7 +297,7 @@ def _channels_first(graph: Graph, x: Tensor | str) -> str:
 
 
 def images(graph: Graph, x: str, shape: Shape) -> Tensor:
-    """Rows (n, h * w * c) -> images (n, c, h, w)."""
+    """Add the conversion of rows (n, h * w * c) to images (n, c, h, w)."""
     h, w, c = shape
     if c == 1 or h * w == 1:
         return Tensor(graph("Reshape", x, np.array([0, c, h, w])), shape)
@@ -344,7 +344,7 @@ CONVERTERS: dict[type, Converter] = {
     Softmax: _softmax,
 }
 
-# By the method that makes predictions of raw ones: a loss of one's own that inherits it needs no converter.
+# Keys are the methods that convert raw predictions. A user's loss that inherits one of them needs no converter.
 LINKS: dict[Any, Converter] = {
     LogLoss.probabilities: _logistic,
     Loss.predict: _identity,

@@ -1,4 +1,4 @@
-"""What linear operators of a graph are in this package, and how they change axes."""
+"""Import of linear operators, and of operators that change axes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .reading import Node
 from .walking import IMAGE, POOLED, Handler, Part, Value, Walk
 from .windowed import give_dense, image_shape, number, short
 
-HALF_PIXEL = "half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"  # the same for whole factors
+HALF_PIXEL = "half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"  # equal for integer factors
 
 
 def _global_pool(walk: Walk, node: Node) -> None:
-    """GlobalAveragePool and GlobalMaxPool."""
+    """Import GlobalAveragePool or GlobalMaxPool."""
     name, value = walk.image(node)
     if value.axes == POOLED:
         walk.give(node, value, [name])
@@ -39,7 +39,7 @@ def _global_pool(walk: Walk, node: Node) -> None:
 
 
 def _reduce(walk: Walk, node: Node) -> None:
-    """ReduceMean and ReduceMax, over the pixels."""
+    """Import ReduceMean or ReduceMax over the pixels."""
     name, value = walk.image(node)
     axes = axes_of(node, walk.arrays(node))
     if not axes:
@@ -51,7 +51,7 @@ def _reduce(walk: Walk, node: Node) -> None:
     elif not value.is_flat and labels == ["H", "W"]:
         parts = [Part(GlobalAvgPool2D() if node.operator == "ReduceMean" else GlobalMaxPool2D())]
     else:
-        walk.refuse(node, f"it must reduce over height and width, and does so over {', '.join(labels)}")
+        walk.refuse(node, f"it must reduce over height and width, but reduces over {', '.join(labels)}")
     left = ["1" if i in numbers else "F" if axis == "C" else axis for i, axis in enumerate(value.axes)]
     found = tuple(axis for i, axis in enumerate(left) if keep or i not in numbers)
     order = value.order if value.is_flat else None
@@ -70,7 +70,7 @@ def _gemm(walk: Walk, node: Node) -> None:
     kernel = kernel if alpha == 1 else kernel * alpha
     if bias is not None:
         if bias.size not in (1, kernel.shape[1]) or bias.shape[:-1] not in ((), (1,)):
-            walk.refuse(node, f"its bias must have a number for each of {kernel.shape[1]} units")
+            walk.refuse(node, f"its bias must have one number for each of {kernel.shape[1]} units")
         bias = np.broadcast_to(bias.reshape(-1) * node("beta", 1.0), kernel.shape[1:])
     give_dense(walk, node, name, value, kernel, bias)
 
@@ -79,7 +79,7 @@ def _matmul(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
     kernel = walk.constant(node, 1)
     if kernel is None or kernel.ndim != 2:
-        walk.refuse(node, "it must multiply by a matrix that is constant")
+        walk.refuse(node, "it must multiply by a constant matrix")
     if value.axes[-1] == "F":
         give_dense(walk, node, name, value, kernel, None)
     elif value.axes[-1] == "C" and len(kernel) == value.shape[2]:
@@ -87,14 +87,14 @@ def _matmul(walk: Walk, node: Node) -> None:
         part = Part(layer, {"kernel": kernel[None, None]})
         walk.give(node, Value(value.axes, (*value.shape[:2], layer.filters)), [name], [part])
     else:
-        walk.refuse(node, "it must multiply the channels, which are the last axis, by a matrix")
+        walk.refuse(node, "it must multiply the channels, on the last axis, by a matrix")
 
 
 def _vectors(walk: Walk, node: Node, count: int, size: int) -> list[Array]:
-    """Constant vectors: the inputs behind the first."""
+    """Return all inputs after the first, which must be constant vectors."""
     found = [walk.constant(node, position) for position in range(1, count + 1)]
     if any(vector is None or vector.shape != (size,) for vector in found):
-        walk.refuse(node, f"it needs {count} constant vectors of {size} numbers")
+        walk.refuse(node, f"it must have {count} constant vectors of {size} numbers")
     return found
 
 
@@ -102,7 +102,7 @@ def _batch_norm(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
     trains = node("training_mode", 0) or (walk.source.opset < 14 and any(node.outputs[1:]))
     if trains or not node("spatial", 1) or len(value.axes) < 2 or value.axes[1] not in ("C", "F"):
-        walk.refuse(node, "it must normalize channels, with fixed statistics", "Export the model for predictions")
+        walk.refuse(node, "it must normalize channels, with fixed statistics", "Export the model for prediction")
     keys = "scale", "offset", "running_mean", "running_variance"
     vectors = [value.features(vector) for vector in _vectors(walk, node, 4, value.shape[-1])]
     momentum = number(node, "momentum", 0.9)
@@ -114,17 +114,17 @@ def _layer_norm(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
     axis = value.axis(node("axis", -1))
     if axis != len(value.axes) - 1 or value.axes[-1] not in ("C", "F"):
-        walk.refuse(node, "it must normalize the channels of each pixel, as the last axis")
+        walk.refuse(node, "it must normalize the channels of each pixel, on the last axis")
     size = value.shape[-1]
     scale, offset = walk.constant(node, 1), walk.constant(node, 2, np.zeros(size))
     if scale is None or scale.shape != (size,) or offset is None or offset.shape != (size,):
-        walk.refuse(node, f"it needs constant vectors of {size} numbers")
+        walk.refuse(node, f"it must have constant vectors of {size} numbers")
     arrays = {"scale": value.features(scale), "offset": value.features(offset)}
     walk.give(node, value, [name], [Part(LayerNorm(number(node, "epsilon", 1e-5)), arrays)])
 
 
 def _group_norm(walk: Walk, node: Node) -> None:
-    """InstanceNormalization, of channels or of groups of them, and GroupNormalization."""
+    """Import GroupNormalization, or InstanceNormalization of channels or groups of channels."""
     name, value = walk.image(node)
     channels = value.shape[-1]
     if node.operator == "GroupNormalization":
@@ -146,7 +146,7 @@ def _group_norm(walk: Walk, node: Node) -> None:
 
 
 def _flat(walk: Walk, node: Node, name: str, value: Value, axes: tuple[str, ...]) -> None:
-    """A flat value with ``axes``, whose numbers are in the order of the tensor."""
+    """Store a flat value with ``axes``, whose numbers are in the order of the tensor."""
     if value.is_flat:
         walk.give(node, Value(axes, value.shape, value.order), [name])
         return
@@ -179,10 +179,10 @@ def _reshape(walk: Walk, node: Node) -> None:
     rows, size = dims[:1], math.prod(value.shape)
     fixed = walk.source.dims[0]
     if not rows or not (rows[0] is None or np.isnan(rows[0]) or rows[0] in (-1, fixed)):
-        walk.refuse(node, "its first axis must be that of the images")
+        walk.refuse(node, "its first axis must be the axis of images")
     rest = [int(n) for n in dims[1:] if n is not None and not np.isnan(n)]
     if len(rest) != len(dims) - 1 or sum(n == -1 for n in rest) + (rows[0] == -1) > 1 or min(rest, default=1) < -1:
-        walk.refuse(node, "its shape must be known but for the number of images")
+        walk.refuse(node, "its shape must be known, except for the number of images")
     if -1 in rest:
         others = math.prod(n for n in rest if n != -1)
         rest = [size // others if n == -1 and others else n for n in rest]
@@ -201,23 +201,23 @@ def _reshape(walk: Walk, node: Node) -> None:
         place = next((i for i, n in enumerate(rest) if n != 1), 0)
         _flat(walk, node, name, value, ("N", *("F" if i == place else "1" for i in range(len(rest)))))
     else:
-        walk.refuse(node, f"no layer makes (N, {', '.join(map(str, rest))}) of it")
+        walk.refuse(node, f"no layer reshapes it to (N, {', '.join(map(str, rest))})")
 
 
 def _is_grouping(walk: Walk, node: Node, value: Value, rest: list[int]) -> bool:
-    """Whether a reshape puts channels into groups, to be normalized."""
+    """Return whether a reshape divides channels into groups for normalization."""
     readers = [other for other in walk.source.nodes if node.outputs[0] in other.inputs]
     fits = len(rest) == 2 and value.axes in (IMAGE, ("N", "F")) and value.order is None
     return fits and value.shape[-1] % rest[0] == 0 and [r.operator for r in readers] == ["InstanceNormalization"]
 
 
 def ints_or_none(array: Array) -> list[int] | None:
-    """The integers of a constant, if they are."""
+    """Return the integers of a constant, or None for other numbers."""
     return None if np.isnan(array).any() else ints(array)
 
 
 def _gather(walk: Walk, node: Node) -> None:
-    """Numbers of all images in one row, picked so that each image is what it was: what exporters make of strides."""
+    """Import a Gather that restores images from one row of all numbers, as exporters write strided views."""
     name, value = walk.image(node)
     indices = walk.constant(node, 1)
     if value.axes != ("A",) or indices is None or indices.ndim < 2 or indices[:1].size != value.shape[0]:
@@ -227,7 +227,7 @@ def _gather(walk: Walk, node: Node) -> None:
     place = next((i for i, n in enumerate(indices.shape[1:]) if n != 1), 0)
     axes = ("N", *("F" if i == place else "1" for i in range(indices.ndim - 1)))
     if math.prod(indices.shape[1:]) != indices.shape[1 + place]:
-        walk.refuse(node, "it makes images of rows")
+        walk.refuse(node, "it reshapes rows to images")
     walk.give(node, Value(axes, value.shape), [name])
 
 
@@ -240,7 +240,7 @@ def _squeeze(walk: Walk, node: Node) -> None:
     axes = axes_of(node, walk.arrays(node))
     if axes is None:
         if walk.source.dims[0] == 1:
-            walk.refuse(node, "it may squeeze the images away", "Name the axes, or export for any number of images")
+            walk.refuse(node, "it may remove the axis of images", "Name the axes, or export for any number of images")
         numbers = {i for i, size in enumerate(value.dims) if size == 1}
     else:
         numbers = {value.axis(axis) for axis in axes}
@@ -261,7 +261,7 @@ def _unsqueeze(walk: Walk, node: Node) -> None:
     axes = axes_of(node, walk.arrays(node)) or []
     places = sorted(axis % (len(value.axes) + len(axes)) for axis in axes)
     if not value.is_flat or 0 in places:
-        walk.refuse(node, "only rows of features may get more axes")
+        walk.refuse(node, "only rows of features may be given more axes")
     found = list(value.axes)
     for place in places:
         found.insert(place, "1")
@@ -272,7 +272,7 @@ def _transpose(walk: Walk, node: Node) -> None:
     name, value = walk.image(node)
     perm = node("perm", list(range(len(value.axes)))[::-1])
     if sorted(perm) != list(range(len(value.axes))) or perm[0] != 0 or value.groups:
-        walk.refuse(node, "the images must stay the first axis")
+        walk.refuse(node, "the axis of images must remain the first")
     walk.give(node, Value(tuple(value.axes[axis] for axis in perm), value.shape, value.order), [name])
 
 
@@ -291,29 +291,29 @@ def _pad(walk: Walk, node: Node) -> None:
         walk.give(node, value, [name])
         return
     if node("mode", "constant") != "constant" or fill is None or np.any(fill != 0) or not set(wanted) <= {"H", "W"}:
-        walk.refuse(node, "only borders of zeros around images can be computed")
+        walk.refuse(node, "only borders of zeros around images are supported")
     if min(min(side) for side in wanted.values()) < 0:
-        walk.refuse(node, "it cuts pixels off")
+        walk.refuse(node, "it removes pixels")
     layer = ZeroPad2D((wanted.get("H", (0, 0)), wanted.get("W", (0, 0))))
     walk.give(node, Value(value.axes, layer.output_shape(value.shape)), [name], [Part(layer)])
 
 
 def _resize(walk: Walk, node: Node) -> None:
-    """Resize and Upsample, by whole factors."""
+    """Import Resize or Upsample by integer factors."""
     name, value = walk.image(node)
     old = node.operator == "Upsample" or walk.source.opset < 11
     factors = _factors(walk, node, value, old)
     whole = all(factor == int(factor) >= 1 for factor in factors.values())
     if value.is_flat or not whole or factors.pop("N", 1) != 1 or factors.pop("C", 1) != 1:
-        walk.refuse(node, "height and width must become larger by whole factors")
+        walk.refuse(node, "height and width must be enlarged by integer factors")
     if node("keep_aspect_ratio_policy", "stretch") != "stretch" or node("antialias", 0):
-        walk.refuse(node, "keep_aspect_ratio_policy and antialias have no meaning here")
+        walk.refuse(node, "keep_aspect_ratio_policy and antialias are not supported")
     pair = int(factors.get("H", 1)), int(factors.get("W", 1))
     mode = node("mode", "nearest")
     ways = node("coordinate_transformation_mode", "half_pixel"), node("nearest_mode", "round_prefer_floor")
     ways = ("asymmetric", "floor") if old else ways
     if ways[0] == "pytorch_half_pixel" and 1 in value.shape[:2]:
-        walk.refuse(node, "pytorch_half_pixel has a meaning of its own for one row or column")
+        walk.refuse(node, "pytorch_half_pixel has a different meaning for a single row or column")
     if mode == "nearest" and all(
         _repeats(size, factor, *ways) for size, factor in zip(value.shape, pair, strict=False)
     ):
@@ -321,12 +321,12 @@ def _resize(walk: Walk, node: Node) -> None:
     elif mode == "linear" and ways[0] in HALF_PIXEL and not old:
         layer = UpSample2D(short(pair), interpolation="bilinear")
     else:
-        walk.refuse(node, f"mode={mode!r} with {ways} cannot be computed", "Repeat pixels, or interpolate half_pixel")
+        walk.refuse(node, f"mode={mode!r} with {ways} is not supported", "Repeat pixels, or interpolate half_pixel")
     walk.give(node, Value(value.axes, layer.output_shape(value.shape)), [name], [Part(layer)])
 
 
 def _factors(walk: Walk, node: Node, value: Value, old: bool) -> dict[str, float]:
-    """The factor of each axis that is named, or of all of them."""
+    """Return the factors of the named axes, or of all axes."""
     scales = walk.constant(node, 1 if old else 2, np.array(node("scales", [])))
     sizes = walk.constant(node, 3, np.empty(0))
     if scales is None or sizes is None:
@@ -338,13 +338,13 @@ def _factors(walk: Walk, node: Node, value: Value, old: bool) -> dict[str, float
     found = {}
     for axis, factor in zip(axes, given.tolist(), strict=True):
         before = value.dims[axis]
-        # The number of images stays, whatever the file says that it is.
+        # The number of images never changes, even if the file contains a factor for it.
         found[value.axes[axis]] = 1.0 if before is None and not scales.size else factor / (1 if scales.size else before)
     return found
 
 
 def _repeats(size: int, factor: int, transformation: str, rounding: str) -> bool:
-    """Whether nearest pixels, counted in this way, are each pixel ``factor`` times."""
+    """Return whether nearest-pixel coordinates repeat each pixel ``factor`` times."""
     a = np.arange(size * factor)
     if transformation in HALF_PIXEL:
         places = (a + 0.5) / factor - 0.5

@@ -1,7 +1,7 @@
-"""Functions of single numbers: what their operators compute, and which activation a few of them make up.
+"""Elementwise operators, and recognition of activations that consist of several operators.
 
-Exporters write GELU, SiLU and others as several nodes, each in its own way. Such a group is recognized by its values:
-it is evaluated in double precision, and compared with each activation of the package.
+Exporters write GELU, SiLU and others as several nodes, in various ways. Such a group is recognized by its values. It is
+evaluated in double precision, and compared with each activation of this package.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..layers import GELU, HardSigmoid, HardSwish, Layer, Mish, ReLU, ReLU6, SiL
 
 Function = Callable[..., Array]
 
-# Dense where activations bend, with zero and the corners, and far out; beyond 80, exponentials are infinite in single
-# precision, and only what is finite is compared.
+# The grid is dense where activations bend, includes zero and the corners, and extends far out. Beyond 80, exponentials
+# are infinite in single precision. Only finite values are compared.
 FAR = np.concatenate([np.linspace(12, 80, 137), np.logspace(2, 6, 41)])
 GRID = np.unique(np.concatenate([-FAR, np.linspace(-12, 12, 4801), FAR]))
 TOLERANCE = 1e-6
@@ -36,7 +36,7 @@ def _tanh_gelu(x: Array) -> Array:
     return x * expit(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
 
 
-# What operators without fields compute.
+# Functions of the operators without attributes.
 FUNCTIONS: dict[str, Function] = {
     "Abs": np.abs,
     "Add": np.add,
@@ -77,7 +77,7 @@ KNOWN: tuple[tuple[Layer, Array], ...] = tuple(
 
 
 def recognized(values: Array) -> Layer | None:
-    """The activation that has these values on the grid, if there is one."""
+    """Return the activation that has these values on the grid, or None."""
     finite = np.isfinite(values)
     if not finite[INSIDE].all():
         return None

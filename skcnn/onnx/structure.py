@@ -1,7 +1,7 @@
-"""From steps to layers: what lies between the images and an output, as layers one after the other and in each other.
+"""Conversion of steps to sequences of layers and nested layers.
 
-A value that several others join in has a fork: the last value that all of them follow from. Between the fork and the
-join lie branches, and these are layers again, found in the same way.
+Where several values join, their fork is the last value on which all of them depend. The paths between the fork and the
+join are branches, which are converted recursively.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .pointwise import GRID, recognized
 from .reading import Refused
 from .walking import INPUT, Part, Step, Walk
 
-LONGEST = 16  # nodes that an activation is written as, at most
+LONGEST = 16  # most nodes of one activation
 
 
 class Builder:
-    """Builds the layers of a walk. Each node is used once."""
+    """Builder of the layers of a walk. Each node is used once."""
 
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
         self._used: set[str] = set()
 
     def chain(self, end: str, start: str = INPUT) -> list[Part]:
-        """The layers from one value to another."""
+        """Return the layers from ``start`` to ``end``."""
         groups: list[Sequence[Part]] = []
         name = end
         while name != start:
@@ -47,9 +47,7 @@ class Builder:
                 name = step.sources[0]
             elif step.kind == "open":
                 assert step.node is not None
-                self._walk.refuse(
-                    step.node, "there is no layer for it, and it is no part of an activation that is known"
-                )
+                self._walk.refuse(step.node, "there is no layer for it, and it is not part of a known activation")
             else:
                 self._use(name)
                 fork = self._fork(step.sources)
@@ -58,10 +56,10 @@ class Builder:
         return tidied([part for group in reversed(groups) for part in group])
 
     def _join(self, kind: str, sources: Sequence[str], fork: str) -> Part:
-        """What becomes of several values that follow from a fork."""
+        """Return the layer that joins several values after their fork."""
         if kind != "concatenate":
             return _joined(kind, [self.chain(source, fork) for source in sources])
-        # Neighbours that follow from a later value are put side by side first: they share the way to that value.
+        # Neighbours with a later fork are concatenated first, because they share the path to that fork.
         groups: list[list[str]] = []
         for source in sources:
             if groups and self._fork([*groups[-1], source]) != fork:
@@ -86,12 +84,12 @@ class Builder:
         step = self._walk.steps.get(name)
         where = "The input" if step is None or step.node is None else f"{step.node}{self._walk.shapes(step.node)}"
         return Refused(
-            f"{where}: its result is read in several places that do not come together again one inside of the other."
-            " Networks of this package are layers, and branches from one place to another."
+            f"{where}: its result is read in several places, whose branches do not join in a nested way. Networks of"
+            " this package consist of layers and nested branches."
         )
 
     def _fork(self, names: Sequence[str]) -> str:
-        """The last value that all of these follow from."""
+        """Return the last value on which all of these depend."""
         frontier, numbers = set(names), self._walk.numbers
         while len(frontier) > 1:
             latest = max(frontier, key=numbers.__getitem__)
@@ -100,7 +98,7 @@ class Builder:
         return frontier.pop()
 
     def _activation(self, name: str, start: str) -> tuple[Part, str] | None:
-        """The activation that a few nodes in front of a value make up, and the value that it is applied to."""
+        """Return the activation formed by the last nodes before a value, and its input; None if there is none."""
         steps, numbers = self._walk.steps, self._walk.numbers
         if not steps[name].pattern:
             return None
@@ -128,7 +126,7 @@ def _same_axes(walk: Walk, name: str, base: str) -> bool:
 
 
 def _values(steps: Mapping[str, Step], name: str, known: dict[str, Array]) -> Array:
-    """What a value is on the grid, for a value in front of it that is the grid."""
+    """Return the numbers of a value, given ``known`` numbers of earlier values."""
     if name not in known:
         step = steps[name]
         assert step.function is not None
@@ -137,7 +135,7 @@ def _values(steps: Mapping[str, Step], name: str, known: dict[str, Array]) -> Ar
 
 
 def named(parts: Sequence[Part], prefix: str = "") -> dict[str, Array]:
-    """The arrays of layers one after the other, by their names in the network."""
+    """Return the arrays of a sequence of layers, by their names in the network."""
     names = layer_names([part.layer for part in parts])
     return {
         f"{prefix}{name}.{key}": array
@@ -151,13 +149,13 @@ def _layers(parts: Sequence[Part]) -> list[Any]:
 
 
 def _joined(kind: str, branches: list[list[Part]]) -> Part:
-    """The layer that holds branches, with the arrays of all layers inside."""
+    """Return the layer that contains branches, with the arrays of all nested layers."""
     if kind == "concatenate":
         arrays = [named(parts, f"branch{i + 1}.") for i, parts in enumerate(branches)]
         return Part(Concatenate([_layers(parts) for parts in branches]), _together(arrays))
     first, second, *others = branches
     if kind == "multiply":
-        # What is multiplied comes first; of two images, the longer branch is the gate.
+        # The gated branch comes first. If both are images, the longer branch is the gate.
         if not second:
             first, second = second, first
         layer = Gate(_layers(second), _layers(first)) if first else Gate(_layers(second))
@@ -165,7 +163,7 @@ def _joined(kind: str, branches: list[list[Part]]) -> Part:
     if len(first) < len(second):
         first, second = second, first
     if not second:
-        # An identity is what "auto" gives where layers keep the shape, as all layers do whose sum this is.
+        # The summands have equal shapes, so an identity is the "auto" shortcut.
         joined = Part(Residual(_layers(first)), named(first))
     elif len(second) == 1:
         around = {f"shortcut.{key}": array for key, array in second[0].arrays.items()}
@@ -182,7 +180,7 @@ def _together(arrays: Sequence[dict[str, Array]]) -> dict[str, Array]:
 
 
 def tidied(parts: Sequence[Part]) -> list[Part]:
-    """Layers without factors and offsets that are those of the layer before."""
+    """Merge factors and offsets into the layers before them."""
     found: list[Part] = []
     for part in parts:
         merged = _merged(found[-1], part) if found and isinstance(part.layer, Scale) else None
@@ -194,7 +192,7 @@ def tidied(parts: Sequence[Part]) -> list[Part]:
 
 
 def _merged(before: Part, scale: Part) -> Part | None:
-    """A layer with a `Scale` behind it as one layer, where that computes the same."""
+    """Return a layer and a following `Scale` as one equivalent layer, or None if there is none."""
     layer, arrays = before.layer, before.arrays
     factor, shift = scale.arrays["scale"], scale.arrays.get("bias")
     can_add = isinstance(layer, (Conv2D, DepthwiseConv2D, Dense)) and not layer.use_bias

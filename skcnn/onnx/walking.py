@@ -1,4 +1,4 @@
-"""From the nodes of a graph to values and steps: what each tensor is in this package, and what makes it."""
+"""Conversion of the nodes of a graph to values and steps."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .reading import LARGEST, Node, Refused, Source, refuse
 IMAGE = ("N", "C", "H", "W")
 LAYOUTS = {"NCHW": IMAGE, "NHWC": ("N", "H", "W", "C")}
 POOLED = ("N", "F", "1", "1")
-INPUT = ""  # the images, as the name of a value
+INPUT = ""  # name of the value with the images
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor of the graph, and the value of this package that it holds.
+    """Tensor of the graph, and its meaning in this package.
 
-    ``axes`` names the axes of the tensor: N images, C channels, H and W of an image; F features of a flat value, and 1
-    of an axis without meaning; G groups of channels and R the rest; A all numbers of all images. ``order`` says for
-    each number of a flat tensor which feature of this package it is; None where they are the same.
+    ``axes`` names the axes of the tensor: N images, C channels, H height, W width, F features of a flat value, 1 an
+    axis of length 1, G groups of channels, R the rest after grouping, A all numbers of all images. ``order`` contains
+    the feature index in this package for each number of a flat tensor. None means that the orders are equal.
     """
 
     axes: tuple[str, ...]
@@ -38,7 +38,7 @@ class Value:
 
     @property
     def sizes(self) -> dict[str, int | None]:
-        """Axis -> its length."""
+        """Dictionary of axis -> length. The length of N is None."""
         found: dict[str, int | None] = {"N": None, "A": None, "1": 1}
         if len(self.shape) == 3:
             found |= dict(zip("HWC", self.shape, strict=True))
@@ -50,23 +50,23 @@ class Value:
 
     @property
     def dims(self) -> tuple[int | None, ...]:
-        """The shape of the tensor, None for the number of images."""
+        """Shape of the tensor, with None for the number of images."""
         sizes = self.sizes
         return tuple(sizes[axis] for axis in self.axes)
 
     @property
     def is_flat(self) -> bool:
-        """Whether it is one row for each image."""
+        """Whether the value is one row per image."""
         return len(self.shape) == 1
 
     def axis(self, number: int) -> int:
-        """The number of an axis that may be counted from the end."""
+        """Convert an axis that may be negative to an axis from 0 on; raise a ValueError if it does not exist."""
         if not -len(self.axes) <= number < len(self.axes):
             raise ValueError(f"it has no axis {number}")
         return number % len(self.axes)
 
     def features(self, vector: Array) -> Array:
-        """Numbers for each channel or feature of the tensor, in the order of this package."""
+        """Return a vector over channels or features of the tensor in the order of this package."""
         if self.order is None:
             return vector
         ours = np.empty_like(vector)
@@ -79,7 +79,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A layer, and its arrays by their names in it."""
+    """Layer and its arrays by name."""
 
     layer: Layer
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -87,11 +87,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What makes a value of others.
+    """Computation of a value from other values.
 
-    ``kind`` is "layers" for the ``parts`` one after the other, "add", "multiply" or "concatenate" for what joins
-    several values, and "open" for what has a meaning as a part of an activation only. ``function`` is what it computes
-    if it treats each number alike.
+    ``kind`` is "layers" for the sequence ``parts``, "add", "multiply" or "concatenate" for a join of several values,
+    and "open" for an operator that is supported only as part of an activation. ``function`` is the function of an
+    elementwise step.
     """
 
     node: Node | None
@@ -99,22 +99,22 @@ class Step:
     sources: tuple[str, ...]
     parts: tuple[Part, ...] = ()
     function: Function | None = None
-    pattern: bool = False  # whether it may be the last node of an activation that is written as several
+    pattern: bool = False  # whether it may be the last node of an activation that consists of several
 
 
 Handler = Callable[["Walk", Node], None]
 
 
 class Walk:
-    """Goes through the nodes that an output depends on, and says for each what it is in this package."""
+    """Traversal of all nodes on which an output depends. It converts each to a step or a value."""
 
     def __init__(self, source: Source, start: str, image: Value, output: str, flat: bool) -> None:
         self.source = source
         self.constants = dict(source.constants)
         self.values: dict[str, Value] = {INPUT: image}
         self.steps: dict[str, Step] = {}
-        self.numbers: dict[str, int] = {INPUT: -2}  # value -> the node that makes it, for their order
-        self.joined: dict[tuple[Any, ...], str] = {}  # what is put side by side -> the value
+        self.numbers: dict[str, float] = {INPUT: -2}  # value -> position of the node that computes it
+        self.joined: dict[tuple[Any, ...], str] = {}  # concatenated values -> result
         self._alias: dict[str, str] = {}
         if flat:
             self.values[start] = Value(("N", "F"), (math.prod(image.shape),))
@@ -126,12 +126,12 @@ class Walk:
         self._known = {start}
 
     def run(self, handlers: dict[str, Handler]) -> None:
-        """Visit the nodes; a `Refused` for one that has no meaning here."""
+        """Visit the nodes; raise `Refused` for a node that is not supported."""
         for node in self._needed():
             try:
                 self._visit(node, handlers)
             except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
-                refuse(node, f"it makes no sense here ({error})", self.shapes(node))
+                refuse(node, f"it is not valid for its inputs ({error})", self.shapes(node))
 
     def _needed(self) -> list[Node]:
         makers, wanted, found = self.source.makers, [self.output], set()
@@ -146,7 +146,7 @@ class Walk:
         names = [self.resolved(name) for name in node.inputs if name]
         unknown = [name for name in names if name not in self.constants and name not in self.values]
         if unknown:
-            refuse(node, f"it reads {unknown[0]!r}, which nothing gives")
+            refuse(node, f"it reads {unknown[0]!r}, which does not exist")
         if node.operator == "Shape":
             dims = (
                 shape_array(self.values[names[0]].dims) if names[0] in self.values else self.constants[names[0]].shape
@@ -156,44 +156,44 @@ class Walk:
         if all(name in self.constants for name in names):
             found = fold(node, self.arrays(node))
             if found is None:
-                refuse(node, "it computes with constants, in a way that is not known here", self.shapes(node))
+                refuse(node, "it computes with constants in an unsupported way", self.shapes(node))
             self.constants[node.outputs[0]] = found
             return
         if node.operator not in handlers:
             quantized = "Linear" in node.operator or "Integer" in node.operator
-            remedy = "Export the model as it was before it was quantized" if quantized else ""
+            remedy = "Export the model before quantization" if quantized else ""
             self.refuse(node, "there is no layer for it", remedy)
         handlers[node.operator](self, node)
 
-    # -- what handlers ask
+    # -- queries of handlers
 
     def resolved(self, name: str) -> str:
-        """The value that a name stands for: nodes that change nothing make no values."""
+        """Return the value that a name stands for. Nodes without effect share the value of their input."""
         return self._alias.get(name, name)
 
     def arrays(self, node: Node) -> list[Any]:
-        """The inputs of a node that are constants; None for the others, and for those that are left out."""
+        """Return the constant inputs of a node, with None for other and for omitted inputs."""
         return [self.constants.get(self.resolved(name)) if name else None for name in node.inputs]
 
     def lives(self, node: Node) -> list[str]:
-        """The inputs of a node that are no constants."""
+        """Return the names of the inputs of a node that are not constant."""
         return [found for name in node.inputs if name and (found := self.resolved(name)) not in self.constants]
 
     def image(self, node: Node) -> tuple[str, Value]:
-        """The first input, which must be the only one that is no constant."""
+        """Return name and value of the first input; refuse the node if other inputs are not constant."""
         names = self.lives(node)
         if len(names) != 1 or names[0] != self.resolved(node.inputs[0]):
-            self.refuse(node, "all inputs but the first must be constants")
+            self.refuse(node, "all inputs except the first must be constants")
         return names[0], self.values[names[0]]
 
     def constant(self, node: Node, position: int, default: Any = None) -> Any:
-        """An input that must be a constant, if it is there."""
+        """Return a constant input, or ``default`` if it is omitted; refuse the node if it is not constant."""
         if len(node.inputs) <= position or not node.inputs[position]:
             return default
         return self.arrays(node)[position]
 
     def shapes(self, node: Node) -> str:
-        """The inputs of a node, for errors."""
+        """Describe the inputs of a node, for messages."""
         found = []
         for resolved in (self.resolved(name) for name in node.inputs if name):
             if resolved in self.values:
@@ -203,10 +203,10 @@ class Walk:
         return f" of {', '.join(found)}" if found else ""
 
     def refuse(self, node: Node, why: str, remedy: str = "") -> NoReturn:
-        """Say which node cannot be computed, with the shapes of its inputs."""
+        """Raise `Refused` for a node, with the shapes of its inputs."""
         refuse(node, why, self.shapes(node), remedy)
 
-    # -- what handlers say
+    # -- results of handlers
 
     def give(
         self,
@@ -219,11 +219,11 @@ class Walk:
         function: Function | None = None,
         pattern: bool = False,
     ) -> None:
-        """Note what a node makes. Layers after which a value is the same, without any, make none."""
+        """Store the result of a node. If it has no layers and leaves the value unchanged, no step is added."""
         output = node.outputs[0]
         source = self.values[sources[0]]
         if math.prod(value.shape) > LARGEST:
-            self.refuse(node, f"its result {value} is too large to be true")
+            self.refuse(node, f"its result {value} is too large")
         if kind == "layers" and not parts and not pattern and same(value, source):
             self._alias[output] = sources[0]
             return
@@ -231,8 +231,24 @@ class Walk:
         self.steps[output] = Step(node, kind, tuple(sources), tuple(parts), function, pattern)
         self.numbers[output] = node.number
 
+    def flattened(self, names: Sequence[str]) -> list[str]:
+        """Return the values; if one of them is a row, with images of one pixel as rows: global pooling gives one."""
+        mixed = any(self.values[name].is_flat for name in names)
+        return [self._row(name) if mixed and not self.values[name].is_flat else name for name in names]
+
+    def _row(self, name: str) -> str:
+        value = self.values[name]
+        if value.shape[:2] != (1, 1) or value.groups:
+            return name
+        row = f"{name}\0row"
+        axes = tuple({"C": "F", "H": "1", "W": "1"}.get(axis, axis) for axis in value.axes)
+        self.values[row] = Value(axes, value.shape[2:])
+        self.steps[row] = Step(None, "layers", (name,), (Part(Flatten()),))
+        self.numbers[row] = self.numbers[name] + 0.5
+        return row
+
     def result(self) -> str:
-        """The name of the value that is the output."""
+        """Return the name of the value that is the output."""
         name = self.resolved(self.output)
         if name not in self.values:
             raise Refused(f"its output {self.output!r} does not depend on the images.")
@@ -240,7 +256,7 @@ class Walk:
 
 
 def same(value: Value, other: Value) -> bool:
-    """Whether two tensors have the same axes, sizes and order."""
+    """Return whether two tensors have the same axes, sizes and order."""
     if value.order is None or other.order is None:
         orders = value.order is other.order
     else:

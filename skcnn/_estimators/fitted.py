@@ -1,0 +1,106 @@
+"""Attributes of a fitted estimator, and its pickles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from .._arrays.elementwise import Array
+from .._engine.model import Model, predictor_of
+from .._engine.predictor import Predictor
+from .._engine.progress import Fit, History, Progress, Unfinished
+from .._version import __version__
+from ..versions import warn_of_other_version
+from .pretrained import saved_parameters
+from .readonly import ReadOnly
+from .validation import DocumentationLink, check_images
+
+VERSION = "_skcnn_version"  # in what is pickled
+
+
+class FittedNetwork(DocumentationLink, BaseEstimator):
+    """Attributes that a fit leaves, and raw predictions."""
+
+    n_jobs: int | None
+    # Written by fit, and by nothing else.
+    _model: Model
+    _progress: Progress
+    _predictor: Predictor
+    _goes_on: bool  # whether a pickle keeps what the optimizer remembers
+    _unfinished: Callable[[], Unfinished]  # only in what callbacks are shown at the end of an epoch
+    input_shape_: tuple[int, ...]
+    history_: dict[str, list[float]]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    def _history(self) -> History:
+        """Return a copy of the history; NaN for what a file of an older version lacks."""
+        known = {name: [math.nan] * len(self.loss_curve_) for name in vars(History())}
+        return History(**known | {key: list(values) for key, values in self.history_.items()})
+
+    def _keep(self, fit: Fit) -> None:
+        """Set the fitted attributes."""
+        model, progress, history, best_score = fit.model, fit.progress, fit.history, fit.monitor.best_score
+        model.weights.flags.writeable = model.state.flags.writeable = False
+        self._model, self._progress = model, progress
+        self._predictor = predictor_of(model)
+        self.input_shape_ = model.network.input_shape
+        self.input_mean_, self.input_scale_ = model.scaling.mean, model.scaling.scale
+        self.layers_ = list(model.network.hidden)
+        self.n_iter_ = progress.epochs
+        self.history_ = asdict(history)
+        self.loss_curve_ = self.history_["loss"]
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
+        self.best_loss_ = min(self.loss_curve_, default=np.nan)
+        validated = not np.isnan(history.val_score).all()
+        self.validation_scores_ = self.history_["val_score"] if validated else None
+        self.best_validation_score_ = best_score if np.isfinite(best_score) else None
+
+    def _raw(self, X: Any) -> Array:
+        """Raw predictions (n, outputs) in float64."""
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False)
+        return self._predictor.raw(images, self.n_jobs).astype(np.float64)
+
+    @property
+    def parameters_(self) -> dict[str, Array]:
+        """Name -> read-only array, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ..., ``output.bias``."""
+        check_is_fitted(self)
+        return ReadOnly(self._model.network.weights.views(self._model.weights))
+
+    @property
+    def state_(self) -> dict[str, Array]:
+        """Name -> read-only array of running statistics, as ``batchnorm1.running_mean``."""
+        check_is_fitted(self)
+        return ReadOnly(self._model.network.state.views(self._model.state))
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of trained weights."""
+        check_is_fitted(self)
+        return self._model.weights.size
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_unfinished", None)
+        if "_model" in state:
+            del state["_predictor"]
+            state = saved_parameters(state)
+            if not state["_goes_on"]:  # the optimizer's memory is twice the weights
+                state["_progress"] = state["_progress"].forgotten()
+        return state | {VERSION: __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        warn_of_other_version(type(self).__name__, state.pop(VERSION, None), stacklevel=2)
+        super().__setstate__(state)
+        if "_model" in state:
+            self._model.weights.flags.writeable = self._model.state.flags.writeable = False  # pickles forget it
+            self._predictor = predictor_of(self._model)

@@ -1,0 +1,103 @@
+"""Scores during a fit: of an epoch as it trains, and of the validation set after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import check_scoring
+
+from .._arrays.elementwise import Array, ufunc_settings
+from .._engine.data import Data
+from .._engine.frozen import Evaluation
+from .._engine.passes import Tally
+from .._engine.progress import Fit, Recipe
+from ..exceptions import ValidationSetWarning, warn_user
+from ..losses import Loss, mean_loss
+
+ERRORS = 4  # standard errors that a score must be below that of a constant prediction
+LEARNT = 0.5  # of the way from the score of a constant prediction to 1 that the training score has come
+
+
+def accuracy(truth: Array, predicted: Array, weights: Array) -> float:
+    """Return the share of the rows whose class, or whose labels (n, k), are all right, as `accuracy_score` does.
+
+    scikit-learn's functions check their arguments at length: an epoch of 50 images takes less time.
+    """
+    right = truth == predicted
+    return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
+
+
+def r2(truth: Array, predicted: Array, weights: Array) -> float:
+    """Return the coefficient of determination, averaged over the columns of (n, k), as `r2_score` does."""
+    mean = np.average(truth, axis=0, weights=weights)
+    with np.errstate(over="ignore"):
+        error, total = (weights @ (truth - other) ** 2 for other in (predicted, mean))
+    constant = total == 0
+    share = np.where(constant, (error > 0).astype(float), error / np.where(constant, 1, total))
+    return float(1 - share.mean())
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores of raw predictions, by the parameter `scoring` of an estimator."""
+
+    estimator: Any  # CNNClassifier or CNNRegressor
+    loss: Loss
+
+    def of_epoch(self, fit: Fit, data: Data) -> Callable[[Tally], float]:
+        """Return the function that scores the predictions of an epoch: NaN for one row, or a scorer of the user's."""
+
+        def score(tally: Tally) -> float:
+            if self.estimator.scoring == "loss":
+                return -tally.loss
+            if len(data.rows) < 2 or callable(self.estimator.scoring):
+                return math.nan
+            with ufunc_settings():
+                return self.score(fit, data, tally.raw)
+
+        return score
+
+    def of_validation(self, fit: Fit, data: Data, recipe: Recipe) -> Callable[[], tuple[float, float]]:
+        """Return the function that measures loss and score on the validation set."""
+        evaluation = Evaluation(data, recipe)
+
+        def validate() -> tuple[float, float]:
+            raw = evaluation.raw(fit.model)
+            with ufunc_settings():  # a loss that is infinite, or a probability of 0, is no reason to warn
+                loss = mean_loss(self.loss, raw, data.targets, data.weights)
+                return loss, -loss if self.estimator.scoring == "loss" else self.score(fit, data, raw)
+
+        return validate
+
+    def score(self, fit: Fit, data: Data, raw: Array) -> float:
+        """Return the score of raw predictions (rows, k) for the rows of the data."""
+        if self.estimator.scoring is None:
+            return self.estimator._score_raw(raw, data.targets, data.weights)
+        shell = self.estimator._shell(fit)
+        scorer = check_scoring(shell, scoring=shell.scoring)
+        images = data.images[data.rows] if callable(shell.scoring) else data.images[:1]  # a named scorer reads none
+        # The scorer asks for predictions that are known already.
+        known = raw.astype(np.float64)
+        shell.__dict__["_raw"] = lambda X: known if X is images else type(shell)._raw(shell, X)
+        weighted = {} if (data.weights == data.weights[0]).all() else {"sample_weight": data.weights}
+        return float(scorer(shell, images, data.y, **weighted))
+
+    def warn_of_validation(self, fit: Fit, data: Data) -> None:
+        """Warn where a network that has learnt its training images scores less on validation than a constant would."""
+        best, score = fit.monitor.best_score, fit.history.score[-1:]
+        if self.estimator.scoring is not None or not score or not math.isfinite(best):
+            return
+        constant, error = self.estimator._constant_score(data.targets, data.weights)
+        if score[0] > constant + LEARNT * (1 - constant) and best < constant - ERRORS * error:
+            warn_user(
+                f"The best score on the validation set, {best:.3f}, is below the score of a constant prediction,"
+                f" {constant:.3f}, while the score on the training images is {score[0]:.3f}: y_val may be in another"
+                " coding or unit than y, or X_val in another preparation than X. Meta-estimators that change y, such as"
+                " TransformedTargetRegressor and VotingClassifier, hand y_val on as it is: give it in the coding that"
+                " they give y, or use early_stopping=True, which sets rows aside.",
+                ValidationSetWarning,
+            )
