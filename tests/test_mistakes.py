@@ -316,10 +316,10 @@ def test_labels_and_tiny_targets_are_quiet(split):
 
 def test_a_one_hot_validation_set_and_probabilities_are_refused_with_the_advice(split):
     A, B, a, b = split
-    with pytest.raises(ValueError, match=r"y_val.*one-hot: give np\.asarray\(y_val\)\.argmax\(axis=1\)"):
+    with pytest.raises(ValueError, match=r"y_val.*one-hot: pass np\.asarray\(y_val\)\.argmax\(axis=1\)"):
         small().fit(A, a, X_val=B, y_val=np.eye(10)[b])
     soft = 0.9 * np.eye(10)[a] + 0.01
-    with pytest.raises(ValueError, match=r"y holds probabilities.*np\.asarray\(y\)\.argmax\(axis=1\)"):
+    with pytest.raises(ValueError, match=r"y contains probabilities.*np\.asarray\(y\)\.argmax\(axis=1\)"):
         small().fit(A, soft)
 
 
@@ -506,9 +506,9 @@ def test_a_hot_pixel_warns_and_the_advice_helps(split):
     model = learner()
     message = said(ImageScaleWarning, lambda: model.fit(hot, a))
     distance = (1e6 - hot.mean()) / hot.std()
-    assert f"Row 17 of X holds a pixel that is {distance:.0f} standard deviations away" in message
-    assert "1 of 600 images reach from 0 to 1e+06, and those of the others from 0 to 16" in message
-    code = re.search(r"give (np.clip.*?)\.$", message).group(1)
+    assert f"Row 17 of X contains a pixel that is {distance:.0f} standard deviations away" in message
+    assert "1 of 600 images reach from 0 to 1e+06, and the pixels of the other images from 0 to 16" in message
+    code = re.search(r"pass (np.clip.*?)\.$", message).group(1)
     with pytest.warns(ImageScaleWarning):
         assert model.score(B, b) < 0.4
     assert learner().fit(eval(code, {"np": np, "X": hot}), a).score(B, b) > 0.85

@@ -95,10 +95,11 @@ def _warn_of_extremes(rows: Array, lowest: Array, highest: Array, mean: Array, s
         return
     low, high = lowest[~far].min(), highest[~far].max()
     warn_user(
-        f"Row {rows[distance.argmax()]} of X holds a pixel that is {distance.max():.0f} standard deviations away from"
-        f" the mean of all pixels. The pixels of {far.sum()} of {len(rows)} images reach from {lowest[far].min():.4g}"
-        f" to {highest[far].max():.4g}, and those of the others from {low:.4g} to {high:.4g}. They decide what all"
-        f" images are standardized with. Correct them, or give np.clip(X, {low:.4g}, {high:.4g}).",
+        f"Row {rows[distance.argmax()]} of X contains a pixel that is {distance.max():.0f} standard deviations away"
+        f" from the mean of all pixels. The pixels of {far.sum()} of {len(rows)} images reach from"
+        f" {lowest[far].min():.4g} to {highest[far].max():.4g}, and the pixels of the other images from {low:.4g} to"
+        f" {high:.4g}. A few extreme pixels determine how all images are standardized. Correct them, or pass"
+        f" np.clip(X, {low:.4g}, {high:.4g}).",
         ImageScaleWarning,
     )
 
@@ -128,7 +129,7 @@ def warn_of_scale(images: Array, scaling: Scaling, name: str = "X") -> None:
     warn_user(
         f"{name} is on another scale than the images of the fit: a sample of its pixels has mean {mean.mean():.3g} and"
         f" standard deviation {sample.std():.3g}, and the pixels of the fit had mean {scaling.mean.mean():.3g} and"
-        f" standard deviation {scaling.scale.mean():.3g}. Give {name} in the units of the training images.{guess}",
+        f" standard deviation {scaling.scale.mean():.3g}. Pass {name} in the units of the training images.{guess}",
         ImageScaleWarning,
     )
 

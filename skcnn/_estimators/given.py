@@ -30,7 +30,7 @@ def named_arrays(weights: Any) -> dict[str, Array]:
     for name, value in weights.items():
         array = np.asarray(value)
         if array.dtype.kind not in "buif":
-            raise TypeError(f"weights[{name!r}] must hold numbers, got {array.dtype}.")
+            raise TypeError(f"weights[{name!r}] must contain numbers, got {array.dtype}.")
         if not np.isfinite(array).all():
             raise ValueError(f"weights[{name!r}] contains NaN or infinity.")
         found[name] = array
@@ -86,9 +86,9 @@ def with_arrays(
             with np.errstate(over="ignore"):
                 view[...] = arrays[name] if name in arrays else kept[name]
             if not np.isfinite(view).all():
-                raise ValueError(f"weights[{name!r}] holds numbers that are too large for {np.dtype(dtype)}.")
+                raise ValueError(f"weights[{name!r}] contains numbers that are too large for {np.dtype(dtype)}.")
             if name.endswith(".running_variance") and (view < 0).any():
-                raise ValueError(f"weights[{name!r}] holds negative numbers, which are no variances.")
+                raise ValueError(f"weights[{name!r}] contains negative numbers, which cannot be variances.")
     return Model(network, scaling, weights, state, loss)
 
 

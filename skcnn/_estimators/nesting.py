@@ -97,7 +97,7 @@ class NestedParameters(BaseEstimator):
                 f"{key!r} cannot be set: layers is None, so the network is built from conv_filters,"
                 " kernel_size and the other knobs. Set those, or give layers."
             )
-        raise ValueError(f"{key!r} cannot be set: {parameter} holds no parameters of its own.")
+        raise ValueError(f"{key!r} cannot be set: {parameter} has no parameters of its own.")
 
 
 def _grouped(changes: dict[str, Any], names: Iterable[str] = ()) -> dict[str, dict[str, Any]]:

@@ -188,7 +188,7 @@ def _checked(
         raise ValueError(_in_short(error, X, rows, wanted, name, targets.get("y"))) from None
     rows, y = found if targets else (found, None)
     if rows.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers, got {rows.dtype}.")
+        raise TypeError(f"{name} must contain numbers, got {rows.dtype}.")
     if reset:
         wanted = choose_input_shape(X, rows, shape, estimator.input_shape)
     images = rows.reshape(len(rows), *wanted)
@@ -215,7 +215,7 @@ def _in_short(error: ValueError, X: Any, rows: Any, wanted: tuple[int, ...] | No
             return message
         return f"{message[:-1]}, in {rows_of(np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist())}."
     if "inconsistent numbers of samples" in message and len(shape) > 2 and shape[-1] == np.shape(y)[0] != shape[0]:
-        return f"{message}. The images lie along the last axis: give np.moveaxis({as_code(X, name)}, -1, 0)."
+        return f"{message}. The images lie along the last axis: pass np.moveaxis({as_code(X, name)}, -1, 0)."
     if message.startswith("Expected 2D array"):
         message = (
             f"{message.partition(':')[0]}, of shape {shape}. Reshape your data: images are (n, h, w) or (n, h, w, c),"
@@ -252,7 +252,7 @@ def _refuse_missing(y: Any, name: str) -> None:
 def check_class_targets(y: Array) -> bool:
     """Whether y (n, k) is of labels; False for classes. A ValueError for what is neither."""
     if y.ndim == 2 and y.dtype.kind == "f" and np.allclose(y.sum(axis=1), 1) and not (y == np.round(y)).all():
-        raise ValueError("y holds probabilities. Expected classes: give np.asarray(y).argmax(axis=1).")
+        raise ValueError("y contains probabilities. Expected classes: pass np.asarray(y).argmax(axis=1).")
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
@@ -266,7 +266,9 @@ def check_class_targets(y: Array) -> bool:
 def check_regression_targets(y: Array, name: str = "y") -> Array:
     """Targets (n,) or (n, k) as (n, k) in float64; a ValueError for what is no number, or none that is finite."""
     if y.dtype.kind not in "buif":
-        raise ValueError(f"{name} must hold numbers to learn from, got {y.dtype}; for classes there is CNNClassifier.")
+        raise ValueError(
+            f"{name} must contain numbers to learn from, got {y.dtype}; for classes there is CNNClassifier."
+        )
     targets = y.astype(np.float64).reshape(len(y), -1)
     if not np.isfinite(targets).all():  # a None among objects has become one only now
         raise ValueError(f"{name} contains NaN or infinity.")
