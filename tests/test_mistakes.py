@@ -408,12 +408,12 @@ def test_predictions_on_another_scale_warn(split):
     ):
         message = said(ImageScaleWarning, call)
         assert "X is on another scale than the images of the fit" in message
-        assert "Perhaps that is X * 255." in message
+        assert "You may need X * 255." in message
     message = said(ImageScaleWarning, lambda: small().fit(A * 16, a, X_val=scaled, y_val=b))
     assert "X_val is on another scale" in message
-    assert "Perhaps that is X_val * 255." in message
+    assert "You may need X_val * 255." in message
     model = small(CNNRegressor).fit(A / 16, a)
-    assert "Perhaps that is X / 255." in said(ImageScaleWarning, lambda: model.predict(B / 16 * 255))
+    assert "You may need X / 255." in said(ImageScaleWarning, lambda: model.predict(B / 16 * 255))
 
 
 def test_the_message_has_the_numbers_of_both(fitted, split):
