@@ -593,7 +593,7 @@ def test_a_warm_start_with_other_classes(digits):
 def test_going_on_with_other_layers(digits, change, how):
     model = small(warm_start=True).fit(*digits)
     before = model.predict_proba(digits[0])
-    with pytest.raises(ValueError, match=saying("layers are not those that were fitted", "same network", "clone")):
+    with pytest.raises(ValueError, match=saying("layers differ from the fitted layers", "same network", "clone")):
         getattr(model.set_params(**change), how)(*digits)
     assert_array_equal(model.predict_proba(digits[0]), before)
 

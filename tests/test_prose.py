@@ -18,7 +18,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 NOT_YET = {
-    "skcnn/_estimators",
     "docs/design.md",
     "docs/mistakes.md",
     "docs/scaling.md",
