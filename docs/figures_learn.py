@@ -194,7 +194,7 @@ def draw_curves(name: str, path: Path) -> None:
             if name in WIDE:
                 panel.set_yscale("log")
                 panel.minorticks_off()
-                panel.set_ylim(0.005, 500)
+                panel.set_ylim(bottom=0.005)
             else:
                 panel.set_ylim(-0.1, 3.2)
             panel.xaxis.get_major_locator().set_params(integer=True)
