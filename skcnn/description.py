@@ -90,7 +90,10 @@ def is_count(value: object, least: int = 1) -> bool:
 def is_real(
     value: object, low: float, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
 ) -> bool:
-    """Return whether ``value`` is a finite number from ``low`` to ``high``, excluding the ends that are ``open_*``."""
+    """Return whether ``value`` is a finite number from ``low`` to ``high``.
+
+    The bounds are included, unless ``open_low`` or ``open_high`` excludes them.
+    """
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     number = float(value)

@@ -275,7 +275,7 @@ class HistoryDisplay(_Display):
         ax.set(xlabel="epoch", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.score_ax_ = None
-        # A colour is a set of images, a line style is a measure.
+        # Colours distinguish training and validation, line styles distinguish loss and score.
         axes = ax
         for measure, style in (("loss", "-"), ("score", "--")):
             for rows, prefix, color in (("training", "", "tab:blue"), ("validation", "val_", "tab:orange")):

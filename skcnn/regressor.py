@@ -1,4 +1,4 @@
-"""The regressor: the meaning of y where it is a number, or several."""
+"""Regressor: encoding and decoding of numeric targets."""
 
 from __future__ import annotations
 
@@ -35,175 +35,174 @@ from .schedules import Schedule
 class CNNRegressor(RegressorMixin, BaseCNN):
     """Convolutional neural network for regression.
 
-    It takes images, learns by stochastic gradient descent, and behaves as every scikit-learn regressor does.
+    The network is trained by stochastic gradient descent. Use it like any scikit-learn regressor: in pipelines, in
+    searches and in saved models.
 
     Parameters
     ----------
     conv_filters : int or sequence of int, default=(32, 64)
-        One block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]`` per entry, with that many filters.
+        Number of filters of each block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D]``.
     kernel_size : int or sequence, default=3
-        Size of the convolutions' windows: one int, or for each block an int or a pair (height, width).
+        Size of the convolution windows: an int, or one int or pair (height, width) per block.
     pool_size : int or sequence, default=2
-        Size of the pooling windows, given alike; 1 does not pool. Blocks pool only along axes that are long enough.
+        Pooling window size, in the same format as `kernel_size`. Use 1 to disable pooling. An axis that is shorter than
+        the window is not pooled.
     hidden_layer_sizes : int or sequence of int, default=(128,)
-        Units of the dense layers after the blocks.
+        Number of units of each dense layer after the blocks.
     layers : list of Layer, default=None
-        The hidden layers in full, in place of the knobs `conv_filters` to `hidden_layer_sizes`, `activation`,
-        `batch_norm` and `dropout`. The output layer is the estimator's and never in the list.
+        Hidden layers. They replace the blocks and dense layers, so `conv_filters` to `hidden_layer_sizes`,
+        `activation`, `batch_norm` and `dropout` have no effect. The estimator adds the output layer, so the list must
+        not contain it.
     pretrained : CNNClassifier, CNNRegressor or FrozenEstimator of one, default=None
-        A fitted network to begin with: a fit takes over its layers, its standardization (instead of `standardize`) and
-        its weights, except the output layer. With `layers`, weights are taken over by their names. Clones share it. A
-        fitted estimator from a pickle or a file has "left out" here: it holds its own network only.
+        Fitted network to fine-tune. ``fit`` copies its layers, its standardization (which replaces `standardize`) and
+        its weights, except the output layer. If `layers` is given, weights are copied by name. Clones share the
+        network. After loading from a pickle or a file, the parameter is "left out", because the file contains only the
+        fine-tuned network.
     freeze : str, default=None
-        Name of the last frozen layer, as in ``summary()``: layers up to it stay as they are in the pretrained network,
-        statistics of batch normalization included, and drop nothing. None trains all layers.
+        Name of the last frozen layer, as in ``summary()``. Frozen layers keep the weights and the batch normalization
+        statistics of the pretrained network, and apply no dropout. By default, all layers are trained.
     input_shape : (int, int) or (int, int, int), default=None
-        Shape (h, w) or (h, w, c) of the images, required where the rows of a 2-D X are no square images. By default, a
-        square number of at least 64 features is a square image with one channel, and everything else is a signal,
-        1 x features with one channel, with an `ImageLayoutWarning` from 32 features on. An explicit shape is never
-        questioned, also where X has images.
+        Shape (h, w) or (h, w, c) of the images, required when X is 2-D and the shape cannot be inferred. By default, 64
+        or more features that are a square number are a square grey image. Other rows are signals (1, features), with an
+        `ImageLayoutWarning` from 32 features on. An explicit shape disables the warnings about the layout of X.
     activation : str or Activation, default="relu"
-        "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish",
-        "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip" (or "hard_tanh"), "softmax", or an object of
-        `skcnn.layers`.
+        Activation function after each convolution and each dense layer: "relu", "relu6", "leaky_relu", "prelu", "elu",
+        "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip"
+        (or "hard_tanh"), "softmax", or a layer of `skcnn.layers`.
     batch_norm : bool, default=False
-        Whether the blocks normalize before the activation.
+        Whether the blocks apply batch normalization before the activation.
     dropout : float or sequence of float, default=0.0
-        Rate after each block and each dense layer: one for all, or one for each block, which may be followed by one
-        for each dense layer.
+        Dropout rate after each block and each dense layer, from 0 to less than 1. A sequence contains one rate per
+        block, optionally followed by one per dense layer.
     output_initializer : str or Initializer, default="zeros"
-        How the kernel of the output layer is drawn: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
-        "constant", or an object of `skcnn.initializers`. It is the estimator's choice also where `layers` is given.
+        Initializer of the output layer's kernel: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
+        "constant", or an object of `skcnn.initializers`. It also applies when `layers` is given.
     loss : str or Loss, default="squared_error"
-        What is minimized: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
+        Loss function to minimize: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
         `skcnn.losses`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
-        "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of `skcnn.optimizers`.
+        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of
+        `skcnn.optimizers`.
     learning_rate : float, default=1e-3
-        Size of the steps, 0 or more.
+        Learning rate, 0 or more.
     schedule : str or Schedule, default="constant"
-        What the learning rate is multiplied by as training goes on: "constant", "step", "exponential", "polynomial",
-        "inverse_scaling", "cosine", "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of
-        `skcnn.schedules`.
+        Schedule of the learning rate: "constant", "step", "exponential", "polynomial", "inverse_scaling", "cosine",
+        "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of `skcnn.schedules`.
     alpha : float, default=1e-4
-        Strength of the L2 penalty, ``alpha / 2`` times the sum of the squares of all kernels.
+        Strength of the L2 penalty: ``alpha / 2`` times the sum of squares of all kernels. Biases are not penalized.
     clip_norm : float, default=None
-        The largest norm of a step's gradient: one that is longer, over all weights and without the penalty of `alpha`,
-        is scaled down to it.
+        Maximum norm of the gradient of all weights, without the penalty of `alpha`. Longer gradients are scaled down.
+        By default, gradients are not clipped.
     average : False or float, default=False
-        A decay above 0 and less than 1, as 0.99: the model is then the running mean of the weights after each step,
-        with the weights of the last ``1 / (1 - average)`` steps or so in it, while training goes on with the weights
-        themselves.
+        Decay of an exponential moving average of the weights, between 0 and 1 (for example 0.99). The averaged weights
+        are used for prediction. Training continues with the non-averaged weights. By default, weights are not averaged.
     batch_size : int, default=64
-        Rows per step; all, if there are fewer.
+        Number of images per training step. If there are fewer images, one step uses all of them.
     max_iter : int, default=30
-        Passes over the data. Reaching it is the normal end.
+        Number of epochs. Unlike `MLPRegressor`, no warning is issued when it is reached.
     shuffle : bool, default=True
-        Whether each pass has an order of its own.
+        Whether to shuffle the data before each epoch.
     augmentation : str, Augmentation or list of them, default=None
-        How images are changed at random while training, each time that they are used: "random_flip", "random_crop",
-        "random_shift", "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout",
-        "mixup", "cutmix", an object of `skcnn.augmentation`, or a list of these to apply in order. Validation and
-        prediction use images as they are.
+        Random changes of the training images, drawn for each epoch: "random_flip", "random_crop", "random_shift",
+        "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout", "mixup",
+        "cutmix", an object of `skcnn.augmentation`, or a list of these, applied in order. Validation and prediction use
+        the original images.
     standardize : bool, default=True
-        Whether the mean and the standard deviation of each channel are learnt from the training images and applied
-        to all images, so that raw 8-bit pixels just work.
+        Whether to subtract the mean and divide by the standard deviation of each channel. Both are computed from the
+        training images. Raw 8-bit pixels then need no scaling.
     early_stopping : bool, default=False
-        Whether training stops when neither the validation score nor the validation loss has improved by `tol` for
-        `n_iter_no_change` epochs.
-        Without ``X_val``, `validation_fraction` of the rows are set aside.
+        Whether to stop training when neither the validation score nor the validation loss has improved by `tol` for
+        more than `n_iter_no_change` epochs. Without ``X_val``, `validation_fraction` of the rows are set aside.
     scoring : str, callable or None, default=None
-        Score of the validation set, used for early stopping, for the best epoch and for `validation_scores_`. None
-        means the coefficient of determination, R ** 2. "loss" means minus the loss. Other strings are names of
-        scikit-learn's scorers, such as "neg_median_absolute_error"; a callable is called as
-        ``scoring(estimator, X, y)``, with ``sample_weight`` if rows have weights.
+        Validation score, used for early stopping, to select the best epoch, and for `validation_scores_`. None means
+        the coefficient of determination, R ** 2. "loss" means minus the loss. Other strings are names of scikit-learn's
+        scorers, such as "neg_median_absolute_error". A callable is called as ``scoring(estimator, X, y)``, with
+        ``sample_weight`` if rows have weights.
     validation_fraction : float, default=0.1
-        Share of the rows to set aside.
+        Fraction of the rows to set aside for early stopping, between 0 and 1.
     n_iter_no_change : int, default=10
-        Epochs without improvement before training stops. Without a validation set it is the training loss that has
-        to improve.
+        Number of epochs without improvement to tolerate. Without a validation set, the training loss is monitored.
     tol : float, default=1e-4
-        What counts as an improvement.
+        Minimum change that counts as an improvement, 0 or more.
     warm_start : bool, default=False
-        Whether ``fit`` goes on where the last one ended, for `max_iter` more epochs.
+        Whether ``fit`` continues from the previous fit, for `max_iter` more epochs.
     random_state : int, RandomState instance or None, default=None
-        Decides the initial weights, the validation split, the order of the rows, dropout and augmentation. With an
-        int, every fit on the same data gives the same bits.
+        Seed of the initial weights, the validation split, the order of the rows, dropout and augmentation. With an int,
+        repeated fits on the same data give the same bits.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        Floating-point type used for computation. "auto" means float32 except in two cases: for float64 images in
-        networks of less than 160,000 multiply-adds per image, and for images that float32 would round by more than a
-        thousandth of their standard deviation, where they are standardized. Networks of less than 32,768 multiply-adds
-        per image predict in float64 in any case.
+        Floating-point type used for computation. "auto" means float32, except for float64 images in networks with less
+        than 160,000 multiply-adds per image, and for images that float32 would round by more than a thousandth of their
+        standard deviation if they are standardized. Networks with less than 32,768 multiply-adds per image always
+        predict in float64.
     n_jobs : int, default=None
-        Threads for one fit or predict, in place of those of BLAS. None means as many as BLAS may use at the moment,
-        -1 all processors. The results are the same bits for every number.
+        Number of threads for a fit or a prediction. They replace the threads of BLAS. None means the current number of
+        BLAS threads, and -1 means all processors. The results have the same bits for every number.
     verbose : int, default=0
-        Whether each epoch prints a line.
+        Verbosity. 1 prints a line per epoch. 2 also prints a line every ten seconds within an epoch.
 
     Attributes
     ----------
     n_features_in_ : int
-        Pixels times channels of an image.
+        Number of features: pixels times channels of an image.
     feature_names_in_ : ndarray (n_features,)
-        Names of the columns, if X was a DataFrame with names that are strings.
+        Names of the columns, if X was a DataFrame with string column names.
     input_shape_ : (int, int, int)
         Height, width and channels of an image.
     input_mean_, input_scale_ : ndarray (channels,)
-        What images are standardized with.
+        Mean and standard deviation of each channel, used to standardize images.
     target_mean_, target_scale_ : ndarray (n_outputs,)
         Mean and standard deviation of the targets. A prediction is ``raw * target_scale_ + target_mean_``. They are
-        zeros and ones where the loss does not standardize targets, and after `set_weights` without a fit.
+        zeros and ones if the loss does not standardize targets, and after `set_weights` without a fit.
     layers_ : list of Layer
-        The hidden layers that were built, ready to paste into `layers`.
+        Hidden layers, in the format of the parameter `layers`.
     parameters_ : dict of str -> ndarray
-        The weights in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,),
-        ``dense1.kernel`` (in, out), ..., ``output.bias``. The dict and its arrays are read-only.
+        Weights in forward order: ``conv1.kernel`` (kh, kw, c, filters), ``conv1.bias`` (filters,), ``dense1.kernel``
+        (in, out), ..., ``output.bias``. The dict and its arrays are read-only.
     state_ : dict of str -> ndarray
-        The running statistics of batch normalization, read-only.
+        Running statistics of batch normalization. The dict and its arrays are read-only.
     n_parameters_ : int
         Number of weights.
     n_iter_ : int
-        Epochs done.
+        Number of epochs of training.
     loss_, best_loss_ : float
-        Training loss of the last epoch, and the lowest.
+        Training loss of the last epoch, and the lowest training loss.
     loss_curve_ : list of float
         Training loss of each epoch.
     validation_scores_ : list of float or None
-        The coefficient of determination, R ** 2, on the validation set after each epoch, if there is one.
+        Validation score of each epoch. None without a validation set.
     best_validation_score_ : float or None
-        The best of them, in the last call of ``fit``. The model is that of the epoch that reached it; of several, that
-        of the lowest loss. None where the last call, of `partial_fit` too, had no validation set.
+        Best validation score in the last call of ``fit``. The weights from the best-scoring epoch are kept. Ties are
+        broken by the lowest validation loss. None if the last call of ``fit`` or ``partial_fit`` had no validation set.
     history_ : dict of str -> list of float
         One entry per epoch: ``loss``, ``score``, ``val_loss``, ``val_score``, ``learning_rate``, ``seconds``. ``loss``
-        and ``score`` are measured on the training batches, while the weights change and with dropout and augmentation;
+        and ``score`` are measured on the training batches while the weights change, with dropout and augmentation.
         ``loss`` includes the penalty of `alpha`. ``val_loss`` and ``val_score`` are measured after the epoch, without
-        the penalty. NaN where a number is not known: without a validation set, and ``score`` with augmentations that
-        mix classes and with a callable `scoring`.
+        the penalty. Unknown numbers are NaN: ``val_loss`` and ``val_score`` without a validation set, ``score`` with
+        augmentations that mix classes and with a callable `scoring`.
 
     See Also
     --------
-    sklearn.neural_network.MLPRegressor : Dense layers only.
+    sklearn.neural_network.MLPRegressor : Neural network with dense layers only.
 
     Notes
     -----
-    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features); of any numeric dtype.
-    Images of one size may also come one by one, as arrays, tensors or images of Pillow in a list, an object array or
-    a column of a table. Fitted on one form, the estimator takes every other form of the same images. Large arrays,
-    memory-mapped ones too, are converted batch by batch. `skcnn.exceptions` lists the warnings about probable
-    mistakes.
+    X is an array of images (n, h, w, c) or (n, h, w), channels last, or of rows (n, features), of any numeric dtype. It
+    can also be a list, an object array or a table column of equally sized arrays, tensors or Pillow images. After
+    fitting, you can pass images in any of these formats. Large arrays, including memory-mapped ones, are converted
+    batch by batch. `skcnn.exceptions` lists the warnings about probable mistakes.
 
-    The training loss is the weighted mean over the rows of the pointwise loss, averaged over the outputs, plus the
-    penalty. Targets are standardized: the network learns (y - mean) / standard deviation of each output, so that
-    predictions do not depend on the unit of y. Losses in `history_`, the ``delta`` of `Huber` and `parameters_` are in
-    units of standardized targets. Losses with a link, such as "poisson", learn y as it is.
+    Training minimizes the weighted mean of the per-sample loss, averaged over the outputs, plus the L2 penalty. Targets
+    are standardized: the network learns (y - mean) / standard deviation of each output, so predictions do not depend on
+    the unit of y. Losses in `history_`, the ``delta`` of `Huber` and `parameters_` are in units of standardized
+    targets. Losses with a link, such as "poisson", use the original targets.
 
-    A pickle holds the weights once. What the optimizer remembers is in it only while training is going on, that is
-    after `partial_fit` and with `warm_start`; so are the weights behind an `average`.
+    A pickle contains the weights once. After `partial_fit` or with `warm_start`, it also contains the state of the
+    optimizer and the non-averaged weights behind `average`, so training can continue.
 
-    With `average`, the mean of the first t steps weighs the weights of step s by ``average ** (t - s)``, divided by the
-    sum of these numbers: initial weights are not in it. It is what `parameters_` holds, what is validated and what
-    predicts; the running statistics of batch normalization are those of the training, and training losses are measured
-    on the weights themselves.
+    With `average`, the weights of step s have the weight ``average ** (t - s)`` in the average of the first t steps,
+    divided by the sum of these numbers. Initial weights are not included. The averaged weights are used for
+    `parameters_`, validation and prediction. The running statistics of batch normalization are not averaged, and
+    training losses use the non-averaged weights.
 
     Examples
     --------
@@ -319,13 +318,13 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         y : array-like (n,) or (n, n_outputs)
             Targets.
         sample_weight : array-like (n,), default=None
-            Weights of the rows, 0 or more. A weight of 2 is the row twice.
+            Sample weights, 0 or more. A weight of 2 is equivalent to repeating the row.
         X_val, y_val : array-like, default=None
-            A validation set. Its loss and score are measured after each epoch, and the weights of the best-scoring
-            epoch are kept. It ends the training only with `early_stopping`. Because it selects the epoch, its score is
-            optimistic: test on other images.
+            Validation set. Its loss and score are measured after each epoch, and the weights from the best-scoring
+            epoch are kept, even without `early_stopping`. Because it selects the epoch, its score is optimistic: use
+            other images for testing.
         sample_weight_val : array-like, default=None
-            Weights of its rows.
+            Sample weights of the validation set.
 
         Returns
         -------
@@ -334,13 +333,18 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         Raises
         ------
         ValueError
-            If a parameter, the images, the targets or the weights cannot be used, or the loss does not stay finite
-            in the first epoch. The estimator then is what it was before.
+            If a parameter, the images, the targets or the weights are invalid, or the loss does not stay finite in the
+            first epoch. The estimator is then unchanged.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverges after the first epoch. The best epoch is restored.
         """
         with self._unchanged_on_error():
             resume = self.warm_start and self.__sklearn_is_fitted__()
             images, targets, weights = self._checked(
-                X, y, sample_weight, resume, "warm_start goes on with the same outputs"
+                X, y, sample_weight, resume, "warm_start continues with the same outputs"
             )
             validation = self._validation_data(X_val, y_val, sample_weight_val, images.shape[1:])
             given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
@@ -348,14 +352,14 @@ class CNNRegressor(RegressorMixin, BaseCNN):
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Go once over the data, continuing from the last call with optimizer and random state.
+        """Train for one epoch, continuing from the last call.
 
-        Three calls on the same data are ``fit`` with ``max_iter=3``, to the bit. Calls on one chunk after the other
-        learn from data that does not fit in memory. A call counts as an epoch then, for `n_iter_`, `history_` and the
-        schedule: let `max_iter` be the number of calls that are planned, and count a schedule's own epochs in calls.
+        Three calls on the same data give the same bits as ``fit`` with ``max_iter=3``. Call it on one chunk after the
+        other for data that does not fit in memory. Each call counts as an epoch for `n_iter_`, `history_` and the
+        schedule, so set `max_iter` to the planned number of calls.
 
-        The first call learns the standardization, and the scale of the weights: what counts is how many times the
-        mean weight of the first call a row weighs. Let the first chunk be a fair sample.
+        The first call measures the standardization of images and targets. Sample weights are divided by the mean weight
+        in the first call. The first chunk should therefore be a random sample.
 
         Parameters
         ----------
@@ -364,7 +368,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         y : array-like (n,) or (n, n_outputs)
             Targets.
         sample_weight : array-like (n,), default=None
-            Weights of the rows.
+            Sample weights, 0 or more.
 
         Returns
         -------
@@ -373,7 +377,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         Raises
         ------
         ValueError
-            As `fit`, and with `early_stopping`.
+            If a parameter or an input is invalid, as in `fit`, or with `early_stopping`.
         """
         self._refuse_early_stopping()
         with self._unchanged_on_error():
@@ -393,8 +397,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
     ) -> Self:
         """Set arrays of the network by their names, from any source.
 
-        A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all of them, the
-        output layer included, and is fitted then: it predicts, and can be trained further with `warm_start` or
+        A fitted estimator keeps the arrays that are not given. An estimator that is not fitted needs all arrays,
+        including the output layer. It is fitted afterwards: it predicts, and can be trained with `warm_start` or
         ``partial_fit``. One output predicts a vector, several predict a matrix.
 
         Parameters
@@ -402,11 +406,11 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         weights : dict of str -> array-like
             Arrays by the names of `parameters_` and `state_`, such as ``conv1.kernel`` (kh, kw, c, filters).
         input_shape : (int, int) or (int, int, int), default=None
-            (h, w) or (h, w, c) of the images. By default, the shape of the fitted estimator, or its parameter
-            `input_shape`. A fitted network takes another size of images if its arrays do not depend on it.
+            Shape (h, w) or (h, w, c) of the images. By default, the shape of the fitted estimator, or the parameter
+            `input_shape`. A fitted network accepts another image size if its arrays do not depend on the size.
         mean, scale : float or array-like (c,), default=None
-            The network gets (x - mean) / scale for the numbers x of an image. By default, the standardization of the
-            fitted estimator. They must be given if it is not fitted: preprocessing is never guessed.
+            Standardization: the network gets (x - mean) / scale for the pixels x of an image. By default, the
+            standardization of the fitted estimator. Both are required if the estimator is not fitted.
         target_mean, target_scale : float or array-like (n_outputs,), default=None
             A prediction is ``raw * target_scale + target_mean`` for the outputs of the network. By default, as in the
             fitted estimator, or 0 and 1.
@@ -420,7 +424,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         TypeError
             If weights is not a dict of names and numbers.
         ValueError
-            If a name is unknown or missing, a shape is another one, or a number is not finite. The estimator then is
+            If a name is unknown or missing, a shape is wrong, or a number is not finite. The estimator is then
             unchanged.
 
         Examples
@@ -448,7 +452,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
             return self
 
     def predict(self, X: Any) -> Array:
-        """Predicted targets.
+        """Predict the targets.
 
         Parameters
         ----------

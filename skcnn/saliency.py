@@ -68,11 +68,12 @@ def input_gradient(
     -----
     The result is d f(x) / d x[a, b, k], with f as in prediction: batch normalization uses running statistics, and
     dropout is off. f is the raw prediction, before a sigmoid, a softmax or the exponential of a loss, because their
-    slopes depend on the confidence of the network rather than on the relevant pixels. For a regressor, the unit is
-    the unit of y. K. Simonyan, A. Vedaldi and A.
-    Zisserman, "Deep inside convolutional networks: visualising image classification models and saliency maps",
-    arXiv:1312.6034, section 3. For the mean over noisy images see D. Smilkov et al., "SmoothGrad: removing noise by
-    adding noise", arXiv:1706.03825.
+    slopes depend on the confidence of the network rather than on the relevant pixels. For a regressor, f is in the unit
+    of y.
+
+    K. Simonyan, A. Vedaldi and A. Zisserman, "Deep inside convolutional networks: visualising image classification
+    models and saliency maps", arXiv:1312.6034, section 3. For the mean over noisy images see D. Smilkov et al.,
+    "SmoothGrad: removing noise by adding noise", arXiv:1706.03825.
 
     Examples
     --------

@@ -358,7 +358,7 @@ def test_margins_give_no_probabilities(loss, digits):
         assert hasattr(CNNClassifier(), method)
         with pytest.raises(AttributeError, match=f"has no attribute '{method}'") as caught:
             getattr(fitted, method)
-        assert "gives no probabilities: use decision_function, wrap" in str(caught.value.__cause__)
+        assert "provides no probabilities. Use decision_function instead, wrap" in str(caught.value.__cause__)
         assert repr(resolve_loss(loss, "classification")) in str(caught.value.__cause__)
 
 

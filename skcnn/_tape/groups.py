@@ -16,8 +16,8 @@ from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.order import NARROW
 from .tape import Tape
 
-LINE = 64  # target width of the channels and filters of a group in bytes, the size of a cache line
-WIDEST = 4  # largest factor of the width; beyond that, multiplying by zeros takes longer than it saves
+LINE = 64  # least width of the channels and filters of a joined group, in bytes: the size of a cache line
+WIDEST = 4  # largest multiple of this width; beyond that, multiplying by zeros takes longer than it saves
 
 
 def joined_group_count(groups: int, c: int, f: int, dtype: Any) -> int:

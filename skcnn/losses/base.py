@@ -23,7 +23,8 @@ class Loss(Description):
     """
 
     task: ClassVar[str] = "classification"  # or "regression"
-    # Whether a regressor learns (y - mean) / standard deviation: predictions then have no link, and are scaled back.
+    # Whether a regressor learns standardized targets, (y - mean) / standard deviation. Predictions are then scaled back
+    # instead of passed through a link.
     standardizes_targets: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = False  # whether `probabilities` is defined
 

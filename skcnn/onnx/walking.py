@@ -232,7 +232,7 @@ class Walk:
         self.numbers[output] = node.number
 
     def flattened(self, names: Sequence[str]) -> list[str]:
-        """Return the values; if one of them is a row, with images of one pixel as rows: global pooling gives one."""
+        """Return the values. If one of them is a row, single-pixel images are flattened, as global pooling does."""
         mixed = any(self.values[name].is_flat for name in names)
         return [self._row(name) if mixed and not self.values[name].is_flat else name for name in names]
 
