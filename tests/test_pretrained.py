@@ -273,7 +273,7 @@ def test_a_fit_that_is_broken_off(source, tmp_path):
     checkpoint = Checkpoint(tmp_path / "fit.skcnn")
     with pytest.raises(RuntimeError, match="broken off"):
         tuned(source, **params).set_callbacks(checkpoint, Stop()).fit(X, NEW)
-    with pytest.raises(ValueError, match="another fit that has not ended, with pretrained='left out'"):
+    with pytest.raises(ValueError, match="another unfinished fit, with pretrained='left out'"):
         CNNClassifier(
             **params | {"max_iter": 3, "batch_size": 8, "learning_rate": 0.01, "random_state": 0}
         ).set_callbacks(checkpoint).fit(X, NEW)
