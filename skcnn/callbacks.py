@@ -1,4 +1,4 @@
-"""Callbacks for `set_callbacks` that scikit-learn does not have: `ProgressBar` and `ScoringMonitor` come with it."""
+"""Callbacks for `set_callbacks`, in addition to the `ProgressBar` and `ScoringMonitor` of scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,37 +19,41 @@ from ._estimators.pretrained import saved_parameters
 from .description import Description
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
 
-MAY_DIFFER = "n_jobs", "verbose"  # they change nothing of the result
+MAY_DIFFER = "n_jobs", "verbose"  # these parameters do not change the result
 
 __all__ = ["Checkpoint"]
 
 
 class Checkpoint:
-    """Keep a fit on disk while it goes on, so that it can be broken off and taken up again.
+    """Callback that saves a fit to a file as it runs, so that an interrupted fit can be resumed.
 
-    After every so many epochs, and at the end of the fit, the file is replaced by a new one, which first is written
-    whole: a process that is killed at any moment leaves the last whole file. It may also leave a part of the next one,
-    ``.skcnn-*.part``. The next fit with a checkpoint in the same directory removes it. ``fit`` with a checkpoint whose
-    file is of a fit that has not ended goes on from there, to the same bits as if it had never been broken off. Where
-    the file is of a fit that has ended, ``fit`` starts anew.
+    The file is written every ``every`` epochs and at the end of the fit. If it contains an unfinished fit when ``fit``
+    is called, the fit resumes from it, and its result is the same to the last bit as without the interruption. If it
+    contains a finished fit, ``fit`` starts from the beginning.
 
     Parameters
     ----------
     path : str or path-like
-        The file. `skcnn.load` reads it: a model that is fitted as far.
+        Path of the file. `skcnn.load` returns the model with the weights that it had when the file was written.
     every : int, default=1
-        Number of epochs from one file to the next.
+        Number of epochs between two writes.
     classes : iterable of classes, default=()
-        Layers, losses and so on of your own in the estimator's parameters, as for `skcnn.load`.
+        Your own layers, losses and other descriptions in the estimator's parameters, as for `skcnn.load`.
 
     Notes
     -----
-    To go on needs the same parameters, but for ``n_jobs`` and ``verbose``, and the same data; anything else is an
-    error before the training begins, and leaves the file alone. The file has a checksum of the data, for which all
-    images are read once in a fit, a block at a time where they are memory-mapped. A fit that is interrupted by Ctrl-C
-    has not ended: the file keeps the last epoch that was due. Where ``random_state`` is None or a generator, the fit
-    that goes on takes the random numbers of the one that was broken off. A file belongs to one fit: in a search, the
-    checkpoint is an error. Give it to the best estimator and fit that.
+    A fit can be resumed only with the same data and the same parameters, except ``n_jobs`` and ``verbose``. Otherwise
+    ``fit`` raises an error before the training begins, and the file stays as it is. Data are compared by a checksum,
+    for which all images are read once in each fit. Memory-mapped images are read in blocks.
+
+    If ``random_state`` is None or a generator, the resumed fit uses the random numbers of the interrupted fit.
+
+    The file is replaced atomically, so a process that is killed at any moment leaves the last complete file. It may
+    also leave an incomplete file, ``.skcnn-*.part``, which the next fit with a checkpoint in the same directory
+    removes. A fit that is interrupted by Ctrl-C is unfinished, and the file contains the last epoch that was due.
+
+    A file belongs to one fit, so a checkpoint inside a search raises an error. Fit the best estimator with the
+    checkpoint after the search.
 
     Examples
     --------
@@ -83,12 +87,12 @@ class Checkpoint:
         Raises
         ------
         TypeError
-            For an estimator that is not of this package or has a parameter that `skcnn.save` cannot write, and if
-            ``path`` is none.
+            If the estimator is neither a CNNClassifier nor a CNNRegressor, if `skcnn.save` cannot write one of its
+            parameters, or if ``path`` is not a path.
         ValueError
-            If ``every`` is no positive integer, or in a search.
+            If ``every`` is not a positive integer, or if the fit is part of a search.
         OSError
-            If there is no directory for the file, or nothing can be written there.
+            If the directory of the file does not exist or is not writable.
         """
         if type(estimator) not in ESTIMATORS.values():
             raise TypeError(
@@ -105,7 +109,7 @@ class Checkpoint:
             raise IsADirectoryError(f"Checkpoint: {os.fspath(path)!r} is a directory: give the name of a file in it.")
         if not path.parent.is_dir():
             raise FileNotFoundError(f"Checkpoint: there is no directory {os.fspath(path.parent)!r} for {path.name!r}.")
-        try:  # rather now than after the first epochs
+        try:  # now, because an error after the first epochs would lose them
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
@@ -114,12 +118,12 @@ class Checkpoint:
         remove_abandoned(path.parent)
 
     def unfinished_fit(self, estimator: BaseCNN) -> tuple[BaseCNN, Unfinished] | None:
-        """Return what the file holds of a fit that has not ended: an estimator and its state, or None without one.
+        """Return the estimator and the state of the unfinished fit in the file, or None if there is none.
 
         Raises
         ------
         ValueError
-            If the file cannot be read, or belongs to another fit that has not ended.
+            If the file cannot be read, or belongs to another unfinished fit.
         """
         if not Path(self.path).exists():
             return None
@@ -145,13 +149,13 @@ class Checkpoint:
             write(estimator, self.path)
 
     def _refuse_search(self, context: Any) -> None:
-        """The fits of a search would take each other's files for their own."""
+        """Raise a ValueError in a search, because its fits would overwrite or resume each other's file."""
         task = context.parent
         while task is not None:
             if not task.sequential_subtasks:
                 raise ValueError(
-                    f"{self!r} is for one fit, but {task.estimator_name} makes many. Search without it, then"
-                    " fit the best estimator with it."
+                    f"{self!r} is for one fit, but {task.estimator_name} runs many fits. Search without the"
+                    " checkpoint, then fit the best estimator with it."
                 )
             task = task.parent
 
@@ -167,22 +171,24 @@ class Checkpoint:
                 return
             what = ", ".join(f"{name}={then[name]!r}" for name in other)
         raise ValueError(
-            f"{os.fspath(self.path)!r} is the checkpoint of another fit that has not ended, with {what}. Give it the"
-            " same parameters to go on, remove the file to start anew, or choose another path."
+            f"{os.fspath(self.path)!r} is the checkpoint of another unfinished fit, with {what}. Set the same"
+            " parameters to resume it, remove the file to start from the beginning, or choose another path."
         )
 
     def _check_classes(self, estimator: BaseCNN, earlier: BaseCNN) -> None:
-        # The checksum of the data knows classes by their numbers only. Words may have lost room to spare in the file.
+        # The checksum of the data contains encoded classes only, so the classes themselves are compared here. Strings
+        # may have a narrower dtype after loading, so only the kinds of the dtypes are compared.
         now, then = (getattr(each, "classes_", np.empty(0)) for each in (estimator, earlier))
         if (now.dtype.kind, now.tolist()) != (then.dtype.kind, then.tolist()):
             raise ValueError(
-                f"{os.fspath(self.path)!r} is the checkpoint of a fit to other data, with classes {_some(then)}, where"
-                f" y has {_some(now)}. Give the same to go on, remove the file to start anew, or choose another path."
+                f"{os.fspath(self.path)!r} is the checkpoint of a fit to other data: its classes are {_some(then)}, and"
+                f" the classes of y are {_some(now)}. Pass the same data to resume it, remove the file to start from"
+                " the beginning, or choose another path."
             )
 
 
 def _some(classes: Array) -> str:
-    """The first few."""
+    """Return the first few classes as text."""
     return repr(classes[:5].tolist()) + " and more" * (len(classes) > 5)
 
 

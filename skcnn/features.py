@@ -25,19 +25,19 @@ LARGE = 1 << 60  # pixels along an axis: so many that no block leaves its poolin
 
 
 class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Transform images into what a layer of a convolutional network makes of them.
+    """Transformer from images to the outputs of a layer of a convolutional network.
 
     Parameters
     ----------
     estimator : CNNClassifier or CNNRegressor
-        The network. It is cloned and fitted in ``fit``; one that is fitted already is left as it is inside
+        Network, which is cloned and fitted in ``fit``. To use a fitted network as it is, wrap it in
         `sklearn.frozen.FrozenEstimator`.
     layer : str, default=None
-        Name of the layer, as in ``summary()``: "conv1", "maxpool2", "dense1", or "residual1.conv2" for one inside of
-        another. None is the last before the output layer.
+        Name of the layer, as in ``summary()``, such as "conv1", "maxpool2" or "dense1". A layer inside another one has
+        a name with a dot, such as "residual1.conv2". If None, the last hidden layer is used.
     pool : {"avg", "max"}, default=None
-        Mean or maximum over the height and width of the layer's output, so that each channel is one feature. Outputs
-        that are flat stay as they are. By default, there is a feature for each pixel of each channel.
+        Mean or maximum over the height and width of the layer's output, so that each channel is one feature. Flat
+        outputs are not pooled. If None, each pixel of each channel is one feature.
 
     Attributes
     ----------
@@ -46,11 +46,11 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
     layer_ : str
         Name of the layer.
     layer_shape_ : tuple of int
-        Shape of its output for one image, pooled; ``transform`` flattens it.
+        Shape of the layer's output for one image, after pooling. ``transform`` flattens it.
     n_features_in_ : int
-        Pixels times channels of an image.
+        Number of pixels times number of channels of an image.
     feature_names_in_ : ndarray (n_features,)
-        Names of the columns, if the network was fitted to a DataFrame.
+        Column names, if the network was fitted to a DataFrame.
 
     Examples
     --------
@@ -84,9 +84,9 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         X : array-like (n, h, w, c), (n, h, w) or (n, features)
             Images.
         y : array-like, default=None
-            Their targets; not needed for a frozen network.
+            Targets, not required for a frozen network.
         **fit_params : dict
-            For the network's ``fit``.
+            Keyword arguments of the network's ``fit``.
 
         Returns
         -------
@@ -95,17 +95,17 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
         Raises
         ------
         TypeError
-            If `estimator` is not one of this package's.
+            If `estimator` is neither a CNNClassifier nor a CNNRegressor.
         ValueError
-            If the network has no layer of that name: before it is fitted, unless that depends on the images. If `pool`
-            is none of its values.
+            If the network has no layer of that name, or if `pool` is not one of its values. Names are checked before
+            the network is fitted, unless they depend on the images.
         """
         if not (self.pool is None or (isinstance(self.pool, str) and self.pool in POOLING)):
             raise ValueError(f"pool must be 'avg', 'max' or None, got {self.pool!r}.")
         frozen = isinstance(self.estimator, FrozenEstimator)
         if not isinstance(self.estimator.estimator if frozen else self.estimator, BaseCNN):
             raise TypeError(
-                "estimator must be a CNNClassifier or CNNRegressor, or one that is fitted inside FrozenEstimator, got"
+                "estimator must be a CNNClassifier or CNNRegressor, or a fitted one inside FrozenEstimator, got"
                 f" {self.estimator!r}."
             )
         if not frozen and self.layer is not None:
@@ -149,12 +149,12 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
 
     @property
     def _pooling(self) -> Layer | None:
-        """Return the layer that pools what the network's layer gives, or None for a flat output."""
-        pool = POOLING[getattr(self, "_pool", None)]  # a pickle may be older than the parameter
+        """Return the layer that pools the output of the network's layer, or None if that output is flat."""
+        pool = POOLING[getattr(self, "_pool", None)]  # a pickle may be older than the parameter `pool`
         return None if len(self.estimator_._model.network.reached[self.layer_]) == 1 else pool
 
     def _sk_visual_block_(self) -> Any:
-        """Return the block that scikit-learn draws in the HTML form: the network, with its layers once it is fitted."""
+        """Return the block that the HTML representation shows: the network, with its layers after fitting."""
         network = getattr(self, "estimator_", self.estimator)
         names = [f"estimator: {type(network).__name__}"]
         return visual_block("parallel", [network], names=names, name_details=[str(network)])
@@ -181,11 +181,8 @@ class CNNFeatures(DocumentationLink, ClassNamePrefixFeaturesOutMixin, Transforme
 
 
 def _check_layer_to_be(network: BaseCNN, layer: object) -> None:
-    """Refuse the name of a layer that the network will not have, whatever the images: rather now than later.
-
-    A subclass may choose its layers when it is fitted.
-    """
-    if type(network) not in (CNNClassifier, CNNRegressor):
+    """Raise a ValueError, before the fit, for a layer that the network cannot have, whatever the images."""
+    if type(network) not in (CNNClassifier, CNNRegressor):  # a subclass may choose its layers in ``fit``
         return
     network._validate_params()
     hidden = network._hidden_layers((LARGE, LARGE, 1))
@@ -200,23 +197,24 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
     Parameters
     ----------
     estimator : CNNClassifier or CNNRegressor
-        Fitted.
+        Fitted estimator.
     X : array-like (n, h, w, c), (n, h, w) or (n, features)
         Images.
     layer : str
-        Name of the layer, as in ``summary()``; "residual1.conv2" is one inside of another.
+        Name of the layer, as in ``summary()``. A layer inside another one has a name with a dot, such as
+        "residual1.conv2".
 
     Returns
     -------
     ndarray (n, h, w, c) or (n, features)
-        In the shape of the layer's output.
+        Output of the layer for each image.
 
     Raises
     ------
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If it has no such layer.
+        If the network has no layer of that name.
 
     Examples
     --------
@@ -233,6 +231,6 @@ def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
 
 
 def _run(estimator: BaseCNN, predictor: Predictor, X: Any) -> Array:
-    """In the precision of the weights: small networks are predicted in a higher one."""
+    """Return the predictor's output in the precision of the weights, because small networks predict in a higher one."""
     images = check_images(estimator, X, reset=False)
     return predictor.raw(images, estimator.n_jobs).astype(estimator._model.weights.dtype, copy=False)

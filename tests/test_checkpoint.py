@@ -209,14 +209,14 @@ def test_what_cannot_go_on_is_an_error_and_leaves_the_file_alone(data, tmp_path)
     other = {"learning_rate": 0.1, "max_iter": 70, "random_state": 1, "optimizer": SGD()}
     for name, value in other.items():
         model = CNNClassifier(**SMALL | {name: value}).set_callbacks(Checkpoint(path))
-        with pytest.raises(ValueError, match=f"another fit that has not ended, with {name}="):
+        with pytest.raises(ValueError, match=f"another unfinished fit, with {name}="):
             model.fit(X, y)
         assert not hasattr(model, "classes_")
         assert "_earlier" not in vars(model)
     model = CNNClassifier(**SMALL).set_callbacks(Checkpoint(path))
     with pytest.raises(ValueError, match="fit to other data"):
         model.fit(X + 1, y)
-    with pytest.raises(ValueError, match="has not ended, with a CNNClassifier"):
+    with pytest.raises(ValueError, match="another unfinished fit, with a CNNClassifier"):
         CNNRegressor(**SMALL).set_callbacks(Checkpoint(path)).fit(X, y)
     assert path.read_bytes() == before
     assert len(model.set_params(n_jobs=1, verbose=0).fit(X, y).history_["loss"]) == 7
@@ -245,7 +245,9 @@ def test_other_classes_are_other_data(data, tmp_path):
     before = path.read_bytes()
     model = CNNClassifier(**SMALL).set_callbacks(Checkpoint(path))
     for other in (np.array(["a", "b", "d"]), np.arange(3), np.array(["a", "b", "c"], dtype=object)):
-        with pytest.raises(ValueError, match=r"fit to other data, with classes \['a', 'b', 'c'\], where y has"):
+        with pytest.raises(
+            ValueError, match=r"fit to other data: its classes are \['a', 'b', 'c'\], and the classes of y are"
+        ):
             model.fit(X, other[y])
         assert not hasattr(model, "classes_")
     assert path.read_bytes() == before
@@ -348,7 +350,7 @@ def test_a_search_is_refused(n_jobs, inside, data, tmp_path):
     model = make_pipeline(StandardScaler(), model) if inside else model
     grid = {f"{'cnnclassifier__' * inside}alpha": [0.0, 0.1]}
     search = GridSearchCV(model, grid, cv=2, n_jobs=n_jobs, error_score="raise")
-    with pytest.raises(ValueError, match="is for one fit, but GridSearchCV makes many"):
+    with pytest.raises(ValueError, match="is for one fit, but GridSearchCV runs many"):
         search.fit(X.reshape(len(X), -1), y)
 
 

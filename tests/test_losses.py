@@ -249,7 +249,7 @@ def test_quantiles_do_not_hang_on_the_scale_of_the_weights():
 
 def test_poisson_needs_counts():
     Poisson().check_target(np.array([[0.0], [2.0]]))
-    with pytest.raises(ValueError, match=r"loss=Poisson\(\) needs targets of 0 or more, but y has -1.0"):
+    with pytest.raises(ValueError, match=r"loss=Poisson\(\) needs targets of 0 or more, but y contains -1.0"):
         Poisson().check_target(np.array([[0.0], [-1.0]]))
     with pytest.raises(ValueError, match=r"needs a positive target in every output"):
         Poisson().check_target(np.array([[0.0, 1.0], [0.0, 2.0]]))
@@ -453,7 +453,7 @@ def test_sample_weights_are_repetitions(case):
 
 def test_poisson_regression_refuses_negative_numbers(digits):
     X, y = digits
-    with pytest.raises(ValueError, match=r"loss='?Poisson\(\)'? needs targets of 0 or more, but y has -3"):
+    with pytest.raises(ValueError, match=r"loss='?Poisson\(\)'? needs targets of 0 or more, but y contains -3"):
         CNNRegressor(loss="poisson", layers=[Flatten()]).fit(X, y - 3.0)
 
 

@@ -220,6 +220,14 @@ def test_the_same_bits_for_any_number_of_threads(source):
     assert_same_fit(one, two)
 
 
+@pytest.mark.parametrize("augmentation", [None, "random_flip"])
+def test_a_profile_has_the_layers_that_are_trained(source, augmentation):
+    estimator = tuned(source, freeze="residual1", max_iter=1, augmentation=augmentation).fit(X, NEW)
+    names = [step.name for step in skcnn.profile(estimator, X, NEW, repeats=1).steps]
+    assert names[:2] == ["input", "maxpool1"]
+    assert "conv1" in [step.name for step in skcnn.profile(estimator, X, repeats=1).steps]
+
+
 def test_memory_that_a_training_takes(source):
     network, recipes = source._model.network, [tuned(source, freeze=freeze)._recipe() for freeze in (None, "relu3")]
     everything, less = (training_memory(network, recipe, 64, np.float32) for recipe in recipes)
@@ -265,7 +273,7 @@ def test_a_fit_that_is_broken_off(source, tmp_path):
     checkpoint = Checkpoint(tmp_path / "fit.skcnn")
     with pytest.raises(RuntimeError, match="broken off"):
         tuned(source, **params).set_callbacks(checkpoint, Stop()).fit(X, NEW)
-    with pytest.raises(ValueError, match="another fit that has not ended, with pretrained='left out'"):
+    with pytest.raises(ValueError, match="another unfinished fit, with pretrained='left out'"):
         CNNClassifier(
             **params | {"max_iter": 3, "batch_size": 8, "learning_rate": 0.01, "random_state": 0}
         ).set_callbacks(checkpoint).fit(X, NEW)

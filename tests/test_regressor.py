@@ -91,7 +91,7 @@ def test_poisson_predicts_counts(data):
     predicted = model.predict(X)
     assert (predicted > 0).all()
     assert np.corrcoef(predicted, counts)[0, 1] > 0.5
-    with pytest.raises(ValueError, match="targets of 0 or more, but y has -3"):
+    with pytest.raises(ValueError, match="targets of 0 or more, but y contains -3"):
         CNNRegressor(**SMALL, loss="poisson").fit(X, y)
 
 
@@ -174,7 +174,7 @@ def test_the_rule_of_a_loss_for_targets_is_that_of_the_validation_set_too(data):
     below = np.where(weights[:, None], y, -2)
     zeros = np.stack([y[:, 0], 0 * y[:, 0]], axis=1)
     model.fit(X, y, X_val=X, y_val=below, sample_weight_val=weights).fit(X, y, X_val=X, y_val=zeros)
-    with pytest.raises(ValueError, match="needs targets of 0 or more, but y_val has -2"):
+    with pytest.raises(ValueError, match="needs targets of 0 or more, but y_val contains -2"):
         model.set_params(schedule=Untrained()).fit(X, y, X_val=X, y_val=below)
 
 

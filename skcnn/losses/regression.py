@@ -1,4 +1,4 @@
-"""Losses for numbers."""
+"""Losses for regression."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import TINY, Loss, scratch
 
 
 class _Regression(Loss):
-    """The losses of single numbers, averaged over the outputs of a row."""
+    """Loss of single numbers, averaged over the outputs of a row."""
 
     task = "regression"
     standardizes_targets = True
@@ -26,18 +26,21 @@ class _Regression(Loss):
         return values, tape(np.multiply, slope, 1 / raw.shape[1], slope)
 
     def record_each(self, tape: Tape, z: Array, target: Array, each: Array, slope: Array) -> None:
-        """Each <- the loss of each number, slope <- its derivative by z, which may be overwritten."""
+        """Record calls that write the loss of each number to ``each`` and its derivative to ``slope``.
+
+        All arrays have the shape (n, outputs). The derivative is with respect to ``z``, which may be overwritten.
+        """
         raise NotImplementedError
 
 
 @description
 class SquaredError(_Regression):
-    """Half the square of the error; its best constant is the mean.
+    """Half the squared error. The best constant prediction is the mean.
 
     Notes
     -----
-    (z - y) ** 2 / 2, with derivative z - y, averaged over outputs. C. F. Gauss, *Theoria motus*, 1809; C. Bishop,
-    *Pattern Recognition and Machine Learning*, Springer 2006, section 3.1.1.
+    The loss is (z - y) ** 2 / 2, with derivative z - y, averaged over the outputs. C. F. Gauss, *Theoria motus*, 1809.
+    C. Bishop, *Pattern Recognition and Machine Learning*, Springer 2006, section 3.1.1.
 
     Examples
     --------
@@ -60,12 +63,12 @@ class SquaredError(_Regression):
 
 @description
 class AbsoluteError(_Regression):
-    """The size of the error; its best constant is the median, which single wild targets do not move.
+    """Absolute error. The best constant prediction is the median, which outliers do not move.
 
     Notes
     -----
-    abs(z - y), with derivative sign(z - y), 0 at the corner; averaged over outputs. P.-S. Laplace, 1774; see P. Huber,
-    *Robust Statistics*, Wiley 1981, section 3.2.
+    The loss is abs(z - y), averaged over the outputs. Its derivative is sign(z - y), and 0 at z = y. P.-S. Laplace,
+    1774. See P. Huber, *Robust Statistics*, Wiley 1981, section 3.2.
 
     Examples
     --------
@@ -93,14 +96,14 @@ class Huber(_Regression):
     Parameters
     ----------
     delta : float, default=1.0
-        Size of an error at which squared error changes to absolute error: above 0. In a `CNNRegressor` its unit is the
-        standard deviation of y, because targets are standardized.
+        Threshold between squared and absolute error, above 0. In a `CNNRegressor` its unit is the standard deviation
+        of y, because targets are standardized.
 
     Notes
     -----
-    With r = z - y: r ** 2 / 2 where abs(r) <= delta, else delta (abs(r) - delta / 2); the derivative is r held between
-    -delta and delta. Averaged over outputs. P. Huber, "Robust estimation of a location parameter", Annals of
-    Mathematical Statistics 35, 1964.
+    With r = z - y, the loss is r ** 2 / 2 where abs(r) <= delta, and delta (abs(r) - delta / 2) elsewhere. Its
+    derivative is r, clipped to -delta and delta. Both are averaged over the outputs. P. Huber, "Robust estimation of a
+    location parameter", Annals of Mathematical Statistics 35, 1964.
 
     Examples
     --------
@@ -125,25 +128,25 @@ class Huber(_Regression):
         tape(np.multiply, each, slope, each)
 
     def base_score(self, target: Array, weights: Array) -> Array:
-        """The median, and from there one step towards the mean."""
+        """Return the median, moved one step towards the mean."""
         median = _quantile(target, weights, 0.5)
         return median + np.average(np.clip(target - median, -self.delta, self.delta), axis=0, weights=weights)
 
 
 @description
 class Quantile(_Regression):
-    """Error that counts differently above and below, so that a given share of the targets lies below the prediction.
+    """Pinball loss, whose best prediction is a quantile of the targets.
 
     Parameters
     ----------
     quantile : float, default=0.5
-        That share: above 0 and below 1.
+        Share of the targets that lie below the prediction, above 0 and below 1. The default predicts the median.
 
     Notes
     -----
-    quantile (y - z) where z <= y, else (1 - quantile) (z - y), the pinball loss; averaged over outputs. R. Koenker and
-    G. Bassett, "Regression quantiles", Econometrica 46, 1978. With 0.5 it is half the absolute error. Two models, with
-    0.05 and 0.95, give an interval that holds nine tenths of the targets.
+    The loss is quantile (y - z) where z <= y, and (1 - quantile) (z - y) elsewhere, averaged over the outputs. With
+    0.5, it is half the absolute error. Two models, with 0.05 and 0.95, give an interval that contains nine tenths of
+    the targets. R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46, 1978.
 
     Examples
     --------
@@ -173,18 +176,19 @@ class Quantile(_Regression):
 
 @description
 class Poisson(_Regression):
-    """For counts, or other targets of 0 or more whose variance grows with their mean; predictions are positive.
+    """Poisson loss, for counts and other non-negative targets whose variance grows with their mean.
 
     Raises
     ------
     ValueError
-        In ``fit``, for negative targets, or where all are 0.
+        If a target is negative, or if all targets of an output are 0. Targets are checked in ``fit``.
 
     Notes
     -----
-    exp(z) - y z, with derivative exp(z) - y, averaged over outputs: minus the logarithm of the Poisson probability of y
-    with mean exp(z), or half the deviance, both up to what does not depend on z, as in scikit-learn. The prediction is
-    exp(z). P. McCullagh and J. Nelder, *Generalized Linear Models*, Chapman and Hall 1989, chapter 6.
+    The loss is exp(z) - y z, with derivative exp(z) - y, averaged over the outputs. The prediction is exp(z), so it is
+    positive. Up to terms that do not depend on z, the loss is the negative logarithm of the Poisson probability of y
+    with mean exp(z), which is half the deviance. scikit-learn minimizes the same function. P. McCullagh and J. Nelder,
+    *Generalized Linear Models*, Chapman and Hall 1989, chapter 6.
 
     Examples
     --------
@@ -212,17 +216,23 @@ class Poisson(_Regression):
     def check_target(self, target: Array, name: str = "y") -> None:
         if target.min() < 0:
             raise ValueError(
-                f"loss={self!r} needs targets of 0 or more, but {name} has {target.min()}. Use 'squared_error', or"
+                f"loss={self!r} needs targets of 0 or more, but {name} contains {target.min()}. Use 'squared_error', or"
                 " subtract a lower bound from y."
             )
         if not (target.sum(axis=0) > 0).all():
-            raise ValueError(f"loss={self!r} needs a positive target in every output, but in {name} all of one are 0.")
+            raise ValueError(
+                f"loss={self!r} needs a positive target in every output, but {name} has a column of zeros."
+            )
 
 
 def _quantile(target: Array, weights: Array, share: float) -> Array:
-    """The weighted quantile of each column of a target (n, k): the least number that has the share at or below it."""
+    """Return the weighted quantile (k,) of each column of a target (n, k).
+
+    It is the smallest target such that the weights of the targets up to it make the share.
+    """
     order = np.argsort(target, axis=0)
     below = np.cumsum(weights[order], axis=0)
-    # The tolerance is for weights that add up to the share but for rounding: whole ones scaled to a mean of 1.
+    # The tolerance is for rounding: integer weights that are scaled to a mean of 1 may add up to slightly less than
+    # the share.
     found = np.sum(below < (share - 1e-9) * below[-1], axis=0)
     return np.take_along_axis(target, order, axis=0)[found, np.arange(target.shape[1])]

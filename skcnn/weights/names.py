@@ -1,4 +1,4 @@
-"""What other libraries call the arrays of the networks that have a name here."""
+"""Names of the arrays of published networks in other libraries."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..layers.sequence import layer_names
 from .tensors import Refused
 
 NORM = {"weight": "scale", "bias": "offset", "running_mean": "running_mean", "running_var": "running_variance"}
-IGNORED = "num_batches_tracked"  # how often a batch norm was updated
+IGNORED = "num_batches_tracked"  # number of updates of a batch norm, which predictions do not use
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network, and the names of its modules with arrays in the order of its layers, the output layer's last."""
+    """A network and the names of its modules with arrays, in the order of its layers, with the output layer last."""
 
     layers: Callable[[], list[Layer]]
     modules: tuple[str, ...]
-    has_output: bool = True  # or the identity, where the last convolution has a filter for each class
+    has_output: bool = True  # if not, the last convolution has a filter for each class, and the output layer copies
 
 
 def _residual(convolutions: int, blocks: Sequence[int], projected: int) -> Iterator[str]:
@@ -74,7 +74,7 @@ ARCHITECTURES = {
 
 
 def renamed(name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of an architecture by the names that they have here, and in the order of axes."""
+    """Return the arrays of an architecture with the names and the order of axes that this package uses."""
     architecture = ARCHITECTURES[name]
     owners = [*with_arrays(architecture.layers())]
     if architecture.has_output:
@@ -85,7 +85,7 @@ def renamed(name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
         for theirs, ours in _keys(layer).items():
             key = f"{module}.{theirs}"
             if key not in tensors:
-                raise Refused(f"it lacks {key!r}: it has not the weights of {name}.")
+                raise Refused(f"it lacks {key!r}, so it does not contain the weights of {name}.")
             left.discard(key)
             found[f"{owner}.{ours}"] = _turned(tensors[key]) if ours == "kernel" else tensors[key]
     if left:
@@ -97,7 +97,7 @@ def renamed(name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def with_arrays(layers: Sequence[Layer], names: Sequence[str] | None = None) -> Iterator[tuple[str, Layer]]:
-    """Name and layer of all that have arrays, those inside of others too."""
+    """Yield name and layer of each layer that has arrays, including layers inside others."""
     for name, layer in zip(layer_names(layers) if names is None else names, layers, strict=True):
         if inner := layer.inner():
             yield from with_arrays([*inner.values()], [f"{name}.{key}" for key in inner])
@@ -106,14 +106,14 @@ def with_arrays(layers: Sequence[Layer], names: Sequence[str] | None = None) -> 
 
 
 def _keys(layer: Layer) -> dict[str, str]:
-    """Their name of an array -> ours."""
+    """Return a dictionary from PyTorch's names of a layer's arrays to the names in this package."""
     if isinstance(layer, BatchNorm):
         return NORM
     return {"weight": "kernel"} | ({"bias": "bias"} if layer.use_bias else {})  # type: ignore[attr-defined]
 
 
 def _turned(kernel: Array) -> Array:
-    """PyTorch's kernels (filters, c, kh, kw) and (units, features) with the axes in reverse, or nearly so."""
+    """Return a kernel of PyTorch, (filters, c, kh, kw) or (units, features), as (kh, kw, c, filters) or transposed."""
     if kernel.ndim not in (2, 4):
         raise Refused(f"it has a kernel of shape {kernel.shape}.")
     return kernel.T if kernel.ndim == 2 else kernel.transpose(2, 3, 1, 0)

