@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 NOT_YET = {
     "skcnn/_engine",
     "skcnn/_estimators",
-    "docs/design.md",
     "docs/mistakes.md",
     "docs/scaling.md",
 }
