@@ -200,6 +200,10 @@ def test_a_file_needs_room_on_the_disk(monkeypatch):
     mapped = frozen_layers._room((3, 2), float32)
     mapped[...] = 1
     assert mapped.sum() == 6
+    monkeypatch.setattr(frozen_layers, "IN_MEMORY", 1000)
+    assert isinstance(frozen_layers._room((3, 2), float32).base, type(None))
+    monkeypatch.setattr(frozen_layers, "machine_memory", lambda: 80)
+    assert frozen_layers._room((3, 2), float32).base is not None
     monkeypatch.setattr(frozen_layers.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 47})())
     assert frozen_layers._room((3, 2), float32) is None
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 from .data import Data
+from .memory import SHARE, machine_memory
 from .model import Model, predictor_of
 from .progress import Recipe
 
-IN_MEMORY = 1 << 30  # bytes of the outputs of frozen layers that are held in memory
+IN_MEMORY = 1 << 30  # bytes of the outputs of frozen layers that are held in memory at most
 IN_A_FILE = (
     1 << 34
 )  # bytes that are held in a temporary file, mapped to memory, if it takes up to half of the free disk
@@ -65,7 +66,7 @@ class Evaluation:
 def _room(shape: tuple[int, ...], dtype: np.dtype) -> Array | None:
     """An array in memory, or in a file that is gone when nobody reads it any more; None if it is too large."""
     size = math.prod(shape) * dtype.itemsize
-    if size <= IN_MEMORY:
+    if size <= min(IN_MEMORY, SHARE * (machine_memory() or math.inf)):
         return np.empty(shape, dtype)
     if size > IN_A_FILE or 2 * size > shutil.disk_usage(tempfile.gettempdir()).free:
         return None
