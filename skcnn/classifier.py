@@ -599,11 +599,13 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
                 raise ValueError(f"{name} must have {len(self.classes_)} labels per row, got shape {y.shape}.")
             found = np.unique(y)
             if not np.isin(found, (0, 1)).all():
-                raise ValueError(f"{name} must hold labels (n, k) of zeros and ones, got values {found[:5].tolist()}.")
+                raise ValueError(
+                    f"{name} must contain labels (n, k) of zeros and ones, got values {found[:5].tolist()}."
+                )
             return y.astype(np.float64)
         if y.ndim != 1:
-            hint = f" These are one-hot: give np.asarray({name}).argmax(axis=1)." if is_one_hot(y) else ""
-            raise ValueError(f"{name} must hold one class per row, got shape {y.shape}.{hint}")
+            hint = f" These are one-hot: pass np.asarray({name}).argmax(axis=1)." if is_one_hot(y) else ""
+            raise ValueError(f"{name} must contain one class per row, got shape {y.shape}.{hint}")
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(

@@ -221,14 +221,14 @@ class ServedModel:
             X = [self.reader.read(source) for source in sources_of(X)]
         array = np.asarray(stacked(X))
         if array.dtype.kind not in "buif":
-            raise TypeError(f"X must hold numbers, got {array.dtype}.")
+            raise TypeError(f"X must contain numbers, got {array.dtype}.")
         accepted = forms(self.input_shape_)
         if not array.ndim or len(array) < 1 or array.shape[1:] not in accepted:
             wanted = " or ".join(f"(n, {', '.join(map(str, form))})" for form in accepted)
             hint = cure(X, array.shape, self.input_shape_, "X")
             raise ValueError(f"X has shape {array.shape}. Expected images of shape {wanted}, at least one.{hint}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError("X holds NaN or infinity. Expected finite numbers only.")
+            raise ValueError("X contains NaN or infinity. Expected finite numbers only.")
         images = array.reshape(len(array), *self.input_shape_)
         warn_of_scale(images, self._model.scaling)
         return images

@@ -177,7 +177,7 @@ def test_options():
         (lambda: vgg(12), r"depth must be one of 11, 13, 16, 19, got 12"),
         (lambda: vgg(width="64"), r"width must be an int of 1 or more, got '64'"),
         (lambda: vgg(dropout=1.0), r"dropout must be a number of 0 or more and less than 1, got 1\.0"),
-        (lambda: vgg(hidden_layer_sizes=(0,)), r"hidden_layer_sizes must hold ints of 1 or more"),
+        (lambda: vgg(hidden_layer_sizes=(0,)), r"hidden_layer_sizes must contain ints of 1 or more"),
         (lambda: lenet5(padding=-1), r"padding must be an int of 0 or more, got -1"),
         (lambda: lenet5(activation="rleu"), r"Did you mean 'relu'"),
         (lambda: photos(0), r"size must be an int of 1 or more, or a pair .*, got 0"),

@@ -641,7 +641,7 @@ def test_nested_names_reach_one_augmentation_and_those_of_a_list():
     assert model.get_params()["augmentation__random_flip2__vertical"] is True
     model.set_params(augmentation__cutout1__size=0.5, augmentation__random_flip1=RandomShift())
     assert model.augmentation == [RandomShift(), Cutout(0.5), RandomFlip(vertical=True), Careless("dtype")]
-    with pytest.raises(ValueError, match=r"augmentation has no augmentation 'mixup1'\. Its names are: random_shift1, "):
+    with pytest.raises(ValueError, match=r"augmentation has no augmentation 'mixup1'\. The names are: random_shift1, "):
         model.set_params(augmentation__mixup1__alpha=1.0)
     with pytest.raises(ValueError, match=r"Cutout has no parameter 'sides'\. Its parameters are: size, fill"):
         model.set_params(augmentation__cutout1__sides=1.0)

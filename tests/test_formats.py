@@ -107,7 +107,7 @@ def test_numbers_beyond_single_precision_are_an_error(digits, tmp_path):
     wide[1, 0, 0] = -1e300
     skcnn.save(model, tmp_path / "model.skcnn")
     for predict in (model.predict, model.predict_proba, runtime.load(tmp_path / "model.skcnn").predict):
-        with pytest.raises(ValueError, match=r"Images hold 1e\+300: too large for float32"):
+        with pytest.raises(ValueError, match=r"Images contain 1e\+300, which is too large for float32"):
             predict(wide)
         assert len(predict(wide[:1])) == 1
 
@@ -308,10 +308,10 @@ def test_the_runtime_takes_the_forms_of_images_that_the_estimator_takes(digits, 
 
 WRONG = {
     "shape": (np.zeros((2, 8, 9)), ValueError, r"\(2, 8, 9\). Expected .*\(n, 8, 8, 1\) or \(n, 64\) or \(n, 8, 8\)"),
-    "one image alone": (np.zeros((8, 8)), ValueError, r"shape \(8, 8\).*one image: for a batch of it, give X\[np"),
+    "one image alone": (np.zeros((8, 8)), ValueError, r"shape \(8, 8\).*For a batch of one image, pass X\[np"),
     "none": (np.zeros((0, 8, 8)), ValueError, "at least one"),
     "NaN": (np.full((1, 8, 8), np.nan), ValueError, "NaN or infinity"),
-    "words": (np.full((1, 8, 8), "a"), TypeError, "must hold numbers"),
+    "words": (np.full((1, 8, 8), "a"), TypeError, "must contain numbers"),
     "a number": (3.0, ValueError, r"shape \(\)"),
 }  # fmt: skip
 

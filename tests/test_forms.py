@@ -134,7 +134,11 @@ def test_a_column_of_colour_images_works_wherever_an_estimator_goes(data):
 
 
 NOT_IMAGES = {
-    "paths": (lambda X: ["a/b.png"] * len(X), TypeError, r"X\w* holds text or paths, as 'a/b.png' in row 0"),
+    "paths": (
+        lambda X: ["a/b.png"] * len(X),
+        TypeError,
+        r"X\w* contains text or paths instead of images, such as 'a/b.png' in row 0",
+    ),
     "paths of pathlib": (lambda X: [pathlib.PurePosixPath("a/b.png")] * len(X), TypeError, "'a/b.png' in row 0"),
     "column of paths": (lambda X: pd.Series(["a/b.png"] * len(X)), TypeError, "'a/b.png' in row 0"),
     "table of paths": (lambda X: pd.DataFrame({"path": ["a/b.png"] * len(X)}), TypeError, "'a/b.png' in row 0"),
@@ -154,21 +158,21 @@ NOT_IMAGES = {
         ValueError,
         r'different channels: \(8, 8\) in rows 0, 1, 2, \(8, 8, 3\) in row 3.*convert\("RGB"\)',
     ),
-    "None": (lambda X: [*X[:5], None, *X[6:]], ValueError, "no image in row 5: there is None. Leave these rows out"),
-    "NaN": (lambda X: pd.Series([*X[:5], np.nan, *X[6:9], np.nan]), ValueError, "no image in rows 5, 9: there is nan"),
-    "NA": (lambda X: objects([*X[:5], pd.NA]), ValueError, "no image in row 5: there is <NA>"),
+    "None": (lambda X: [*X[:5], None, *X[6:]], ValueError, "no image in row 5, but None. Leave these rows out"),
+    "NaN": (lambda X: pd.Series([*X[:5], np.nan, *X[6:9], np.nan]), ValueError, "no image in rows 5, 9, but nan"),
+    "NA": (lambda X: objects([*X[:5], pd.NA]), ValueError, "no image in row 5, but <NA>"),
     "palette": (
         lambda X: [image.convert("P") for image in pictures(X)],
         ValueError,
         r'palette in row 0.*\[image\.convert\("RGB"\) for image in X\w*\]',
     ),
     "one palette": (lambda X: [*X[:3], Image.new("P", (8, 9))], ValueError, "palette in row 3"),
-    "pairs": (lambda X: [(image, 1) for image in X], TypeError, "a tuple in row 0.*give X and y apart"),
+    "pairs": (lambda X: [(image, 1) for image in X], TypeError, "a tuple in row 0.*pass X and y separately"),
     "dicts": (lambda X: [{"bytes": b"1"}] * len(X), TypeError, r"a dict in row 0.*\(h, w\) or \(h, w, c\)"),
     "bytes": (lambda X: [b"123"] * len(X), TypeError, r"bytes in row 0.*read_images"),
-    "iterator": (iter, TypeError, r"iterator.*read only once. Give list\(X\w*\)"),
-    "generator": (lambda X: (image for image in X), TypeError, r"generator.*Give list\(X\w*\)"),
-    "one picture": (lambda X: pictures(X)[0], TypeError, r"single image of Pillow, 8 pixels wide.*Give \[X\w*\]"),
+    "iterator": (iter, TypeError, r"iterator.*read only once. Pass list\(X\w*\)"),
+    "generator": (lambda X: (image for image in X), TypeError, r"generator.*Pass list\(X\w*\)"),
+    "one picture": (lambda X: pictures(X)[0], TypeError, r"single image of Pillow, 8 pixels wide.*Pass \[X\w*\]"),
 }
 
 
@@ -191,7 +195,7 @@ def test_what_is_no_image_is_told_what_came_and_what_to_write(build, error, mess
 def test_a_column_of_images_among_others_is_named(table, data):
     X, y = data
     given = table({"number": y, "image": X if table is not pd.DataFrame else list(X)})
-    with pytest.raises(ValueError, match=r"X has 2 columns, of which 'image' holds images.*X\['image'\]"):
+    with pytest.raises(ValueError, match=r"X has 2 columns, of which 'image' contains images.*X\['image'\]"):
         small().fit(given, y)
     assert small().fit(given["image"], y).input_shape_ == (8, 8, 1)
 
@@ -206,18 +210,22 @@ def test_single_images_of_pillow_become_a_batch_as_the_message_says(data, fitted
 # -- another shape than was fitted
 
 SHAPES = {
-    "size": ((16, 12, 1), (20, 20), "Resize the images to 16 x 12: skcnn.images.read_images(paths, size=(16, 12))"),
-    "RGB to grey": ((16, 12, 1), (16, 12, 3), "They are RGB, and the images of the fit are grey: give"),
-    "RGBA to grey": ((16, 12, 1), (16, 12, 4), "They are RGBA, and the images of the fit are grey: give"),
-    "grey with alpha": ((16, 12, 1), (16, 12, 2), "They are grey with alpha, and the images of the fit are grey: give"),
-    "RGBA to RGB": ((16, 12, 3), (16, 12, 4), "They are RGBA, and the images of the fit are RGB: give"),
-    "grey to RGB": ((16, 12, 3), (16, 12), "They are grey, and the images of the fit are RGB: give"),
-    "grey with an axis": ((16, 12, 3), (16, 12, 1), "They are grey, and the images of the fit are RGB: give"),
+    "size": (
+        (16, 12, 1),
+        (20, 20),
+        "Resize the images to 16 x 12, for example with skcnn.images.read_images(paths, size=(16, 12))",
+    ),
+    "RGB to grey": ((16, 12, 1), (16, 12, 3), "They are RGB, and the images of the fit are grey: pass"),
+    "RGBA to grey": ((16, 12, 1), (16, 12, 4), "They are RGBA, and the images of the fit are grey: pass"),
+    "grey with alpha": ((16, 12, 1), (16, 12, 2), "They are grey with alpha, and the images of the fit are grey: pass"),
+    "RGBA to RGB": ((16, 12, 3), (16, 12, 4), "They are RGBA, and the images of the fit are RGB: pass"),
+    "grey to RGB": ((16, 12, 3), (16, 12), "They are grey, and the images of the fit are RGB: pass"),
+    "grey with an axis": ((16, 12, 3), (16, 12, 1), "They are grey, and the images of the fit are RGB: pass"),
     "RGB to RGBA": ((16, 12, 4), (16, 12, 3), "They are RGB, and the images of the fit are RGBA."),
     "bands": ((16, 12, 7), (16, 12, 9), "They are of 9 channels, and the images of the fit are of 7 channels."),
-    "channels first": ((16, 12, 3), (3, 16, 12), "The channels come first: give"),
-    "grey with channels first": ((16, 12, 1), (1, 16, 12), "The channels come first: give"),
-    "height and width": ((16, 12, 3), (12, 16, 3), "Height and width are the other way round: give"),
+    "channels first": ((16, 12, 3), (3, 16, 12), "The channels come first: pass"),
+    "grey with channels first": ((16, 12, 1), (1, 16, 12), "The channels come first: pass"),
+    "height and width": ((16, 12, 3), (12, 16, 3), "Height and width are swapped: pass"),
     "large with channels first": ((16, 12, 3), (3, 30, 30), "The channels come first"),
     "large RGBA": ((16, 12, 3), (30, 30, 4), "Resize the images to 16 x 12"),
 }
@@ -238,7 +246,7 @@ def test_images_of_another_shape_are_told_how_to_fit(fit_on, asked, advice, form
         with pytest.raises(ValueError, match=re.escape(seen)) as caught:
             predict(given)
         assert advice in str(caught.value)
-        code = re.search(r"give (.*?)\.$", str(caught.value))
+        code = re.search(r"[Pp]ass (.*?)\.$", str(caught.value))
         if code and 30 not in asked:  # what is to be resized as well needs both
             assert predict(eval(code.group(1), {"np": np, "X": given})).shape == (5,)
 
@@ -263,7 +271,7 @@ def test_the_advice_for_one_image_works_for_what_was_given(fit_on, asked, form, 
     for predict in (model.predict, through_runtime(model, tmp_path).predict):
         with pytest.raises(ValueError, match="This is one image") as caught:
             predict(given)
-        code = re.search(r"give (.*?)\.$", str(caught.value)).group(1)
+        code = re.search(r"[Pp]ass (.*?)\.$", str(caught.value)).group(1)
         assert predict(eval(code, {"np": np, "X": given})).shape == (1,)
 
 
@@ -280,7 +288,7 @@ def test_rows_of_another_length_speak_of_the_images(fitted, data):
 def test_images_along_the_last_axis_are_told_to_move(data):
     """As files of MATLAB have them."""
     X, y = data
-    with pytest.raises(ValueError, match=r"inconsistent.*last axis: give np\.moveaxis\(X, -1, 0\)\.$"):
+    with pytest.raises(ValueError, match=r"inconsistent.*last axis: pass np\.moveaxis\(X, -1, 0\)\.$"):
         small().fit(np.moveaxis(X, 0, -1), y)
 
 
@@ -421,7 +429,7 @@ def test_parameters_cannot_be_replaced(data):
             lambda held=held: held.clear(),
             lambda held=held: held.__ior__({}),
         ):
-            with pytest.raises(TypeError, match=r"read-only.*would not reach the network.*set_weights"):
+            with pytest.raises(TypeError, match=r"read-only.*network would not use.*set_weights"):
                 change()
         with pytest.raises(ValueError, match="read-only"):
             held[name][...] = 0

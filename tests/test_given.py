@@ -150,7 +150,7 @@ def test_another_size_of_images_and_another_standardization():
     assert one.n_features_in_ == 20 * 12 * 3
     doubled = fitted().set_weights({}, mean=2 * fitted().input_mean_, scale=2 * fitted().input_scale_)
     assert_allclose(doubled.predict_proba(2.0 * X), fitted().predict_proba(X), rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match=r"lacks 'dense1.kernel': its shape was \(384, 5\), and is \(600, 5\) now"):
+    with pytest.raises(ValueError, match=r"lacks 'dense1.kernel'. Its shape was \(384, 5\) and is \(600, 5\) now"):
         fitted().set_weights({}, input_shape=(10, 10, 3))
 
 
@@ -174,16 +174,16 @@ WRONG = [
     (without("conv1.bias"), {}, ValueError, "weights lacks 'conv1.bias' of shape (4,)."),
     ({}, {}, ValueError, "weights lacks 'output.kernel' and 'output.bias', the output layer"),
     (KEPT | {"conv1.kernl": 1}, {}, ValueError, "weights has 'conv1.kernl', but the network has no array of this name."
-     " Did you mean 'conv1.kernel'? Its names are: conv1.kernel, conv1.bias"),
+     " Did you mean 'conv1.kernel'? The names are: conv1.kernel, conv1.bias"),
     (KEPT | {"conv1.kernel": KEPT["conv1.kernel"].transpose(3, 2, 0, 1)}, {}, ValueError,
-     "weights['conv1.kernel'] must have shape (3, 3, 3, 4), got (4, 3, 3, 3). If it is PyTorch's, give"
-     " array.transpose(2, 3, 1, 0)."),
-    (KEPT | {"dense1.kernel": KEPT["dense1.kernel"].T}, {}, ValueError, "give array.transpose(1, 0)."),
+     "weights['conv1.kernel'] must have shape (3, 3, 3, 4), got (4, 3, 3, 3). If it is an array of PyTorch,"
+     " pass array.transpose(2, 3, 1, 0)."),
+    (KEPT | {"dense1.kernel": KEPT["dense1.kernel"].T}, {}, ValueError, "pass array.transpose(1, 0)."),
     (KEPT | {"conv1.bias": np.ones(3)}, {}, ValueError, "must have shape (4,), got (3,)."),
     (KEPT | {"conv1.bias": [0, 0, np.nan, 0]}, {}, ValueError, "weights['conv1.bias'] contains NaN or infinity"),
     (KEPT | {"conv1.bias": np.full(4, 1e300)}, {"dtype": "float32"}, ValueError, "too large for float32"),
-    (KEPT | {"conv1.bias": ["a"] * 4}, {}, TypeError, "weights['conv1.bias'] must hold numbers, got <U1"),
-    (KEPT | {"batchnorm1.running_variance": [1, 1, -1, 1]}, {}, ValueError, "which are no variances"),
+    (KEPT | {"conv1.bias": ["a"] * 4}, {}, TypeError, "weights['conv1.bias'] must contain numbers, got <U1"),
+    (KEPT | {"batchnorm1.running_variance": [1, 1, -1, 1]}, {}, ValueError, "which cannot be variances"),
     ([KEPT], {}, TypeError, "weights must be a dict of names and arrays, such as {'conv1.kernel': array}, got list"),
     (KEPT, {"mean": None}, ValueError, "mean and scale must be given for a network that is not fitted"),
     (KEPT, {"mean": [1, 2]}, ValueError, "mean must be a finite number, or one for each of 3 channels, got [1, 2]"),
@@ -191,7 +191,7 @@ WRONG = [
     (KEPT, {"input_shape": None}, ValueError, "input_shape=(h, w, c) must be given"),
     (KEPT, {"input_shape": 8}, ValueError, "input_shape must be (h, w) or (h, w, c) with ints of 1 or more, got 8"),
     (KEPT, {"classes": ["a", "b"]}, ValueError, "The output layer has 3 units, but there are 2 classes: 'a', 'b'."),
-    (KEPT, {"classes": ["a", "b", "a"]}, ValueError, "classes must differ, but np.str_('a') is there twice"),
+    (KEPT, {"classes": ["a", "b", "a"]}, ValueError, "classes must differ, but np.str_('a') occurs twice"),
     (KEPT, {"classes": 3}, ValueError, "classes must be a list of numbers or strings, one for each output, got 3"),
     (KEPT, {"classes": ["a", 1, None]}, ValueError, "classes must be all numbers or all strings, got 'a', 1, None"),
 ]  # fmt: skip

@@ -292,7 +292,7 @@ def test_a_single_image_is_told_how_to_be_a_batch(shape):
     X = np.random.default_rng(0).normal(size=(12, *shape))
     model = CNNClassifier((2,), max_iter=1).fit(X, np.arange(12) % 2)
     for one, advice in ((X[0], r"X\[np.newaxis\]"), (X[0].tolist(), r"\[X\]"), (X[0].reshape(*shape[:2], -1), "X")):
-        with pytest.raises(ValueError, match=rf"is expecting.*one image: for a batch of it, give {advice}"):
+        with pytest.raises(ValueError, match=rf"is expecting.*one image. For a batch of one image, pass {advice}"):
             model.predict(one)
     for other in (X[:, 0], [[1.0, 2.0], [3.0]], np.full((2, X[0].size), np.nan)):
         with pytest.raises(ValueError, match=r"(?s)^(?!.*This is one image)"):

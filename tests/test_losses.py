@@ -286,7 +286,7 @@ def test_fields_without_a_meaning_are_refused(loss, words):
     [
         (0.25, TARGETS["classes"], "there are 4 classes, so alpha must be None or a list of 4 weights"),
         ([1.0, 2.0], TARGETS["classes"], "there are 4 classes, so alpha must be None or a list of 4 weights"),
-        ([1.0, 2.0], TARGETS["labels"], "y holds 4 labels, so alpha must be None or a number, got"),
+        ([1.0, 2.0], TARGETS["labels"], "y contains 4 labels, so alpha must be None or a number, got"),
         (
             [1, 2, 3],
             TARGETS["labels"][:, :1],

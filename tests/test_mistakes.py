@@ -102,8 +102,8 @@ def test_square_images_with_channels_first_warn(shape, cls):
     model = small(cls, layers=[GlobalAvgPool2D()])
     message = said(ImageLayoutWarning, lambda: model.fit(X, y))
     c, h, w = shape
-    assert f"images of shape {shape}, read as (h, w, c): {c} high, {h} wide, with {w} channels" in message
-    assert f"X.transpose(0, 2, 3, 1); if the channels are last, pass input_shape={shape}." in message
+    assert f"images of shape {shape}, used as (h, w, c): {c} high, {h} wide, with {w} channels" in message
+    assert f"X.transpose(0, 2, 3, 1). If the channels are last, pass input_shape={shape}." in message
     model.fit(X.transpose(0, 2, 3, 1), y)  # warnings are errors
     clone(model).set_params(input_shape=shape).fit(X, y)
 
@@ -171,7 +171,7 @@ def test_the_advice_for_channels_first_works_for_what_was_given(form):
     X, y = images_of(3, 8, 8)
     given = form(X)
     message = said(ImageLayoutWarning, lambda: small().fit(given, y))
-    code = re.search(r"Give (.*?);", message).group(1)
+    code = re.search(r"If so, pass (.*?)\. If the", message).group(1)
     assert_array_equal(eval(code, {"np": np, "X": given}), X.transpose(0, 2, 3, 1))
 
 
@@ -187,7 +187,7 @@ def test_channels_first_are_said_in_a_pipeline_a_search_and_partial_fit():
 
 def test_channels_first_beside_an_explicit_input_shape_are_refused_with_the_advice():
     X, y = images_of(3, 8, 8)
-    with pytest.raises(ValueError, match=r"input_shape=\(8, 8, 3\) does not fit X.*give X\.transpose\(0, 2, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"input_shape=\(8, 8, 3\) does not fit X.*pass X\.transpose\(0, 2, 3, 1\)"):
         small(input_shape=(8, 8, 3)).fit(X, y)
 
 
@@ -198,14 +198,14 @@ def test_channels_first_beside_an_explicit_input_shape_are_refused_with_the_advi
     ("features", "advice"),
     [
         (224, "input_shape=(h, w), for example (14, 16) or (16, 14)"),
-        (785, "785 = 28 * 28 + 1: if one column is the label, give the others alone"),
-        (3073, "3073 = 32 * 32 * 3 + 1: if one column is the label"),
+        (785, "785 = 28 * 28 + 1. If one column is the label, pass the other columns"),
+        (3073, "3073 = 32 * 32 * 3 + 1. If one column is the label"),
         (59, "a feature selector, has dropped pixels of images, leave that step out"),
         (48, "input_shape=(4, 4, 3)"),
         (63, "(7, 9) or (9, 7)"),
         (49, "(7, 7) or (7, 7)"),
-        (3072, "if they are RGB images flattened pixel by pixel, pass input_shape=(32, 32, 3); if the planes red"),
-        (3072, "come one after the other, give X.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)"),
+        (3072, "If they are RGB images flattened pixel by pixel, pass input_shape=(32, 32, 3). If the planes red"),
+        (3072, "come one after the other, pass X.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("cls", [CNNClassifier, CNNRegressor])
@@ -234,7 +234,7 @@ def test_rows_of_planes_are_the_images_that_the_advice_makes():
     X = RNG.integers(0, 256, (12, 10, 10, 3))
     y, planes = np.arange(12) % 3, X.transpose(0, 3, 1, 2).reshape(12, -1)
     message = said(ImageLayoutWarning, lambda: small().fit(planes, y))
-    code = re.search(r"after the other, give (.*?)\. For", message).group(1)
+    code = re.search(r"after the other, pass (.*?)\. For", message).group(1)
     by_advice = small().fit(eval(code, {"X": planes}), y)
     assert_array_equal(by_advice.predict_proba(X), small().fit(X, y).predict_proba(X))
     by_pixel = small(input_shape=(10, 10, 3)).fit(X.reshape(12, -1), y)
@@ -255,8 +255,8 @@ def test_rows_of_rgba_images_warn(dtype):
     X[..., 3] = 255
     message = said(ImageLayoutWarning, lambda: small().fit(X.reshape(12, -1), y))
     assert "every fourth of them is 255" in message
-    assert "read as grey ones of 16 x 16" in message
-    assert "input_shape=(8, 8, 4); for grey images, input_shape=(16, 16)." in message
+    assert "used as grey images of 16 x 16" in message
+    assert "input_shape=(8, 8, 4). For grey images, pass input_shape=(16, 16)." in message
     for shape in ((8, 8, 4), (16, 16)):
         small(input_shape=shape).fit(X.reshape(12, -1), y)
 
@@ -288,7 +288,7 @@ def test_one_hot_targets_warn_and_the_advice_gives_the_classes(split, form):
     given = form(y)
     message = said(TargetFormatWarning, lambda: small().fit(X, given))
     assert "Each of the 600 rows of y has exactly one 1 in its 10 columns" in message
-    code = re.search(r"Give (.*?), the classes", message).group(1)
+    code = re.search(r"For classes, pass (.*?)\.$", message).group(1)
     assert_array_equal(eval(code, {"np": np, "y": given}), y)
     assert "one-hot" in said(TargetFormatWarning, lambda: small().partial_fit(X, given))
 
@@ -316,10 +316,10 @@ def test_labels_and_tiny_targets_are_quiet(split):
 
 def test_a_one_hot_validation_set_and_probabilities_are_refused_with_the_advice(split):
     A, B, a, b = split
-    with pytest.raises(ValueError, match=r"y_val.*one-hot: give np\.asarray\(y_val\)\.argmax\(axis=1\)"):
+    with pytest.raises(ValueError, match=r"y_val.*one-hot: pass np\.asarray\(y_val\)\.argmax\(axis=1\)"):
         small().fit(A, a, X_val=B, y_val=np.eye(10)[b])
     soft = 0.9 * np.eye(10)[a] + 0.01
-    with pytest.raises(ValueError, match=r"y holds probabilities.*np\.asarray\(y\)\.argmax\(axis=1\)"):
+    with pytest.raises(ValueError, match=r"y contains probabilities.*np\.asarray\(y\)\.argmax\(axis=1\)"):
         small().fit(A, soft)
 
 
@@ -345,13 +345,13 @@ def test_layers_that_end_with_an_output_layer_warn(split, cls, classes, end, out
     X, y = split[0], split[2] % classes
     message = said(OutputLayerWarning, lambda: small(cls, layers=[*BODY, *end]).fit(X, y))
     assert f"layers ends with an output layer of its own: {out}" in message
-    assert f"Leave out {out}." in message
+    assert f"Remove {out}." in message
 
 
 def test_an_all_convolutional_head_warns(split):
     layers = [Conv2D(8), ReLU(), Conv2D(10), GlobalAvgPool2D(), Softmax()]
     message = said(OutputLayerWarning, lambda: small(layers=layers).fit(split[0], split[2]))
-    assert "Softmax(), which gives 10 numbers" in message
+    assert "Softmax(), with 10 outputs" in message
 
 
 @pytest.mark.parametrize(
@@ -408,12 +408,12 @@ def test_predictions_on_another_scale_warn(split):
     ):
         message = said(ImageScaleWarning, call)
         assert "X is on another scale than the images of the fit" in message
-        assert "Perhaps that is X * 255." in message
+        assert "You may need X * 255." in message
     message = said(ImageScaleWarning, lambda: small().fit(A * 16, a, X_val=scaled, y_val=b))
     assert "X_val is on another scale" in message
-    assert "Perhaps that is X_val * 255." in message
+    assert "You may need X_val * 255." in message
     model = small(CNNRegressor).fit(A / 16, a)
-    assert "Perhaps that is X / 255." in said(ImageScaleWarning, lambda: model.predict(B / 16 * 255))
+    assert "You may need X / 255." in said(ImageScaleWarning, lambda: model.predict(B / 16 * 255))
 
 
 def test_the_message_has_the_numbers_of_both(fitted, split):
@@ -506,9 +506,9 @@ def test_a_hot_pixel_warns_and_the_advice_helps(split):
     model = learner()
     message = said(ImageScaleWarning, lambda: model.fit(hot, a))
     distance = (1e6 - hot.mean()) / hot.std()
-    assert f"Row 17 of X holds a pixel that is {distance:.0f} standard deviations away" in message
-    assert "1 of 600 images reach from 0 to 1e+06, and those of the others from 0 to 16" in message
-    code = re.search(r"give (np.clip.*?)\.$", message).group(1)
+    assert f"Row 17 of X contains a pixel that is {distance:.0f} standard deviations away" in message
+    assert "1 of 600 images reach from 0 to 1e+06, and the pixels of the other images from 0 to 16" in message
+    code = re.search(r"pass (np.clip.*?)\.$", message).group(1)
     with pytest.warns(ImageScaleWarning):
         assert model.score(B, b) < 0.4
     assert learner().fit(eval(code, {"np": np, "X": hot}), a).score(B, b) > 0.85

@@ -372,10 +372,10 @@ def test_what_cannot_be_fine_tuned():
 @pytest.mark.parametrize(
     ("freeze", "message"),
     [
-        ("conv2", "one of the hidden layers that are not inside of another. Did you mean 'conv1'? They are: conv1, ba"),
-        ("residual1.conv1", "Did you mean 'residual1'? They"),
-        ("output", "They are: conv1, batchnorm1, relu1, dropout1, residual1"),
-        ("", "They are: conv1"),
+        ("conv2", "a hidden layer that is not inside another layer. Did you mean 'conv1'? The names are: conv1, ba"),
+        ("residual1.conv1", "Did you mean 'residual1'? The names"),
+        ("output", "The names are: conv1, batchnorm1, relu1, dropout1, residual1"),
+        ("", "The names are: conv1"),
     ],
 )
 def test_names_that_are_no_last_frozen_layer(source, freeze, message):
@@ -395,18 +395,22 @@ def test_freezing_random_numbers(source):
 
 
 def test_what_does_not_fit(source):
-    with pytest.raises(ValueError, match=r"Its images have 2 channels, and those of X have 3\.$"):
+    with pytest.raises(ValueError, match=r"Its images have 2 channels, and the images in X have 3\.$"):
         tuned(source).fit(np.zeros((4, 8, 8, 3)), NEW[:4])
     colour = CNNClassifier(layers=FLAT, max_iter=1).fit(RNG.normal(size=(9, 8, 8, 3)), Y[:9])
-    with pytest.raises(ValueError, match=r"have 3 channels, and those of X have 1. np.repeat\(X, 3, axis=-1\) makes"):
+    with pytest.raises(
+        ValueError, match=r"have 3 channels, and the images in X have 1. np.repeat\(X, 3, axis=-1\) converts"
+    ):
         tuned(colour).fit(RNG.normal(size=(9, 8, 8, 1)), NEW[:9])
     with pytest.raises(
         ValueError, match=r"'dense1.kernel' of shape \(256, 5\), .* needs \(324, 5\). .* GlobalAvgPool2D"
     ):
         tuned(colour).fit(RNG.normal(size=(9, 9, 9, 3)), NEW[:9])
-    with pytest.raises(ValueError, match=r"'conv1.kernel' of shape .* needs \(3, 3, 2, 7\). Give the layer the size"):
+    with pytest.raises(
+        ValueError, match=r"'conv1.kernel' of shape .* needs \(3, 3, 2, 7\). Use a layer of the same size"
+    ):
         tuned(source, layers=[Conv2D(7), GlobalAvgPool2D()]).fit(X, NEW)
-    with pytest.raises(ValueError, match=r"no array with the name of one of the pretrained network, .*: conv1.kernel"):
+    with pytest.raises(ValueError, match=r"no name of an array in common. The pretrained network has: conv1.kernel"):
         tuned(source, layers=[Flatten(), Dense(3)]).fit(X, NEW)
 
 

@@ -18,8 +18,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 NOT_YET = {
-    "skcnn/_engine",
-    "skcnn/_estimators",
     "docs/mistakes.md",
     "docs/scaling.md",
 }

@@ -147,7 +147,7 @@ def test_same_bits_for_every_number_of_threads(data):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.array(["a", "b"] * 60), "y must hold numbers|could not convert"),
+        (np.array(["a", "b"] * 60), "y must contain numbers|could not convert"),
         (np.full(120, np.nan), "NaN"),
         (np.zeros((120, 2, 2)), "dim|array"),
     ],

@@ -141,7 +141,7 @@ def test_files_in_forms(served, images):
         assert_array_equal(probabilities(answer), model.predict_proba(images[5:6]))
     for kind in ("multipart/form-data", "multipart/form-data; boundary=other"):
         status, answer = client.ask(url, form(content), **{"Content-Type": kind})
-        assert (status, answer) == (400, {"error": "The form holds no file."})
+        assert (status, answer) == (400, {"error": "The form contains no file."})
 
 
 def test_the_command_sends_files(served, images, tmp_path):
@@ -220,7 +220,7 @@ def test_a_client_names_no_files_on_the_server(served, images, tmp_path):
     for paths in ([str(tmp_path / "secret.png")], [[str(tmp_path / "secret.png")]]):
         status, answer = client.ask(served[0], client.as_bytes(np.array(paths)))
         assert status == 400
-        assert answer["error"].startswith("The array must hold numbers, got <U")
+        assert answer["error"].startswith("The array must contain numbers, got <U")
 
 
 def test_pixels_are_limited_before_they_are_decoded(served):
@@ -398,18 +398,18 @@ def test_older_versions_refuse_a_pipeline_and_read_a_network(pipeline, tmp_path)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"size": [8, 9]}, "reads images that are not those of its network"),
+        ({"size": [8, 9]}, "reads images that do not fit its network"),
         ({"size": [8, 10, 1]}, "size must be"),
         ({"size": None}, "size must be"),
-        ({"size": [1 << 40, 1 << 40]}, "not those of its network"),
-        ({"channels_": 3}, "not those of its network"),
-        ({"channels_": "1"}, "not those of its network"),
-        ({"dtype_": "auto"}, "not those of its network"),
+        ({"size": [1 << 40, 1 << 40]}, "do not fit its network"),
+        ({"channels_": 3}, "do not fit its network"),
+        ({"channels_": "1"}, "do not fit its network"),
+        ({"dtype_": "auto"}, "do not fit its network"),
         ({"dtype_": "float64"}, "dtype must be"),
         ({"resize": "bend"}, "resize must be"),
         ({"color": 7}, "color must be"),
         ({"background": [1, 2]}, "background must be"),
-        (None, "cannot be loaded|does not hold a model"),
+        (None, "cannot be loaded|does not contain a model"),
     ],
 )
 def test_a_file_whose_reader_does_not_fit_is_refused(change, reason, pipeline, tmp_path):

@@ -54,7 +54,7 @@ def images_of(model, content):
         except Exception:  # damaged bytes make NumPy raise anything
             raise ValueError("The array cannot be read: expected one as numpy.save writes it.") from None
         if images.dtype.kind not in "buif":  # an array of text would be taken for paths of files on the server
-            raise ValueError(f"The array must hold numbers, got {images.dtype}.")
+            raise ValueError(f"The array must contain numbers, got {images.dtype}.")
         h, w, c = model.input_shape_
         return images.reshape(1, h, w, c) if images.shape in ((h, w), (h, w, c)) else images
     if model.reader is None:
@@ -72,7 +72,7 @@ def file_of(content_type, body):
             head, _, content = part.partition(b"\r\n\r\n")
             if b"filename=" in head:
                 return content.removesuffix(b"\r\n")
-    raise ValueError("The form holds no file.")
+    raise ValueError("The form contains no file.")
 
 
 # %%

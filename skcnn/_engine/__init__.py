@@ -1,1 +1,1 @@
-"""Networks, predictions and training. Nothing here is public, and nothing knows of scikit-learn."""
+"""Networks, predictions and training. All names here are private, and independent of scikit-learn."""

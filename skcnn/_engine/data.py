@@ -1,4 +1,4 @@
-"""Rows to learn from, and the random streams of a fit."""
+"""Data sets in training, and the random streams of a fit."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 
-READ = 1 << 20  # bytes of images that are read at a time for a checksum
-INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)  # the random streams, each with its own seed
+READ = 1 << 20  # bytes of images that are read at a time for a checksum, so that memory-mapped images stay on disk
+# Keys of the random streams. With one stream for each purpose, a change of one, such as more dropout, leaves the random
+# numbers of the others as they are. An epoch's streams also have its number in their keys: a resumed fit draws them
+# without the epochs before.
+INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from: all images, and numbers, targets and weights (of mean 1 in a fit) of those that are used."""
+    """All images, and the row numbers, targets and sample weights of the images that are used.
+
+    Images are selected by row number and copied batch by batch, so that a split or a sample weight of zero never copies
+    the data set.
+    """
 
     images: Array  # (n, h, w, c), any dtype; may be memory-mapped
     rows: Array  # (used,)
-    targets: Array  # (used,) class numbers or (used, k) labels
-    weights: Array  # (used,)
-    y: Array  # (used,) or (used, k): the targets as they came
+    targets: Array  # (used,) class numbers, or (used, k) labels or numbers
+    weights: Array  # (used,), with mean 1 in a fit
+    y: Array  # (used,) or (used, k): the targets as the user gave them
 
     @cached_property
     def checksum(self) -> int:
-        """A number that other data would hardly have: all images are read once for it, a block at a time."""
+        """CRC-32 of the used images, targets and weights, with which a checkpoint recognizes its data."""
         parts = self.rows, self.targets, self.weights
         total = zlib.crc32(repr([(part.shape, part.dtype.str) for part in (self.images, *parts)]).encode())
         for part in parts:
@@ -38,5 +45,5 @@ class Data:
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """A random stream of its own for each key."""
+    """Return a random generator for a seed and a key. Different keys give independent streams."""
     return np.random.default_rng([seed, *key])

@@ -1,4 +1,4 @@
-"""Frozen layers of a network that is fine-tuned: they predict, once for a whole training or batch by batch."""
+"""Frozen layers in fine-tuning. They only predict, either once for the whole training or batch by batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .memory import SHARE, machine_memory
 from .model import Model, predictor_of
 from .progress import Recipe
 
-IN_MEMORY = 1 << 30  # bytes of the outputs of frozen layers that are held in memory at most
-IN_A_FILE = (
-    1 << 34
-)  # bytes that are held in a temporary file, mapped to memory, if it takes up to half of the free disk
+IN_MEMORY = 1 << 30  # largest outputs of frozen layers that are kept in memory, in bytes
+# Larger outputs, up to this number of bytes, are kept in a memory-mapped temporary file, if it takes at most half of
+# the free space on the disk. Still larger ones are not kept, but computed for each batch.
+IN_A_FILE = 1 << 34
 
 
 class Frozen:
-    """The layers of a network up to the one named ``recipe.freeze``, whose weights and statistics stay as they are."""
+    """The layers of a network up to and including ``recipe.freeze``, whose weights and statistics do not change."""
 
     def __init__(self, model: Model, recipe: Recipe) -> None:
         assert recipe.freeze is not None
@@ -31,11 +31,11 @@ class Frozen:
         self._dtype = model.weights.dtype
 
     def outputs(self, images: Array) -> Array:
-        """Images (n, h, w, c) -> what the last frozen layer gives, (n, h, w, c) or (n, features)."""
+        """Return the output of the last frozen layer, (n, h, w, c) or (n, features), for images (n, h, w, c)."""
         return self._predictor.raw(images, self._threads)
 
     def entered(self, data: Data) -> Data | None:
-        """Data with what the last frozen layer gives instead of images; None if that is too large to be kept."""
+        """Return data with the output of the last frozen layer instead of images, or None if it is too large."""
         shape = len(data.rows), *self._predictor.shape
         out = _room(shape, self._dtype)
         if out is None:
@@ -45,7 +45,7 @@ class Frozen:
 
 
 class Evaluation:
-    """Raw predictions for a validation set, epoch after epoch: outputs of frozen layers are computed once."""
+    """Raw predictions for a validation set in each epoch, with the outputs of frozen layers computed only once."""
 
     def __init__(self, data: Data, recipe: Recipe) -> None:
         self._data, self._recipe = data, recipe
@@ -53,7 +53,7 @@ class Evaluation:
         self._is_first = recipe.freeze is not None
 
     def raw(self, model: Model) -> Array:
-        """Raw predictions (n, outputs) with the weights of the moment."""
+        """Return the raw predictions (n, outputs) with the current weights."""
         if self._is_first:
             self._entered, self._is_first = Frozen(model, self._recipe).entered(self._data), False
         if self._entered is None:
@@ -64,7 +64,10 @@ class Evaluation:
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype) -> Array | None:
-    """An array in memory, or in a file that is gone when nobody reads it any more; None if it is too large."""
+    """Return an uninitialized array in memory or in a temporary file, or None if it is too large for both.
+
+    The file has no name, so the system removes it with the last reference to the array.
+    """
     size = math.prod(shape) * dtype.itemsize
     if size <= min(IN_MEMORY, SHARE * (machine_memory() or math.inf)):
         return np.empty(shape, dtype)

@@ -1,7 +1,7 @@
-"""Rewriting the steps of a network so that they do less: a table of rules, applied in order.
+"""Rules that rewrite neighbouring steps of a network into cheaper ones.
 
-A step is (owner's name, layer). Rules look at neighbouring pairs. Parameters stay with the layer that the user named,
-so files, names and gradients know nothing of what happens here.
+A step is a pair (name of the owner, layer). Parameters stay with the layer that owns them, so files, names and
+gradients do not depend on these rules.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 @description
 class Rectified(Layer):
-    """A layer and the ReLU, ReLU6 or Clip after it, in the layer's own output.  x (n, ...) -> max(layer(x), 0).
+    """A layer and the ReLU, ReLU6 or Clip after it, computed in place in the layer's output: max(layer(x), 0).
 
-    Only for layers that do not read their output again in the backward pass.
+    The layer's backward pass must not read its output again, because the ReLU has overwritten it.
     """
 
     layer: Layer
@@ -76,10 +76,10 @@ class Rectified(Layer):
 
 @description
 class PooledBatchNorm(Layer):
-    """Batch norm and the max pooling after it: moments of all numbers, but only the largest are normalized.
+    """Batch norm and the max pooling after it, with moments of all numbers, but only the chosen ones normalized.
 
-    Normalizing commutes with taking a maximum where its scale is positive. Where it is negative, what will be the
-    largest is the smallest.
+    Normalization commutes with the maximum where the scale of a channel is positive. Where it is negative, the
+    smallest number becomes the largest, so the minimum is chosen.
     """
 
     norm: BatchNorm
@@ -129,7 +129,7 @@ class PooledBatchNorm(Layer):
 
 
 def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
-    """Move a layer that commutes with taking a maximum behind it, where there are fewer numbers."""
+    """Return a rule that moves a layer behind a maximum with which it commutes, where there are fewer numbers."""
 
     def rule(a: Step, b: Step) -> tuple[Step, ...] | None:
         return (b, a) if isinstance(a[1], first) and isinstance(b[1], second) else None
@@ -138,14 +138,14 @@ def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
 
 
 def _join(a: Step, b: Step) -> tuple[Step, ...] | None:
-    """A layer and the ReLU, ReLU6 or Clip after it become one step: one array less is written and read."""
+    """Join a layer and the ReLU, ReLU6 or Clip after it into one step, which saves writing and reading one array."""
     if isinstance(a[1], _WRITTEN_ONCE) and isinstance(b[1], (ReLU, Held)):
         return ((a[0], Rectified(a[1], b[1])),)
     return None
 
 
 def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:
-    """Batch norm and the pooling after it become one step."""
+    """Join batch norm and the pooling after it into one step."""
     if isinstance(a[1], BatchNorm) and isinstance(b[1], MaxPool2D):
         return ((a[0], PooledBatchNorm(a[1], b[1])),)
     return None
@@ -154,12 +154,12 @@ def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:
 _MAXIMA = (MaxPool2D, GlobalMaxPool2D)
 _WRITTEN_ONCE = (BatchNorm, PooledBatchNorm, OwnNorm, Bias, Branches)  # their backward pass does not read their output
 
-# The swaps come before the join: a bias that is joined with its ReLU could no longer move past the pooling layer.
+# The swaps come before the join, because a bias that is joined with its ReLU cannot move behind the pooling layer.
 RULES: tuple[Rule, ...] = (_swap(ReLU, _MAXIMA), _swap(Bias, _MAXIMA), _pooled, _join)
 
 
 def fuse(steps: list[Step]) -> list[Step]:
-    """Apply each rule of the table until it finds nothing more, inside of branches first."""
+    """Apply each rule in turn until it matches no pair, first inside branches."""
     steps = [(owner, layer.rewritten(fuse) if isinstance(layer, Branches) else layer) for owner, layer in steps]
     for rule in RULES:
         position = 0
@@ -174,9 +174,10 @@ def fuse(steps: list[Step]) -> list[Step]:
 
 
 def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
-    """Batch norm after a convolution or a dense layer goes into its kernel and bias, for prediction.
+    """Fold batch norm into the kernel and bias of the convolution or dense layer before it, for prediction.
 
-    Takes lowered steps and the parameters of their owners; gives new ones, which share what did not change.
+    Lowered steps and the parameters of their owners are not changed. The new steps and parameters share the arrays that
+    stay the same.
     """
     folded: list[Step] = []
     parameters = dict(p)
@@ -201,7 +202,7 @@ def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str,
 
 
 def _fold_inside(layer: Branches, p: Any) -> tuple[Branches, SimpleNamespace]:
-    """The same for each branch; parameters that nothing reads any more are left out."""
+    """Fold the steps of each branch, and leave out parameters that no step reads any more."""
     branches = []
     found: dict[str, Array] = {}
     for steps in layer.branches:
@@ -213,7 +214,7 @@ def _fold_inside(layer: Branches, p: Any) -> tuple[Branches, SimpleNamespace]:
 
 
 def _before_bias(steps: list[Step]) -> Step | None:
-    """The last step, or the one before it if the last is its bias."""
+    """Return the last step, the step before it if the last one is its bias, or None if there is none."""
     if len(steps) > 1 and isinstance(steps[-1][1], Bias) and steps[-2][0] == steps[-1][0]:
         return steps[-2]
     return steps[-1] if steps else None

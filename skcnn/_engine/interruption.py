@@ -1,4 +1,4 @@
-"""Ctrl-C: one press ends a fit, which keeps what it has learnt; two presses, or one in a search, end everything."""
+"""Ctrl-C during a fit. One press ends the fit and keeps its model. Two presses, or one in a search, raise."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import math
 import sys
 import time
 
-TWICE = 2.0  # seconds between two presses that belong together
-# Code that runs many fits and compares them. A fit that was interrupted must not be counted among them as a whole one.
+TWICE = 2.0  # longest time between two presses that count as a double press, in seconds
+# Packages that run many fits and compare them. An interrupted fit must not be compared as if it were complete.
 MANY_FITS = {"joblib", "dask", "distributed", "optuna", "ray", "hyperopt", "skopt"}
 
-_pressed = -math.inf  # the moment of the last interruption
+_pressed = -math.inf  # time of the last interruption
 
 
 def ends_everything() -> bool:
-    """Whether an interruption that has just happened is to end more than the fit that it happened in."""
+    """Return whether the interruption that has just happened ends more than its fit."""
     global _pressed
     before, _pressed = _pressed, time.monotonic()
     return _pressed - before < TWICE or _is_one_of_many()
 
 
 def _is_one_of_many() -> bool:
-    """Whether the fit runs inside of a search or a cross-validation."""
+    """Return whether the fit runs inside a search or a cross-validation."""
     frame = sys._getframe(1)
     while frame is not None:
         if str(frame.f_globals.get("__name__")).split(".")[0] in MANY_FITS:

@@ -1,4 +1,4 @@
-"""How much memory a training takes, estimated from shapes before anything is allocated."""
+"""Memory of a training, estimated from shapes before anything is allocated."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..exceptions import MemoryUseWarning, warn_user
 from .network import Network
 from .progress import Recipe
 
-SHARE = 1 / 8  # of the memory of the machine that a training takes without a word: searches run several
-OUTPUTS = 2  # times the outputs of all layers that a step holds: their gradients, and what algorithms need in between
-SHARD = 32  # rows that a thread holds at a time
-LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"  # of a container
+SHARE = 1 / 8  # share of the machine's memory that a training may take without a warning, because searches run several
+OUTPUTS = 2  # memory of a step, in multiples of all layers' outputs: also for gradients and work arrays
+SHARD = 32  # rows that each thread processes at a time
+LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"  # limits of a container
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory that this process may have, or None where the system does not say."""
+    """Return the memory that this process may use, in bytes, or None if the system does not report it."""
     try:
         pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
@@ -30,14 +30,14 @@ def machine_memory() -> int | None:
         return None
     found = pages * size
     for path in LIMITS:
-        with suppress(OSError, ValueError):  # there is no container, or it has no limit: "max"
+        with suppress(OSError, ValueError):  # outside a container, or with "max" for no limit
             found = min(found, int(Path(path).read_text()))
     return found
 
 
 def training_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> tuple[int, int]:
-    """Estimated bytes of weights with all their copies, and of what a batch of ``rows`` leaves behind."""
-    # The weights, the copy of a new best epoch beside that of the best before, and what the optimizer remembers.
+    """Return the estimated bytes of all copies of the weights, and of the arrays of a batch of ``rows``."""
+    # The weights, the snapshots of the best epoch and of a better one, the average, and the optimizer's slots.
     copies = (3 + bool(recipe.average)) * network.weights.size
     trained = sum(part.stop - part.start for part in network.trained(recipe.freeze))
     behind = {owner for owner, _ in network.steps_after(recipe.freeze)}
@@ -49,7 +49,7 @@ def training_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> 
 
 
 def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> None:
-    """Warn if a training takes much of the machine's memory; a MemoryError if its weights cannot fit."""
+    """Warn if a training takes much of the machine's memory, and raise a MemoryError if its weights cannot fit."""
     there = machine_memory()
     weights, batch = training_memory(network, recipe, rows, dtype)
     if there is None or weights + batch <= SHARE * there:
@@ -58,9 +58,9 @@ def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> Non
     message = (
         f"Training takes about {_shown(weights + batch)} of memory, and this machine has {_shown(there)}:"
         f" {_shown(weights)} for {network.weights.size:,} weights, {most:,} of them in {layer!r}, and {_shown(batch)}"
-        f" for what the layers make of {rows} images of shape {network.input_shape}. Smaller images, a larger"
-        " pool_size and fewer filters need less of both. More blocks, as in conv_filters=(32, 64, 64, 64), or"
-        " GlobalAvgPool2D() instead of Flatten() need fewer weights. A smaller batch_size needs less for the images."
+        f" for the outputs of the layers for {rows} images of shape {network.input_shape}. Smaller images, a larger"
+        " pool_size and fewer filters reduce both. More blocks, such as conv_filters=(32, 64, 64, 64), and"
+        " GlobalAvgPool2D() instead of Flatten() reduce the weights. A smaller batch_size reduces the outputs."
     )
     if weights > there:
         raise MemoryError(message)
@@ -68,7 +68,7 @@ def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> Non
 
 
 def _largest(network: Network) -> tuple[str, int]:
-    """The layer with the most weights, and how many."""
+    """Return the name of the layer with the most weights, and their number."""
     sizes: dict[str, int] = {}
     for name, parameter in network.weights.parameters.items():
         owner = name.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""A trained network, and what its raw predictions mean: all that predicting needs, and nothing that training does."""
+"""A trained network and the meaning of its raw predictions: all that prediction needs, and no training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .scaling import Scaling
 
 @dataclass
 class Model:
-    """Network, weights, state and scaling: everything that a prediction needs."""
+    """Network, weights, state, scaling and loss: everything that a prediction needs."""
 
     network: Network
     scaling: Scaling
     weights: Array
     state: Array
-    loss: Loss  # that the weights were learnt for, and so its link
-    target_scaling: Scaling | None = None  # of a regressor's outputs, where the network learns standardized targets
+    loss: Loss  # minimized in training; it also maps raw predictions to probabilities or targets
+    target_scaling: Scaling | None = None  # of a regressor that learns standardized targets
 
 
 def check_layer(layer: object, names: Iterable[str]) -> None:
-    """Refuse what is not the name of a layer."""
-    found = tuple(names)  # a list as a layer has no hash to look up
+    """Raise a ValueError unless ``layer`` is one of the names of layers."""
+    found = tuple(names)  # not a set, because ``layer`` may be unhashable
     if layer not in found:
         raise ValueError(f"layer={layer!r} is not in the network. Its layers are: {', '.join(found)}.")
 
@@ -37,41 +37,42 @@ def check_layer(layer: object, names: Iterable[str]) -> None:
 def predictor_of(
     model: Model, layer: str = "output", *, pool: Layer | None = None, after: str | None = None
 ) -> Predictor:
-    """Return a predictor for a model, up to one of its layers, pooled; a ValueError if it has no such layer.
+    """Return a predictor of the output of one of a model's layers, passed through ``pool`` if it is given.
 
-    With ``after``, it takes what that layer gives instead of images.
+    With ``after``, the predictor starts from the output of that layer instead of images. A ValueError is raised if the
+    model has no such ``layer``.
     """
     check_layer(layer, model.network.reached)
     return Predictor(model.network, model.weights, model.state, model.scaling, layer=layer, pool=pool, after=after)
 
 
 def is_binary(classes: Array, labels: bool) -> bool:
-    """Whether one raw prediction tells two classes apart."""
+    """Return whether one raw prediction decides between two classes."""
     return not labels and len(classes) == 2
 
 
 def probabilities(loss: Loss, raw: Array, classes: Array, labels: bool) -> Array:
-    """Raw predictions (n, outputs) -> probabilities of the classes or labels (n, k)."""
+    """Return the probabilities of the classes or labels (n, k) for raw predictions (n, outputs)."""
     binary = is_binary(classes, labels)
     p = loss.probabilities(raw, exclusive=not (labels or binary))
     return np.hstack([1 - p, p]) if binary else p
 
 
 def predicted_codes(raw: Array, classes: Array, labels: bool) -> Array:
-    """Raw predictions (n, outputs) -> class numbers (n,), or labels (n, k)."""
+    """Return class numbers (n,) or labels (n, k) for raw predictions (n, outputs)."""
     if labels:
         return (raw > 0).astype(int)
     return (raw[:, 0] > 0).astype(int) if is_binary(classes, labels) else raw.argmax(axis=1)
 
 
 def predicted_classes(raw: Array, classes: Array, labels: bool) -> Array:
-    """Raw predictions (n, outputs) -> classes (n,), or labels (n, k)."""
+    """Return classes (n,) or labels (n, k) for raw predictions (n, outputs)."""
     decided = predicted_codes(raw, classes, labels)
     return decided if labels else classes[decided]
 
 
 def predicted_targets(model: Model, raw: Array, columns: int | None) -> Array:
-    """Raw predictions (n, outputs) -> predicted targets (n,) or (n, k)."""
+    """Return predicted targets (n,) or (n, k) for raw predictions (n, outputs)."""
     y = model.loss.predict(raw)
     if model.target_scaling is not None:
         y = y * model.target_scaling.scale + model.target_scaling.mean

@@ -1,4 +1,4 @@
-"""A network: layers bound to an input shape. Immutable, without weights."""
+"""Networks: layers bound to an input shape. They are immutable and have no weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .scaling import Scaling
 
 
 class Network:
-    """Hidden layers bound to the shape of an image, and the dense output layer that the estimator adds.
+    """Hidden layers bound to the shape of an image, and the dense output layer after them.
 
     Parameters
     ----------
@@ -35,28 +35,28 @@ class Network:
     outputs : int
         Units of the output layer.
     initializer : str or Initializer
-        Draws the kernel of the output layer. Files and pickles leave it out, because their weights are drawn already.
+        Initializer of the output layer's kernel. Files and pickles leave it out, because they contain the weights.
 
     Attributes
     ----------
     names : list of str
-        Name of each layer, the output's last.
+        Name of each layer. The last one is "output".
     shapes : list of tuple
-        Shape in front of each layer, and behind the last.
+        Input shape of each layer, and the output shape of the last one.
     weights, state : Layout
-        Where the trained parameters and the running statistics lie in their vectors.
+        Positions of the trained parameters and of the running statistics in their vectors.
 
     Raises
     ------
     ValueError
-        Where a layer cannot take its input, with the layer, the shape and the remedy.
+        If a layer cannot take its input. The message names the layer, the shape and the remedy.
     """
 
     def __init__(
         self, layers: Sequence[Layer], input_shape: Shape, outputs: int, initializer: str | Initializer = "zeros"
     ) -> None:
         check_layers(layers)
-        # What a list in a layer holds must not change any more.
+        # A layer that contains a list is copied, because the user may change the list after the fit.
         self.hidden = tuple(deepcopy(layer) if layer.inner() else layer for layer in layers)
         self.input_shape = input_shape
         self.outputs = outputs
@@ -82,8 +82,8 @@ class Network:
             raise ShapeError(f"{error}.") from None
         if len(shapes[-1]) != 1:
             raise ShapeError(
-                f"layers must end with a flat output, but theirs has shape {shapes[-1]}: put Flatten() or"
-                " GlobalAvgPool2D() at the end. The output layer is added by the estimator."
+                f"layers must end with a flat output, but their output has shape {shapes[-1]}. Add Flatten() or"
+                " GlobalAvgPool2D() at the end. The estimator adds the output layer."
             )
         return [*shapes, (self.outputs,)]
 
@@ -94,17 +94,21 @@ class Network:
 
     @cached_property
     def parts(self) -> list[tuple[str, Layer, Shape]]:
-        """Name, layer and the shape in front of it, of all layers: those inside of others right before them."""
+        """Name, layer and input shape of all layers. Layers inside another layer come right before it."""
         layers = zip(self.names, self.layers, self.shapes, strict=False)
         return [part for name, layer, shape in layers for part in flattened(name, layer, shape)]
 
     def steps_after(self, layer: str | None) -> list[Step]:
-        """The lowered steps of the layers behind one of them; all steps for None."""
+        """Return the lowered steps of the layers after ``layer``, or all steps for None."""
         behind = self._behind(layer)
         return [step for step in self.lowered if step[0] in behind]
 
     def trained(self, freeze: str | None) -> list[slice]:
-        """Parts of the vector of weights that are trained where the layers up to ``freeze`` are not, decaying first."""
+        """Return the slices of the vector of weights that are trained when the layers up to ``freeze`` are frozen.
+
+        Weights that decay come first in the vector, so there are two slices: the last of the weights that decay, and
+        the last of the others.
+        """
         if freeze is None:
             return [slice(0, self.weights.size)]
         behind = self._behind(freeze)
@@ -112,11 +116,11 @@ class Network:
         found = []
         for decay, end in ((True, self.weights.decayed), (False, self.weights.size)):
             size = sum(p.size for p in own if p.decay is decay)
-            found.append(slice(end - size, end))  # parameters lie in forward order
+            found.append(slice(end - size, end))  # parameters are in forward order, so the trained ones are the last
         return found
 
     def multiply_adds_after(self, layer: str | None) -> int:
-        """Multiply-adds of the layers behind one of them, in one forward pass of one image."""
+        """Return the multiply-adds of the layers after ``layer`` in one forward pass of one image."""
         behind = self._behind(layer)
         parts = zip(self.names, self.layers, self.shapes, strict=False)
         return sum(part.multiply_adds(shape) for name, part, shape in parts if name in behind)
@@ -125,14 +129,14 @@ class Network:
         return set(self.names if layer is None else self.names[self.names.index(layer) + 1 :])
 
     def initial(self, layout: Layout, rng: np.random.Generator, dtype: Any) -> Array:
-        """A vector of freshly drawn parameters."""
+        """Return a vector of newly drawn parameters."""
         vector = np.zeros(layout.size, dtype)
         for name, view in layout.views(vector).items():
             view[...] = _draw(layout.parameters[name], rng, name)
         return vector
 
     def bind(self, weights: Array, state: Array | None = None) -> dict[str, Arrays]:
-        """Layer's name -> views into the vectors."""
+        """Return the parameters of each layer by its name, as views into the vectors."""
         bound = {name: Arrays() for name in self.names}
         vectors = [(self.weights, weights)] if state is None else [(self.weights, weights), (self.state, state)]
         for layout, vector in vectors:
@@ -158,10 +162,10 @@ class Network:
     ) -> None:
         """Record a forward and a backward pass.
 
-        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,). The gradients of the mean
-        over the rows of the batch go to ``g``, the weighted sum of this shard's losses to ``total`` (1,), and the raw
-        predictions to ``raw`` (n, outputs), if it is given. With ``freeze``, ``x`` is the output of that layer, and
-        both passes have the layers behind it.
+        The inputs of the tape are ``x`` (n, h, w, c), ``target`` and ``row_weights`` (n,). The calls write the
+        gradients of this shard's part of the batch's mean loss to ``g``, the weighted sum of the shard's losses to
+        ``total`` (1,), and the raw predictions to ``raw`` (n, outputs), if it is given. With ``freeze``, ``x`` is the
+        output of that layer, and both passes contain only the layers after it.
         """
         steps = fuse(self.steps_after(freeze))
         y, backward = record_steps(tape, steps, self._arrange(tape, x, None if freeze else scaling, steps), p, g)
@@ -172,15 +176,17 @@ class Network:
             tape(np.multiply, values, row_weights, values)
             tape(sum_first, values[:, None], total)
             tape(np.multiply, slope, row_weights[:, None], slope)
+            # Divided by the rows of the whole batch, so that the gradients of the shards only have to be added.
             dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
         backward(dy, False)
 
     def record_prediction(
         self, tape: Tape, x: Array, *, steps: list[Step], p: Mapping[str, Arrays], scaling: Scaling | None
     ) -> Array:
-        """Record a forward pass from the input ``x`` (n, h, w, c) to raw predictions (n, outputs), or (n, h, w, c).
+        """Record a forward pass of ``steps`` for the input ``x``, and return their output.
 
-        Without ``scaling``, ``x`` is what a layer gives, and may be flat.
+        The input is images (n, h, w, c), or without ``scaling`` the output of a layer, which may be flat. The output is
+        (n, h, w, c), or flat, such as raw predictions (n, outputs).
         """
         y, _ = record_steps(tape, steps, self._arrange(tape, x, scaling, steps), p, None, spend=True)
         return y.transpose(2, 0, 1, 3) if y.ndim == 4 else y
@@ -196,12 +202,13 @@ class Network:
         scaling: Scaling,
         gradient: Array,
     ) -> None:
-        """Record a forward pass from the input ``x`` (n, h, w, c), and a backward pass to it.
+        """Record a forward pass for the input ``x`` (n, h, w, c), and a backward pass down to it.
 
-        What comes out in ``gradient`` (n, h, w, c) is that of sum(dy * raw predictions), with ``dy`` (n, outputs).
+        The calls write the gradient of sum(dy * raw predictions) with respect to ``x`` to ``gradient`` (n, h, w, c),
+        with ``dy`` (n, outputs).
         """
         arranged = self._arrange(tape, x, scaling, steps)
-        with tape.step("parameters"):  # never ends: layers write their gradients, which nobody reads
+        with tape.step("parameters"):  # layers always write the gradients of their parameters, here into unused memory
             g = {owner: _unread(tape, p[owner]) for owner, _ in steps}
         y, backward = record_steps(tape, steps, arranged, p, g)
         with tape.step("loss"):
@@ -212,7 +219,10 @@ class Network:
             tape(np.multiply, dx, (1 / scaling.scale).astype(tape.dtype), gradient.transpose(1, 2, 0, 3))
 
     def _arrange(self, tape: Tape, x: Array, scaling: Scaling | None, steps: list[Step]) -> Array:
-        """x (n, h, w, c) -> (h, w, n, c), standardized, in the order in memory and the border that the steps want."""
+        """Record standardization and the change of x from (n, h, w, c) to (h, w, n, c), and return the result.
+
+        It has the memory order and the border that the first step reads without another copy.
+        """
         tape.margin = steps[0][1].margin(tape, x.shape[1:], len(x))
         if scaling is None:
             with tape.step("input"):
@@ -222,7 +232,7 @@ class Network:
                 return tape(copy, turned, tape.output(turned.shape, framed=True))
         n, h, w, c = x.shape
         with tape.step("input"):
-            rows = reshape(x, (n, h * w * c))  # an image at a time: runs of c numbers would be too short
+            rows = reshape(x, (n, h * w * c))  # NumPy's inner loop is then an image long, and not c numbers
             if scaling.mean.any():
                 mean = tape.constant("mean", lambda: np.tile(scaling.mean, h * w).astype(tape.dtype))
                 tape(np.subtract, rows, mean, rows)
@@ -234,9 +244,10 @@ class Network:
     def prediction_steps(
         self, p: Mapping[str, Arrays], layer: str = "output", pool: Layer | None = None, after: str | None = None
     ) -> tuple[list[Step], dict[str, Arrays]]:
-        """The steps up to a layer as prediction wants them, batch norm folded, and their parameters.
+        """Return the steps up to ``layer`` with batch norm folded and rules applied, and their parameters.
 
-        ``pool`` is a layer without parameters behind them, ``after`` the layer in front of them.
+        The steps begin after the layer ``after``, if it is given, and end with the layer ``pool``, which has no
+        parameters.
         """
         steps, parameters = fold(*steps_to(layer, self.steps_after(after), p))
         if pool is not None:
@@ -245,13 +256,13 @@ class Network:
 
     @cached_property
     def reached(self) -> dict[str, Shape]:
-        """Name -> shape of its output, of the layers that `prediction_steps` leads to, nested ones too."""
+        """Output shape by name of the layers that `prediction_steps` can end at, including layers inside others."""
         names = set(reachable(self.lowered))
         return {name: layer.output_shape(shape) for name, layer, shape in self.parts if name in names}
 
 
 def _unread(tape: Tape, p: Arrays) -> Arrays:
-    """Memory for what has the shapes of parameters."""
+    """Return arrays of the shapes of parameters, for gradients that are not read."""
     return Arrays(**{key: reshape(tape.output((value.size,)), value.shape) for key, value in vars(p).items()})
 
 
@@ -259,6 +270,6 @@ def _draw(parameter: Parameter, rng: np.random.Generator, name: str) -> Any:
     if isinstance(parameter.initial, float):
         return parameter.initial
     owner, key = name.rsplit(".", 1)
-    field = f"{key.removesuffix('_kernel')}_initializer"  # of kernel or, for example, of depthwise_kernel
+    field = f"{key.removesuffix('_kernel')}_initializer"  # kernel_initializer or, for example, depthwise_initializer
     initializer = resolve(Initializer, parameter.initial, f"{owner}'s {field}")
     return initializer.sample(rng, parameter.shape, parameter.fan_in, parameter.fan_out)

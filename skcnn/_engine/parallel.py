@@ -1,8 +1,8 @@
-"""Threads: they take the place of those of BLAS, and never multiply them.
+"""Threads that replace the threads of BLAS.
 
-The shards of a batch, and the chunks of a prediction, are computed side by side by a team of threads, while BLAS is
-held to one thread in each. What is computed follows from the data alone, never from the number of threads, so that
-every number of them gives the same bits.
+The shards of a batch and the chunks of a prediction are computed in parallel by a team of threads. BLAS is limited to
+one thread meanwhile, because each thread of the team would otherwise start a team of its own. The shards and chunks
+depend on the data alone and never on the number of threads, so any number of threads gives the same bits.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from threadpoolctl import ThreadpoolController
 
 from .._arrays.elementwise import ufunc_settings
 
-IDLE_SECONDS = 5.0
-EVEN = 4  # more than two shards or chunks are a multiple of it, so that two threads, and four, have as much to do
+IDLE_SECONDS = 5.0  # time after which unused threads and memory of predictions are released
+EVEN = 4  # more than two shards or chunks are a multiple of it, so that two or four threads have equal shares
 
 
 @cache
 def _blas() -> list[Any]:
-    """The BLAS libraries of this process; finding them takes milliseconds, so once.
+    """Return the BLAS libraries that NumPy may use. The result is cached, because the search takes milliseconds.
 
-    Where NumPy's wheel has one of its own, it is the only one that computes here: SciPy's is let alone.
+    If NumPy's wheel contains a BLAS, the engine uses no other, and the BLAS of SciPy is left as it is.
     """
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     own = [library for library in found if {"numpy.libs", "numpy"} & set(Path(library.filepath).parts)]
@@ -43,8 +43,8 @@ def _set_blas_threads(numbers: Iterable[int]) -> None:
     """Set the number of threads of each BLAS library."""
     for library, number in zip(_blas(), numbers, strict=True):
         library.set_num_threads(number)
-        # Since 3.8, threadpoolctl lets only the thread that first set a limit change it, for as long as it lives.
-        # Whoever enters first and leaves last here may be two threads, so nobody is to be left in control.
+        # Since 3.8, threadpoolctl lets only the thread that first set a limit change it, as long as that thread lives.
+        # Here, one thread may set the limit and another one may restore it, so the control is released at once.
         getattr(library, "clear_controlling_thread", _nothing)()
 
 
@@ -53,10 +53,10 @@ def _nothing() -> None:
 
 
 class _OneBlasThread:
-    """Holds BLAS to one thread for as long as anyone is inside.
+    """Context manager that limits BLAS to one thread while any thread is inside.
 
-    The number of BLAS threads belongs to the process, so that this has to know of all who want it held: with one
-    limit each, the first to leave would release the others, and the last would restore the limit of another.
+    The limit belongs to the process, so one object counts all threads inside. With a limit for each thread, the first
+    one to leave would lift the limit of the others, and the last one would restore a limit that was never the user's.
     """
 
     def __init__(self) -> None:
@@ -69,24 +69,24 @@ class _OneBlasThread:
         try:
             with self._lock:
                 if not self._inside:
-                    # What an interrupted exit has not restored is still there.
+                    # If an interrupted exit has not restored the numbers, `_before` still contains them.
                     self._before = self._before or [library.num_threads for library in _blas()]
                     _set_blas_threads([1] * len(self._before))
                 self._inside += 1
                 entered = True
-        except BaseException:  # an interruption: what raises here is not left by `__exit__`
+        except BaseException:  # an interruption: Python does not call `__exit__` if `__enter__` raises
             if entered:
                 self.__exit__()
             raise
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
-            self._inside = max(0, self._inside - 1)  # a child that was forked inside has not entered
+            self._inside = max(0, self._inside - 1)  # in a child that was forked inside, it is 0 already
             if not self._inside:
                 self._restore()
 
     def after_fork(self) -> None:
-        """In a forked child nobody is inside: the threads that were do not exist there."""
+        """Reset the count in a forked child, where the threads that were inside do not exist."""
         self._lock, self._inside = threading.Lock(), 0
         self._restore()
 
@@ -102,44 +102,45 @@ if hasattr(os, "register_at_fork"):
 
 
 def thread_count(n_jobs: int | None) -> int:
-    """How many threads ``n_jobs`` means: None is as many as BLAS may use at the moment, -1 all processors.
+    """Return the number of threads for ``n_jobs``: None is the current limit of BLAS, and -1 is all processors.
 
     Raises
     ------
     ValueError
-        For 0.
+        If ``n_jobs`` is 0.
     """
     if n_jobs is None:
         return min((library.num_threads for library in _blas()), default=1)
     if n_jobs == 0:
         raise ValueError("n_jobs=0 has no meaning: expected a number of threads, -1 for all processors, or None.")
-    if "joblib" not in sys.modules:  # nobody can have chosen a backend: what serves a model does without
+    if "joblib" not in sys.modules:  # then no backend is active; a server that only predicts does not import joblib
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return n_jobs if n_jobs > 0 else max(1, allowed + 1 + n_jobs)
     from joblib import cpu_count
     from joblib.parallel import get_active_backend
 
     backend, _ = get_active_backend()
-    if getattr(backend, "uses_threads", False):  # it knows how deeply it is nested
+    if getattr(backend, "uses_threads", False):  # the number depends on the nesting, which the backend tracks
         return int(backend.effective_n_jobs(n_jobs))
-    # The others count processes, or all that a cluster has, and warn where they may start none. Threads may be started.
+    # Other backends count processes, or all workers of a cluster, and warn where they cannot start processes. Threads
+    # can be started there.
     return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
 class Team:
-    """Threads that wait for jobs from the moment they are entered until they are left.
+    """Threads that wait for jobs while the team is entered as a context manager.
 
-    The thread that calls `run` is one of them. The others do not hold on to the team: where nobody has it any more, as
-    after an interruption or when a thread could not be started, they end.
+    The thread that calls `run` is a member of the team. The other threads have no reference to the team, so that they
+    end when the team is garbage, for example after an interruption or when a thread could not be started.
 
     Parameters
     ----------
     size : int
-        How many, with the caller.
+        Number of threads, including the caller.
     wait : float, optional
-        Seconds without a job after which ``give_up`` is asked whether the team may end. By default it waits forever.
+        Time without a job, in seconds, after which ``give_up`` is called. If None, the team waits forever.
     give_up : callable, optional
-        Gets the team.
+        Function of the team that returns whether the team ends.
     """
 
     def __init__(
@@ -170,7 +171,10 @@ class Team:
             thread.join()
 
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
-        """Do all jobs; the same job number always falls to the same thread, whose cache may still hold its arrays."""
+        """Run all jobs, and raise the first error of one.
+
+        The job of a given number always runs on the same thread, whose cache may still contain its arrays.
+        """
         busy = 0
         try:
             for number, inbox in enumerate(self._inboxes, 1):
@@ -181,13 +185,14 @@ class Team:
             for job in jobs[:: self.size]:
                 job()
         finally:
+            # The other threads are waited for after an error too, because their jobs write to shared arrays.
             errors = [self._outbox.get() for _ in range(busy)]
         for error in errors:
             if error is not None:
                 raise error
 
     def rest(self) -> None:
-        """Ask whether the team may end, after a long wait."""
+        """End the team after a long wait, if ``give_up`` agrees."""
         if self._give_up(self):
             _dismiss(self._inboxes)
 
@@ -201,7 +206,7 @@ def _dismiss(inboxes: Iterable[SimpleQueue[Any]]) -> None:
 def _work(
     inbox: SimpleQueue[Any], outbox: SimpleQueue[BaseException | None], wait: float | None, team: weakref.ref[Team]
 ) -> None:
-    """The life of a thread: jobs, until None comes. While it waits it holds on to nothing."""
+    """Run the jobs from an inbox until it yields None. Waiting threads keep no reference to jobs or to the team."""
     with ufunc_settings():
         while True:
             try:
@@ -221,7 +226,7 @@ def _work(
 
 
 def _failure(jobs: Iterable[Callable[[], None]]) -> BaseException | None:
-    """Do some jobs, up to the first that raises an error, and give that."""
+    """Run jobs up to the first that raises an error, and return the error, or None."""
     try:
         for job in jobs:
             job()
@@ -231,9 +236,9 @@ def _failure(jobs: Iterable[Callable[[], None]]) -> BaseException | None:
 
 
 class _Idle:
-    """Teams that wait for the next prediction: to start a thread takes longer than to predict a few images with it.
+    """Teams that wait for the next prediction, because starting a thread takes longer than predicting a few images.
 
-    A team that has nothing to do for some seconds ends.
+    A team ends after some seconds without a job.
     """
 
     def __init__(self) -> None:
@@ -242,7 +247,7 @@ class _Idle:
 
     @contextmanager
     def team(self, size: int) -> Iterator[Team]:
-        """A team that nobody else uses meanwhile."""
+        """Lend a team of a given size, which no other thread uses meanwhile."""
         with self._lock:
             found = next((team for team in self._teams if team.size == size), None)
             if found is not None:
@@ -251,13 +256,13 @@ class _Idle:
         try:
             yield team
         except BaseException:
-            team.__exit__(None, None, None)  # an interruption may have left jobs behind
+            team.__exit__(None, None, None)  # not kept, because an interruption may have left jobs in its queues
             raise
         with self._lock:
             self._teams.append(team)
 
     def after_fork(self) -> None:
-        """The threads of the parent do not exist in a forked child."""
+        """Forget the teams in a forked child, where the threads of the parent do not exist."""
         self._lock, self._teams = threading.Lock(), []
 
     def _give_up(self, team: Team) -> bool:
@@ -269,7 +274,7 @@ class _Idle:
 
 
 class _Sweeper:
-    """One thread that gives up what predictions have left behind and nobody uses; it ends when nothing is left."""
+    """Thread that releases the unused tapes and memory of predictions, and ends when there are none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -284,11 +289,11 @@ class _Sweeper:
                 self._thread = threading.Thread(target=self._work, name="skcnn-sweeper", daemon=True)
                 try:
                     self._thread.start()
-                except RuntimeError:  # as when the interpreter ends: a prediction needs no such thread
+                except RuntimeError:  # for example when the interpreter ends; a prediction works without the thread
                     self._thread = None
 
     def after_fork(self) -> None:
-        """The thread of the parent does not exist in a forked child."""
+        """Start again in a forked child, where the thread of the parent does not exist."""
         self.__init__()  # type: ignore[misc]
 
     def _work(self) -> None:

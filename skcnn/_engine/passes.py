@@ -1,4 +1,8 @@
-"""Recorded training steps: a tape for each shard of a batch, and the update split over them."""
+"""Recorded training steps, with a tape for each shard of a batch and the update of the weights split over the tapes.
+
+A batch is cut into shards, so that threads can share it. The cut depends on the batch alone: floating-point sums depend
+on how they are split, so a cut by the number of threads would make the result depend on it.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +24,27 @@ from .parallel import EVEN, Team
 from .progress import Fit, Recipe
 from .update import Average, Update
 
-SHARD = 32, 64e6  # rows of a shard, and floating-point operations of its training step
-LEAST = 4, 36e6  # of the two shards of a batch that has less: smaller ones gain nothing from a thread
+# Smallest shards, as rows and floating-point operations of a training step. In smaller shards, a thread saves less time
+# than the meeting of the threads costs. A batch with less than two shards of the first size may be cut into two of the
+# second.
+SHARD = 32, 64e6
+LEAST = 4, 36e6
 
 
 class Passes:
-    """Recorded training steps for the batches of a data set, to be replayed by a team of threads."""
+    """Recorded training steps for the batches of a data set, replayed by a team of threads."""
 
     def __init__(self, fit: Fit, data: Data, recipe: Recipe) -> None:
         model, progress = fit.model, fit.progress
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
         self._weights = model.weights if progress.trained is None else progress.trained
         self._trained = model.network.trained(recipe.freeze)
-        self._operations = 6 * model.network.multiply_adds_after(recipe.freeze)  # of a row: backward is twice forward
+        # Operations per row: a multiply-add is two, and the backward pass takes twice as many as the forward pass.
+        self._operations = 6 * model.network.multiply_adds_after(recipe.freeze)
         self._frozen: Frozen | None = None
         if recipe.freeze is not None:
             frozen = Frozen(model, recipe)
+            # Without augmentation, frozen layers see the same images in each epoch, so they are computed once.
             entered = None if recipe.augmentation else frozen.entered(data)
             if entered is None:
                 self._frozen = frozen
@@ -55,34 +64,36 @@ class Passes:
         self.mixed = any(isinstance(augmentation, Mixing) for augmentation in recipe.augmentation)
 
     def _shards(self, rows: int) -> int:
-        """How many a batch is cut into: it follows from the batch, never from the number of threads."""
+        """Return the number of shards of a batch, which depends on the batch and never on the number of threads."""
         batch = rows, self._operations * rows
         wanted, possible = (
             min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
         )
         if wanted > 2:
-            return (wanted + 1) // EVEN * EVEN  # rounded down, but for three
+            return (wanted + 1) // EVEN * EVEN  # rounded down, except that three become four
         return max(1, wanted, min(2, possible))
 
     def learning_rate(self, epoch: float) -> float:
-        """The learning rate at a moment."""
+        """Return the learning rate at a time, in epochs."""
         factor = self._recipe.schedule.factor(epoch, self._recipe.max_iter)
         return self._recipe.learning_rate * factor * self._progress.trend.factor
 
     def tick(self, learning_rate: float) -> None:
-        """Write the numbers of the next step."""
+        """Write the scalars that the tapes read in the next step, such as the learning rate."""
         progress, recipe = self._progress, self._recipe
         progress.steps += 1
         self._scalars[:] = recipe.optimizer.tick(progress.steps, learning_rate)
         if self._average is not None:
             progress.averaged += 1
-            # Weighted by powers of the decay that are divided by their sum: the first step is the mean of itself.
+            # The weights of the steps are powers of the decay, divided by their sum, so the average is not biased
+            # towards the initial weights. After the first step it equals the weights of that step.
             self._average.share[...] = (1 - recipe.average) / (1 - recipe.average**progress.averaged)
 
     def epoch(self, epoch: int, team: Team, report: Callable[[int, float], None]) -> Tally:
-        """Go once through the data. ``report`` is called after each batch, with the rows done and their mean loss."""
+        """Train for one epoch. ``report`` is called after each batch, with the rows so far and their mean loss."""
         progress, recipe, model = self._progress, self._recipe, self._model
         order = self._order()
+        # The tapes refer to these generators, so their states are set instead of new generators made.
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
         total = penalties = 0.0
@@ -124,7 +135,7 @@ class Passes:
             yield slice(start, min(start + self._batch_size, len(order)))
 
     def recorded(self, rows: int) -> Pass:
-        """The step for a batch of so many rows."""
+        """Return the step for a batch of ``rows``, recorded when it is first needed."""
         if rows not in self._passes:
             self._passes[rows] = self._record(rows)
         return self._passes[rows]
@@ -139,8 +150,9 @@ class Passes:
         images = None if self._frozen is None else np.empty((rows, *network.input_shape), model.weights.dtype)
         shards: list[_Shard] = []
         for number, size in enumerate(sizes):
-            # A thread goes through its shards one after the other, up to the next barrier. If that is the end, they
-            # have nothing to keep for each other, and the same memory, which stays in the cache.
+            # A thread replays its shards one after the other up to the next barrier. If the tapes have no barrier
+            # before the update, a shard needs none of its arrays afterwards, and all shards of a thread can
+            # share the same memory, which stays in the cache. Otherwise each shard needs memory of its own.
             waiting = len(shards) > 0 and len(shards[0].tape.segments) > 1
             tape = Tape(
                 model.weights.dtype,
@@ -200,7 +212,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class Tally:
-    """Measurements of an epoch, made while the weights change: mean loss and penalty, raw predictions (rows, k)."""
+    """Mean loss, mean penalty and raw predictions (rows, k) of an epoch, measured while the weights change."""
 
     loss: float
     penalty: float
@@ -213,17 +225,20 @@ class _Shard:
 
     tape: Tape
     x: Array
-    images: Array  # x, or what frozen layers make it of
+    images: Array  # x, or the images from which frozen layers compute x
     target: Array
     weight: Array
     total: Array
-    raw: Array  # predictions (n, outputs), which the step leaves here
-    mixed: MixedTargets | None = None  # the targets, where classes are mixed: numbers are, by themselves
+    raw: Array  # predictions (n, outputs), written by the step
+    mixed: MixedTargets | None = None  # only for mixed classes, because mixed numbers are numbers themselves
 
     def load_augmented(
         self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
     ) -> None:
-        """Copy rows in, augmented; mixed ones have the mean weight of the two, and the targets that mean as much."""
+        """Copy augmented rows to the inputs of the tape.
+
+        The loss of a mixed row is the sum of the losses of its two rows, each with its sample weight times its share.
+        """
         images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
         np.copyto(self.images, images, casting="unsafe")
         targets, weights = data.targets[used], data.weights[used]
@@ -248,7 +263,7 @@ class Pass:
         self._jobs = [[partial(shard.tape.replay, segment) for shard in shards] for segment in segments]
 
     def load(self, data: Data, used: Array) -> None:
-        """Copy a batch in, converted to the tapes' dtype."""
+        """Copy a batch to the inputs of the tapes, converted to their dtype."""
         start = 0
         for shard in self._shards:
             part = used[start : start + len(shard.x)]
@@ -265,13 +280,13 @@ class Pass:
         rngs: list[np.random.Generator],
         team: Team,
     ) -> None:
-        """Copy a batch in, augmented on the threads that will train on it."""
+        """Copy a batch to the inputs of the tapes, each shard augmented by the thread that will train on it."""
         parts = np.split(used, np.cumsum([len(shard.x) for shard in self._shards])[:-1])
         members = zip(self._shards, parts, rngs, strict=False)
         team.run([partial(shard.load_augmented, data, part, augmentations, rng) for shard, part, rng in members])
 
     def enter(self, frozen: Frozen) -> None:
-        """Compute what the last frozen layer makes of the images of the batch."""
+        """Write the output of the last frozen layer for the batch to the inputs of the tapes."""
         assert self._images is not None
         outputs, start = frozen.outputs(self._images), 0
         for shard in self._shards:
@@ -279,8 +294,8 @@ class Pass:
             start += len(shard.x)
 
     def run(self, team: Team) -> float:
-        """Replay; the weighted sum of the losses of the rows."""
-        for jobs in self._jobs:
+        """Replay the step, and return the weighted sum of the losses of the rows."""
+        for jobs in self._jobs:  # a job for each shard; the next segment begins when all shards have done this one
             team.run(jobs)
         return math.fsum(float(shard.total[0]) for shard in self._shards)
 

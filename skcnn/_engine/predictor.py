@@ -1,4 +1,4 @@
-"""A network as prediction wants it: batch norm folded, parameters that stay as they are, images in chunks."""
+"""Predictions: a network with batch norm folded and constant parameters, replayed on chunks of images."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from .network import Network
 from .parallel import EVEN, IDLE_SECONDS, idle, one_blas_thread, sweeper, thread_count
 from .scaling import Scaling
 
-ROWS = 64  # of a chunk: enough for the matrix products, few enough for the cache
-LEAST_ROWS = 4, 24_000_000  # of a chunk, or multiply-adds: with less, one thread is as quick
-TINY_ROWS = 256  # for networks so small that the calls cost more than the arithmetic
-TINY_NETWORK = 125_000  # multiply-adds per image
-LEAST_WORK = 8_000_000  # multiply-adds that are worth a thread: about as long as it takes to start one
-MINUTE = 1 << 15  # multiply-adds per image of networks that are predicted in double precision
-LARGEST = 1 << 22  # bytes of the largest array of a chunk
-TAPES = 8  # that a kit remembers: the chunk, and the sizes of what was asked for last
-MOST = 4  # times the memory of its largest tape that a kit may hold: blocks of one size are too small for the next
+ROWS = 64  # longest chunk: long enough for efficient matrix products, short enough for the cache
+LEAST_ROWS = 4, 24_000_000  # shortest of several chunks, in rows or in multiply-adds: with less, one thread is as fast
+TINY_NETWORK = 125_000  # multiply-adds per image of networks in which calls cost more time than the arithmetic
+TINY_ROWS = 256  # longest chunk for such networks
+LEAST_WORK = 8_000_000  # multiply-adds that take about as long as starting a thread
+MINUTE = 1 << 15  # multiply-adds per image below which predictions are computed in double precision
+LARGEST = 1 << 22  # largest array of a chunk, in bytes
+TAPES = 8  # number of tapes in a kit, each for one number of rows; the least recently used one is dropped
+# Largest memory of a kit, as a multiple of the memory of its largest tape alone. Blocks for few rows are too small for
+# more rows, so tapes for many numbers of rows would take more and more memory.
+MOST = 4
 
 
 class Predictor:
-    """Raw predictions of a network with given weights, or what one of its layers gives, from any number of threads.
+    """Raw predictions, or outputs of a layer, of a network with given weights. It can be called from several threads.
 
-    Each thread that predicts takes a kit (tapes and their memory) from a pool and puts it back: nothing is shared
-    while it works, and the next prediction finds its tape recorded. Kits that are not used for some seconds are given
-    up, except the last one.
+    Each predicting thread takes a kit of tapes and their memory from a pool and puts it back afterwards. So threads
+    share no buffers, and the next prediction finds its tape recorded. Kits that are unused for some seconds are
+    released, except the last one.
     """
 
     def __init__(
@@ -54,36 +56,39 @@ class Predictor:
         poison: bool = False,
     ) -> None:
         self.network = network
-        # BLAS adds up a row's products in an order that depends on the rows beside it. Where it costs nothing, double
-        # precision keeps that out of every digit that anybody looks at.
+        # BLAS sums the products of a row in an order that depends on the number of rows in the call. Double precision
+        # keeps these rounding errors out of the printed digits, and in small networks it costs no time.
         self.dtype = np.dtype(np.float64) if network.multiply_adds < MINUTE else weights.dtype
         weights, state = weights.astype(self.dtype, copy=False), state.astype(self.dtype, copy=False)
         self.steps, self.parameters = network.prediction_steps(network.bind(weights, state), layer, pool, after)
         self.scaling = scaling
-        self._inside = after is not None  # of the network begins what it computes
-        self._entry = network.input_shape if after is None else network.reached[after]  # the shape of what it takes
+        self._inside = after is not None  # whether the input is the output of a layer instead of images
+        self._entry = network.input_shape if after is None else network.reached[after]  # shape of an input
         shape = network.reached[layer]
-        self.shape = shape if pool is None else pool.output_shape(shape)  # of what is predicted for one image
+        self.shape = shape if pool is None else pool.output_shape(shape)  # shape of the output for one image
         self.rows = _chunk_rows(network, self.dtype.itemsize)
         self._poison = poison
         self._pool: list[_Kit] = []
         self._constants: dict[Any, Array] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what a prediction leaves behind for the next one."""
+        """Leave out tapes and derived constants, which the next prediction records again."""
         return vars(self) | {"_pool": [], "_constants": {}}
 
     def raw(
         self, images: Array, n_jobs: int | None = None, rows: Array | None = None, out: Array | None = None
     ) -> Array:
-        """Images (n, h, w, c) of any dtype, or those of ``rows`` -> raw predictions (n, outputs), or (n, h, w, c)."""
+        """Return the predictions (n, outputs) or outputs of a layer (n, h, w, c) for images (n, h, w, c) of any dtype.
+
+        With ``rows``, only the images of these numbers are predicted. With ``out``, the result is written there.
+        """
         n = len(images) if rows is None else len(rows)
         out = np.empty((n, *self.shape), self.dtype) if out is None else out
         self._run([images], n_jobs, rows, out)
         return out
 
     def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
-        """A tape for a number of rows, its inputs, (rows, h, w, c) first, and what it gives (rows, ...)."""
+        """Return a tape for a number of rows, its inputs, with images (rows, h, w, c) first, and its output."""
         tape = self._tape(rows, arena)
         x = tape.input((rows, *self._entry))
         scaling = None if self._inside else self.scaling
@@ -94,7 +99,7 @@ class Predictor:
         )
 
     def _tape(self, rows: int, arena: Arena | None, *, backward: bool = False) -> Tape:
-        """A tape for predictions, with a backward pass behind them or without."""
+        """Return an empty tape for predictions, with or without a backward pass after them."""
         return Tape(
             self.dtype,
             Batch(rows),
@@ -105,24 +110,25 @@ class Predictor:
         )
 
     def _run(self, inputs: list[Array], n_jobs: int | None, rows: Array | None, out: Array) -> None:
-        """Fill ``out`` from what stands in the rows of the inputs, images first."""
+        """Write the predictions for the rows of the inputs to ``out``. The first input is the images."""
         chunks = self._chunks(len(out))
-        if len(chunks) == 1:  # it knows itself whether BLAS must be held; for several it is done once
+        if len(chunks) == 1:  # on this thread, with BLAS limited only if the tape needs it
             kit = self._kit()
             given = inputs if rows is None else [array[rows] for array in inputs]
             kit.context.run(kit.predict_alone, given, out)
             self._put_back(kit)
             return
-        # Read before BLAS is held: inside, it would always answer one.
+        # The number of threads is read before BLAS is limited, because the limit would be the answer.
         threads = max(1, min(thread_count(n_jobs), len(chunks), len(out) * self.network.multiply_adds // LEAST_WORK))
         with one_blas_thread, idle.team(threads) as team:
             shares = [chunks[thread::threads] for thread in range(threads)]
             team.run([partial(self._predict, inputs, rows, out, share) for share in shares])
 
     def _chunks(self, n: int) -> list[slice]:
-        """The rows in equal chunks: one for few rows, else as many as two and four threads can share.
+        """Return the rows in chunks of about equal length, which depend on the number of rows and never on the threads.
 
-        Many chunks are of few lengths, an eighth of the longest apart, so that their tapes will do for other rows too.
+        A few rows are one chunk. More than two chunks are a multiple of four, so that two or four threads can share
+        them. Lengths are multiples of an eighth of the longest chunk, so that few tapes serve all numbers of rows.
         """
         work = max(1, self.network.multiply_adds)
         rows, enough = LEAST_ROWS
@@ -143,16 +149,16 @@ class Predictor:
         self._put_back(kit)
 
     def _kit(self) -> _Kit:
-        """A kit that nobody else uses, until it is put back into the pool; after an interruption it is not.
+        """Take a kit from the pool, or make one. An interrupted prediction does not put its kit back.
 
-        The one that this thread had last, if it is there: the cache of its processor may still hold its arrays, and it
-        takes several times as long to write to what is in the cache of another.
+        The kit that this thread used last is preferred, because the cache of its processor may still contain the kit's
+        arrays. Writing to arrays in the cache of another processor takes several times as long.
         """
         thread = get_ident()
         for kit in sorted(self._pool, key=lambda kit: kit.thread != thread):
             try:
-                self._pool.remove(kit)  # atomic, as append is: the pool needs no lock
-            except ValueError:  # another thread was quicker
+                self._pool.remove(kit)  # atomic, like append, so the pool needs no lock
+            except ValueError:  # another thread has taken it
                 continue
             break
         else:
@@ -167,7 +173,7 @@ class Predictor:
             sweeper.watch(self)
 
     def sweep(self) -> bool:
-        """Give up the kits that nobody has used for some seconds, except the last one; whether there are others."""
+        """Release the kits that are unused for some seconds, except one, and return whether several are left."""
         unused = time.monotonic() - IDLE_SECONDS
         for kit in sorted(self._pool, key=lambda kit: kit.used)[:-1]:
             if kit.used <= unused:
@@ -177,13 +183,13 @@ class Predictor:
 
 
 class Differentiator(Predictor):
-    """Gradients of raw predictions with respect to the images, in the units of their pixels.
+    """Gradients of raw predictions with respect to the images, per unit of their pixels.
 
-    The pass is that of prediction, running statistics and no dropout, with a backward pass behind it.
+    The forward pass is a prediction, with running statistics and without dropout.
     """
 
     def gradient(self, images: Array, dy: Array, n_jobs: int | None = None) -> Array:
-        """Images (n, h, w, c) -> the gradient of sum(dy * raw predictions), alike, with ``dy`` (n, outputs)."""
+        """Return the gradient (n, h, w, c) of sum(dy * raw predictions) for images (n, h, w, c) and dy (n, outputs)."""
         out = np.empty(images.shape, self.dtype)
         self._run([images, dy], n_jobs, None, out)
         return out
@@ -191,7 +197,7 @@ class Differentiator(Predictor):
     def record(self, rows: int, arena: Arena | None = None) -> tuple[Tape, list[Array], Array]:
         tape = self._tape(rows, arena, backward=True)
         x, dy = tape.input((rows, *self.network.input_shape)), tape.input((rows, *self.shape))
-        gradient = tape.input(x.shape)  # not from the arena: it is read after the replay
+        gradient = tape.input(x.shape)  # not from the arena, because it is read after the replay
         self.network.record_input_gradient(
             tape, x, dy, steps=self.steps, p=self.parameters, scaling=self.scaling, gradient=gradient
         )
@@ -199,23 +205,23 @@ class Differentiator(Predictor):
 
 
 class _Kit:
-    """Tools of one thread that predicts: tapes for several numbers of rows, over the same memory."""
+    """Tapes of one predicting thread for several numbers of rows, which share their memory."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._arena = Arena()
         self.context = settings_context()
-        self.thread = 0  # that had it last
-        self.used = 0.0  # seconds on the monotonic clock
+        self.thread = 0  # identifier of the thread that used it last
+        self.used = 0.0  # time of the last use, in seconds of the monotonic clock
         self._tapes: dict[int, _Recorded] = {}
-        self._largest = 0  # bytes of the largest tape
+        self._largest = 0  # memory of the largest tape that was recorded alone, in bytes
 
     def predict(self, inputs: list[Array], out: Array) -> None:
-        """Images (n, h, w, c), and what else the tape takes in -> what it gives, where BLAS is held."""
+        """Write the prediction for the inputs of the tape to ``out``, inside the limit of BLAS."""
         self._recorded(len(out)).replay(inputs, out)
 
     def predict_alone(self, inputs: list[Array], out: Array) -> None:
-        """As `predict`, where nobody holds BLAS yet."""
+        """Predict like `predict`, outside the limit of BLAS."""
         recorded = self._recorded(len(out))
         with recorded.held:
             recorded.replay(inputs, out)
@@ -226,35 +232,37 @@ class _Kit:
             while len(self._tapes) >= TAPES:
                 del self._tapes[next(iter(self._tapes))]
             found = self._record(rows)
+            # Tapes together may need far more memory than the largest one alone. Then all are dropped.
             if self._tapes and self._size(found) > MOST * self._largest:
                 self._tapes, self._arena = {}, Arena()
                 found = self._record(rows)
             if not self._tapes:
                 self._largest = max(self._largest, self._size(found))
-        self._tapes[rows] = found  # what was asked for last comes last
+        self._tapes[rows] = found  # the most recently used tape is the last
         return found
 
     def _record(self, rows: int) -> _Recorded:
         return _Recorded(*self._predictor.record(rows, self._arena))
 
     def _size(self, latest: _Recorded) -> int:
-        """Bytes of the memory that all tapes share, and of their inputs."""
+        """Return the bytes of the memory that all tapes share, and of their inputs."""
         return self._arena.size + sum(recorded.size for recorded in (latest, *self._tapes.values()))
 
 
 class _Recorded:
-    """A tape, its inputs, and what it gives."""
+    """A tape, its inputs and its output."""
 
     def __init__(self, tape: Tape, inputs: list[Array], raw: Array) -> None:
         self.tape = tape
         self._inputs, self._raw = inputs, raw
         self.size = sum(array.nbytes for array in inputs)
-        # To hold BLAS takes longer than all products of a small network.
+        # BLAS is limited only if it would start threads, because setting the limit takes longer than all products of a
+        # small network.
         hold = any(may_take_threads(*product) for product in tape.products())
         self.held: AbstractContextManager[None] = one_blas_thread if hold else nullcontext()
 
     def replay(self, inputs: list[Array], out: Array) -> None:
-        """Copy the inputs in, and the result out."""
+        """Copy the inputs to the tape, replay it, and copy the result to ``out``."""
         for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given, casting="unsafe")
             if given.dtype.kind == "f" and given.itemsize > array.itemsize and not np.isfinite(array).all():
@@ -264,7 +272,7 @@ class _Recorded:
 
 
 def _chunk_rows(network: Network, itemsize: int) -> int:
-    """Rows of a chunk."""
+    """Return the length of the longest chunk, in rows."""
     shapes = [network.input_shape, *(layer.output_shape(shape) for _, layer, shape in network.parts)]
     largest = max(math.prod(shape) for shape in shapes) * itemsize
     wanted = TINY_ROWS if network.multiply_adds < TINY_NETWORK else ROWS

@@ -1,4 +1,8 @@
-"""State of a training: its recipe, and everything that it changes."""
+"""State of a training: its recipe, and everything that the training changes.
+
+A checkpoint contains the model, `Progress`, `History` and `Monitor` at the end of an epoch. With the same parameters
+and data, the rest of the fit depends on these alone, so a resumed fit gives the same bits.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from .model import Model
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train."""
+    """Parameters of a training."""
 
     loss: Loss
     optimizer: Optimizer
@@ -25,7 +29,7 @@ class Recipe:
     learning_rate: float
     alpha: float
     clip_norm: float | None
-    average: float  # decay of the running mean of the weights; 0 for none
+    average: float  # decay of the exponential moving average of the weights; 0 for none
     batch_size: int
     max_iter: int
     shuffle: bool
@@ -40,19 +44,19 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """Memory of a training from one call to the next: with it, two calls equal one of twice the length."""
+    """State that a training keeps from one call to the next, so that two calls equal one call of twice the length."""
 
     seed: int
     schedule: Schedule
-    optimizer: tuple[str, ...]  # what filled the slots: its kind and their names
-    slots: Any  # (slots of the optimizer, number of weights), or None where a pickle left them out
+    optimizer: tuple[str, ...]  # class and slot names of the optimizer that has filled the slots
+    slots: Any  # (slots of the optimizer, number of weights), or None if a pickle has left them out
     epochs: int = 0
     steps: int = 0
-    trained: Any = None  # the weights that are trained, where the model's are their running mean
-    averaged: int = 0  # steps in that mean
+    trained: Any = None  # the trained weights, if the weights of the model are their average
+    averaged: int = 0  # number of steps in the average
     trend: Trend = field(default_factory=Trend)
-    warned: bool = False  # that the schedule has come to its end
-    weight_scale: float = 1.0  # what row weights are divided by
+    warned: bool = False  # whether the user was warned that the schedule has ended
+    weight_scale: float = 1.0  # mean sample weight in the first call, by which all sample weights are divided
 
     @classmethod
     def begin(cls, model: Model, recipe: Recipe, seed: int) -> Progress:
@@ -62,16 +66,19 @@ class Progress:
         return cls(seed, recipe.schedule, _slot_names(recipe.optimizer), slots, trained=trained)
 
     def copied(self) -> Progress:
-        """As it is now."""
+        """Return a copy that later steps do not change."""
         trained = None if self.trained is None else self.trained.copy()
         return replace(self, slots=self.slots.copy(), trained=trained)
 
     def forgotten(self) -> Progress:
-        """Without what is as large as the weights."""
+        """Return a copy without arrays, which are as large as the weights."""
         return replace(self, slots=None, trained=None, averaged=0)
 
     def resumed(self, model: Model, recipe: Recipe) -> Progress:
-        """A copy for going on, as far as it fits the recipe; the model's weights become those to go on from."""
+        """Return a copy to continue with a recipe. State that does not fit the recipe starts from its beginning.
+
+        If the recipe no longer averages, the trained weights replace the average in the model.
+        """
         new = Progress.begin(model, recipe, self.seed)
         new.epochs, new.warned = self.epochs, self.warned
         if self.schedule == recipe.schedule:
@@ -101,14 +108,14 @@ class History:
     seconds: list[float] = field(default_factory=list)
 
     def cut(self, epochs: int) -> None:
-        """Forget what an interrupted epoch has added to the first ``epochs``."""
+        """Remove the entries after the first ``epochs``, which an interrupted epoch has added."""
         for values in vars(self).values():
             del values[epochs:]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of everything that a step changes, except the optimizer's memory."""
+    """Copy of everything that a step changes, except the optimizer's slots."""
 
     arrays: tuple[Array, ...]
     averaged: int
@@ -121,14 +128,17 @@ class Snapshot:
 
 @dataclass
 class Monitor:
-    """Whether training still improves, and its best epoch: by the validation score, or else by the training loss."""
+    """Record of the best epoch and of the epochs without improvement.
+
+    Epochs are compared by their validation score, or by their training loss if there is no validation set.
+    """
 
     best_score: float = -np.inf  # on the validation set
     best_loss: float = np.inf  # of the best epoch
     best: Snapshot | None = None
-    lowest_loss: float = np.inf  # on the validation set, or else of the training
-    unchanged: int = 0  # epochs without improvement
-    diverged: bool = False  # which ends the training, also of a checkpoint of that moment
+    lowest_loss: float = np.inf  # on the validation set, or on the training set without one
+    unchanged: int = 0  # number of epochs without improvement
+    diverged: bool = False  # ends the training, also when it is resumed from a checkpoint
 
 
 @dataclass
@@ -139,7 +149,7 @@ class Fit:
     progress: Progress
     history: History = field(default_factory=History)
     monitor: Monitor = field(default_factory=Monitor)
-    done: int = 0  # epochs of this fit
+    done: int = 0  # number of epochs in this fit
 
     def snapshot(self) -> Snapshot:
         """Return a copy of the present state."""
@@ -159,7 +169,7 @@ class Fit:
             monitor.best_score, monitor.best_loss, monitor.best = score, loss, self.snapshot()
 
     def follow(self, tol: float, validated: bool) -> None:
-        """Note the epoch that has just ended. It improves the fit if the score or the loss improves by ``tol``."""
+        """Record the epoch that has just ended. It is an improvement if the score or the loss improves by ``tol``."""
         monitor, history = self.monitor, self.history
         score = history.val_score[-1] if validated else -np.inf
         loss = history.val_loss[-1] if validated else history.loss[-1]
@@ -169,12 +179,12 @@ class Fit:
         self.note(loss, score)
 
     def is_done(self, recipe: Recipe, validated: bool) -> bool:
-        """Whether training has diverged, or the last few epochs have brought no improvement."""
+        """Return whether training has diverged, or the last epochs have brought no improvement."""
         may_stop = recipe.early_stopping or not validated
         return self.monitor.diverged or (may_stop and self.monitor.unchanged > recipe.n_iter_no_change)
 
     def diverge(self, start: Snapshot | None) -> None:
-        """Return to the best epoch, or to the start without one; the optimizer forgets what diverged."""
+        """Restore the best epoch, or the start if there is none, and reset the optimizer, whose slots have diverged."""
         self.monitor.diverged = True
         if (snapshot := self.monitor.best or start) is not None:
             self.restore(snapshot)
@@ -183,9 +193,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """State at the end of an epoch besides model and history: everything that the rest of the fit depends on."""
+    """State at the end of an epoch that a checkpoint contains in addition to the model and its history.
+
+    Checksums replace the data, which the user passes again to resume the fit.
+    """
 
     progress: Progress
     monitor: Monitor
-    done: int  # epochs of this fit
-    checksums: tuple[int, ...]  # of what it learns from, and of what it is validated on
+    done: int  # number of epochs in this fit
+    checksums: tuple[int, ...]  # of the training set, and of the validation set if there is one

@@ -20,23 +20,25 @@ from .parallel import Team, one_blas_thread
 from .passes import Passes, Tally
 from .progress import Fit, History, Recipe, Snapshot
 
-LINE = 10.0  # seconds between two lines within an epoch
-# A loss is worse than the best constant prediction if it is larger by the size of that prediction's loss, or by 1.
-# Networks that learn may be just above it: with a dropout of 0.9 on noise, the loss is larger by nine tenths. The mean
-# loss of a first and only epoch holds the first steps, which may be far away.
+LINE = 10.0  # shortest time between two printed lines within an epoch, in seconds
+# A loss counts as worse than the best constant prediction if it is larger by 1 or by that prediction's loss, whichever
+# is more. Networks that learn may be slightly worse: with a dropout of 0.9 on noise, the loss is larger by nine tenths.
+# In a single epoch, the mean loss includes the first steps, which may be far worse.
 MARGIN, SINGLE_EPOCH = 1.0, 100.0
-ROWS = 256  # images that are looked at together
+ROWS = 256  # images that are checked at a time
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What an estimator adds to its training."""
+    """Functions and texts of an estimator, on which the training loop itself does not depend."""
 
-    score: Callable[[Tally], float]  # of an epoch
+    score: Callable[[Tally], float]  # returns the training score of an epoch
     convergence_warning: type[Warning]
-    remedies: str  # what to try after a divergence
-    validate: Callable[[], tuple[float, float]] | None = None  # loss and score on the validation set
-    watch: Callable[[], Callable[[], bool]] | None = None  # begins an epoch; the result ends it, and may stop the fit
+    remedies: str  # advice after a divergence
+    validate: Callable[[], tuple[float, float]] | None = None  # returns loss and score on the validation set
+    # Called when an epoch begins. It returns a function that is called when the epoch ends, and whose result may stop
+    # the fit.
+    watch: Callable[[], Callable[[], bool]] | None = None
 
 
 def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, first_epoch: int = 0) -> bool:
@@ -47,30 +49,30 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
     Parameters
     ----------
     fit : Fit
-        Record to change. Its first ``fit.done`` epochs are done.
+        Record of the fit, changed in place. Its first ``fit.done`` epochs are done.
     data, recipe
-        Rows to learn from, and how.
+        Training set, and parameters of the training.
     hooks : Hooks
         Scores, warnings and callbacks of the estimator.
     epochs : int
-        Number of epochs, with those that are done.
+        Number of epochs, including the ``fit.done`` epochs.
     first_epoch : int, default=0
         Epoch of the schedule at which the training starts.
 
     Returns
     -------
     bool
-        Whether training came to its end: False if it was interrupted.
+        Whether training was completed. It is False after an interruption.
 
     Raises
     ------
     ValueError
-        If the loss is not finite before the first epoch is done.
+        If the loss is not finite in the first epoch.
     KeyboardInterrupt
-        If everything is to end, not this fit alone.
+        If an interruption ends more than this fit.
     """
     model, progress, history, monitor = fit.model, fit.progress, fit.history, fit.monitor
-    start: Snapshot | None = fit.snapshot()  # until there is a best epoch
+    start: Snapshot | None = fit.snapshot()  # kept until there is a best epoch to restore instead
     validated = hooks.validate is not None
     last = max(len(history.loss) + epochs - fit.done, recipe.max_iter)  # partial_fit counts towards max_iter
     passes = Passes(fit, data, recipe)
@@ -78,7 +80,8 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
     if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
         _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
         progress.warned = True
-    if hooks.validate is not None and history.loss and not fit.done:  # the start of a warm start may be the best
+    # With a warm start, the model may be better before the first epoch than after any epoch.
+    if hooks.validate is not None and history.loss and not fit.done:
         fit.note(*hooks.validate())
     try:
         with one_blas_thread, Team(passes.threads) as team:
@@ -88,7 +91,7 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
                 began = time.perf_counter()
                 ended = _never if hooks.watch is None else hooks.watch()
                 report = _line_within(history, last, len(data.rows), began) if recipe.verbose > 1 else _silent
-                with ufunc_settings():  # callbacks have the user's
+                with ufunc_settings():  # only here, so that callbacks run with the user's settings
                     tally = passes.epoch(first_epoch + epoch, team, report)
                 loss = tally.loss + tally.penalty
                 if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
@@ -107,7 +110,8 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
                 history.val_loss.append(val_loss)
                 history.val_score.append(val_score)
                 history.seconds.append(time.perf_counter() - began)
-                progress.epochs, progress.trend = progress.epochs + 1, trend  # with this, the epoch is done
+                # The epoch counts from this line on. After an interruption before it, the history is cut.
+                progress.epochs, progress.trend = progress.epochs + 1, trend
                 fit.done += 1
                 if recipe.verbose:
                     print(_line(history, last), flush=True)
@@ -119,7 +123,7 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
         if ends_everything():
             raise
         history.cut(progress.epochs)
-        warn_user("Training interrupted by user: the model keeps what it has learnt.", UserWarning)
+        warn_user("Training interrupted by user. The model keeps the weights learnt so far.", UserWarning)
         _restore_best(fit, validated)
         return False
     if tally is not None and not monitor.diverged and _is_worse_than_constant(tally, data, recipe, epochs):
@@ -135,7 +139,7 @@ def _restore_best(fit: Fit, validated: bool) -> None:
 
 
 def _is_worse_than_constant(tally: Tally, data: Data, recipe: Recipe, epochs: int) -> bool:
-    """Whether the loss of the last epoch is far above the loss of the best constant prediction."""
+    """Return whether the loss of the last epoch is far above the loss of the best constant prediction."""
     raw = np.broadcast_to(recipe.loss.base_score(data.targets, data.weights), tally.raw.shape)
     with ufunc_settings():
         constant = mean_loss(recipe.loss, raw, data.targets, data.weights)
@@ -178,7 +182,7 @@ def _epoch(number: int, epochs: int) -> str:
 
 
 def _line(history: History, epochs: int) -> str:
-    """An epoch in one line."""
+    """Return the last epoch as a line of text."""
     parts = [_epoch(len(history.loss), epochs), f"loss {history.loss[-1]:.4f}"]
     if not math.isnan(history.score[-1]):
         parts.append(f"score {history.score[-1]:.4f}")
@@ -188,7 +192,7 @@ def _line(history: History, epochs: int) -> str:
 
 
 def _report_infinity(loss: float, fit: Fit, recipe: Recipe, hooks: Hooks) -> None:
-    """Report a loss or weights that are not finite: by a warning if an epoch was finished, else by an error."""
+    """Warn of a loss or weights that are not finite, or raise a ValueError if no epoch was completed."""
     what = f"loss became {loss}" if not math.isfinite(loss) else "weights became infinite"
     message = (
         f"The {what} in epoch {fit.progress.epochs + 1} with learning_rate={recipe.learning_rate:g} and"
@@ -196,12 +200,12 @@ def _report_infinity(loss: float, fit: Fit, recipe: Recipe, hooks: Hooks) -> Non
     )
     if not fit.progress.epochs:
         raise ValueError(message)
-    kept = "The model of the best epoch is kept." if fit.monitor.best else "The model is what it was before this call."
+    kept = "The model of the best epoch is kept." if fit.monitor.best else "The model from before this call is kept."
     warn_user(f"{message} {kept}", hooks.convergence_warning)
 
 
 def _report_large_loss(tally: Tally, fit: Fit, hooks: Hooks, validated: bool) -> None:
-    """Warn that training has ended worse than a constant prediction."""
+    """Warn that the trained model is worse than a constant prediction."""
     kept = "best validation score" if validated else "lowest loss"
     warn_user(
         f"Training has diverged: the loss of the last epoch is {tally.loss:.4g}, larger than the loss of a constant"
@@ -211,10 +215,10 @@ def _report_large_loss(tally: Tally, fit: Fit, hooks: Hooks, validated: bool) ->
 
 
 def _report_end_of_schedule(recipe: Recipe, learning_rate: float) -> None:
-    """Warn that training continues where its schedule has ended."""
+    """Warn that training continues after the end of its schedule."""
     warn_user(
-        f"partial_fit goes beyond max_iter={recipe.max_iter} epochs, after which {recipe.schedule!r} has come to its"
-        f" end: the learning rate stays at {learning_rate:g}, where little or nothing is learnt. Set max_iter to the"
-        " number of calls that you plan, or schedule='constant'.",
+        f"partial_fit has passed max_iter={recipe.max_iter} epochs, where {recipe.schedule!r} ends. The learning rate"
+        f" stays at {learning_rate:g}, with which the network learns little or nothing. Set max_iter to the number of"
+        " calls that you plan, or schedule='constant'.",
         UserWarning,
     )

@@ -1,7 +1,8 @@
-"""The end of a training step: gradients are summed over the shards in their order, and the weights follow them.
+"""The end of a training step: the sum of the shards' gradients, and the update of the weights.
 
-It goes a chunk of weights at a time, so that they stay in the cache through the optimizer's calls; the chunks are
-split over the shards.
+Gradients are summed in the order of the shards, whatever the order in which threads finish them, because a
+floating-point sum depends on its order. Sum and update run in chunks of weights, which stay in the cache during all
+calls of the optimizer. The chunks are split over the tapes of the shards.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from .._arrays.elementwise import Array, copy, fill, reshape
 from .._tape.tape import Tape
 from ..optimizers import Optimizer
 
-CHUNK = 64_000  # weights
+CHUNK = 64_000  # weights in a chunk: with gradients and slots about 1 MB in single precision
 
 
 @dataclass(frozen=True)
 class Average:
-    """A running mean of the weights, and the share of the newest in it, which changes from step to step."""
+    """Exponential moving average of the weights, and the share of the newest weights in it, which changes in steps."""
 
     weights: Array  # (size,)
     share: Array  # ()
@@ -29,7 +30,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Update:
-    """Step of an optimizer on weights, of which the first ``decayed`` are pulled to zero by ``alpha``."""
+    """Step of an optimizer, with an L2 penalty of ``alpha`` on the first ``decayed`` weights."""
 
     optimizer: Optimizer
     alpha: float
@@ -40,10 +41,10 @@ class Update:
     scalars: Mapping[str, Array]
     clip_norm: float | None = None
     average: Average | None = None
-    parts: Sequence[slice] | None = None  # of the weights, if others are not trained
+    parts: Sequence[slice] | None = None  # the weights that are trained, or None for all
 
     def record(self, tapes: Sequence[Tape]) -> None:
-        """Record it behind a barrier, on the tapes of the shards that made the gradients."""
+        """Record the update on the tapes of the shards, after a barrier at which all gradients are complete."""
         for tape in tapes:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
@@ -69,7 +70,7 @@ class Update:
                     tape(np.add, mean, pull, mean)
 
     def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[slice, Tape]]:
-        """The chunks, and the tape to which each belongs: it follows from the shards, never from their threads."""
+        """Yield the chunks and the tape of each, which depends on the number of shards and never on the threads."""
         parts = [slice(0, self.weights.size)] if self.parts is None else self.parts
         size, done = sum(part.stop - part.start for part in parts), 0
         for part in parts:
@@ -81,7 +82,10 @@ class Update:
             done += part.stop - part.start
 
     def _record_clipping(self, tape: Tape, tapes: Sequence[Tape]) -> Array:
-        """Sum the gradients of the tape's chunks; what all gradients are to be multiplied by, behind a barrier."""
+        """Record the sums of the tape's chunks, and return the factor that clips the gradients, computed at a barrier.
+
+        The norm depends on all gradients, so no chunk can be updated before all are summed.
+        """
         factor = np.ones((), self.weights.dtype)
         with tape.step("optimizer"):
             squares = tape.scratch((1,), np.float64)
@@ -90,7 +94,7 @@ class Update:
             for part, owner in self._chunks(tapes):
                 if owner is tape:
                     gradient = self._record_sum(tape, part)
-                    # In single precision the square of a gradient that is about to explode would be infinite.
+                    # In double precision, because the square of a large gradient may be infinite in single precision.
                     wide = tape(copy, gradient, tape.scratch(gradient.shape, np.float64))
                     tape(np.dot, wide, wide, reshape(square, ()))
                     tape(np.add, squares, square, squares)
@@ -107,5 +111,5 @@ class Update:
 
 
 def _clipping_factor(square: Array, clip_norm: float, out: Array) -> None:
-    """square (1,) of the norm -> out (), what brings the norm down to ``clip_norm``."""
+    """Write the factor that reduces the norm to ``clip_norm`` to ``out`` (), for the ``square`` (1,) of the norm."""
     out[...] = min(1.0, clip_norm / (math.sqrt(square[0]) + 1e-6))

@@ -1,1 +1,1 @@
-"""scikit-learn's side of the estimators."""
+"""The part of the estimators that depends on scikit-learn."""

@@ -1,4 +1,4 @@
-"""Base of the estimators: they validate, encode targets, choose the output, call the training and keep arrays."""
+"""Base class of the estimators. It validates input, prepares the data, runs the training and keeps the result."""
 
 from __future__ import annotations
 
@@ -65,30 +65,30 @@ PLAIN = (
 
 
 class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
-    """Base of the estimators: everything except the meaning of y."""
+    """Base class of the estimators. Subclasses define the meaning of y."""
 
-    _task: str  # that of its losses
+    _task: str  # "classification" or "regression", the task of its losses
 
-    # -- what a subclass decides
+    # -- methods that a subclass defines
 
     @abstractmethod
     def _encode(self, y: Array, name: str = "y") -> Array:
-        """Targets as the loss wants them: class numbers (n,), or (n, k) in float64."""
+        """Return targets in the form of the loss: class numbers (n,), or (n, k) in float64."""
 
     @abstractmethod
     def _outputs(self, targets: Array) -> int:
-        """Units of the output layer."""
+        """Return the number of units of the output layer."""
 
     @abstractmethod
     def _score_raw(self, raw: Array, targets: Array, weights: Array) -> float:
-        """The score of raw predictions, for validation."""
+        """Return the score of raw predictions, for validation."""
 
     @abstractmethod
     def _constant_score(self, targets: Array, weights: Array) -> tuple[float, float]:
         """Return the score of the best constant prediction, and its standard error."""
 
     def _weigher(self, weights: Array, y: Array) -> Callable[[Array, Array], Array]:
-        """Return a function that multiplies sample weights by those that follow from the targets of the fit."""
+        """Return a function that multiplies sample weights by the class weights of the fit."""
         return lambda weights, y: weights
 
     def _strata(self, targets: Array) -> Array | None:
@@ -107,7 +107,10 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         resume: bool,
         given: dict[str, Any] | None = None,
     ) -> Self:
-        """Fit, or continue where the last call ended; for one epoch, if nothing is given for callbacks to see."""
+        """Fit, or with ``resume`` continue where the last call ended.
+
+        ``given`` is the data and metadata that callbacks receive. Without it, the call is a `partial_fit` of one epoch.
+        """
         partial = given is None
         recipe = self._recipe()
         watch = None if given is None else self._watch(given)
@@ -116,7 +119,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         if found is not None:
             seed = found[1].progress.seed
         data, validation = self._data(images, y, weights, validation, recipe.loss, seed)
-        # The chunks of partial_fit have one scale: a heavy one is not to weigh as much as a light one.
+        # All chunks of partial_fit are divided by the mean weight of the first, so that their weights stay comparable.
         scale = self._progress.weight_scale if partial and resume else float(data.weights.mean())
         data = replace(data, weights=data.weights / scale)
         targets = self._model.target_scaling if resume else None
@@ -135,7 +138,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[data.rows], seed, recipe, targets)
             fit = Fit(model, Progress.begin(model, recipe, seed))
         fit.model.loss, fit.model.target_scaling, fit.progress.weight_scale = recipe.loss, targets, scale
-        if validation is not None and validation.images is not images:  # or they were set aside
+        if validation is not None and validation.images is not images:  # rows set aside from X have the same scale
             warn_of_scale(validation.images, fit.model.scaling, "X_val")
 
         ended = False
@@ -171,7 +174,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
     def _data(
         self, images: Array, y: Array, weights: Array, validation: Data | None, loss: Loss, seed: int
     ) -> tuple[Data, Data | None]:
-        """Return the training rows, without those of weight 0, and the validation rows."""
+        """Return the training rows, without rows of weight 0, and the validation rows."""
         targets = self._encode(y)
         weigh = self._weigher(weights, y)
         row_weights = weigh(weights, y)
@@ -184,7 +187,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
             counted = validation.targets[validation.weights > 0]
             if not len(counted):
                 raise ValueError("All rows of the validation set have weight 0: there is nothing to score.")
-            # With those from above: what a loss asks of all together, they fulfil.
+            # Checked together with the training targets, because a loss may require that not all targets are 0.
             loss.check_target(np.concatenate([targets[rows], counted]), "y_val")
         if validation is None and self.early_stopping:
             rows, aside = split(rows, self._strata(targets), self.validation_fraction, stream(seed, SPLIT))
@@ -192,7 +195,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return Data(images, rows, targets[rows], row_weights[rows], y[rows]), validation
 
     def _shell(self, fit: Fit, *, copied: bool = False) -> Self:
-        """Return the estimator as if the fit ended now: for scorers, or with weights of its own for callbacks."""
+        """Return the estimator as if the fit ended now, for scorers, or with copied weights for callbacks."""
         shell = object.__new__(type(self))
         shell.__dict__.update(vars(self))
         weights, state = fit.model.weights, fit.model.state
@@ -208,7 +211,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return Watch(self, context, given) if hasattr(self, "_skl_callbacks") else None
 
     def _validation_data(self, X: Any, y: Any, sample_weight: Any, input_shape: tuple[int, ...]) -> Data | None:
-        """The validation set that was given, if one was."""
+        """Return the validation set of the user, or None if there is none."""
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val was given without X_val and y_val.")
@@ -224,28 +227,28 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return Data(images, np.arange(len(images)), self._encode(y, name="y_val"), weights, y)
 
     def _recipe(self) -> Recipe:
-        """The parameters that training reads, resolved."""
+        """Return the parameters of the training, with names resolved to objects."""
         described = {
             kind: resolve(PARAMETER_KINDS[kind], getattr(self, kind), kind) for kind in ("optimizer", "schedule")
         }
         described["loss"] = self._given_loss()
         plain = {name: getattr(self, name) for name in PLAIN}
-        # As Python's numbers: np.float32 would compute in its own precision.
+        # Converted to Python's numbers, because a np.float32 would compute in single precision.
         plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha", "average")}
         plain["clip_norm"] = None if self.clip_norm is None else float(self.clip_norm)
         augmentations = resolve_augmentations(self.augmentation)
         return Recipe(**described, **plain, threads=thread_count(self.n_jobs), augmentation=augmentations)  # type: ignore[arg-type]
 
     def _given_loss(self) -> Loss:
-        """The parameter: what a fit minimizes."""
+        """Return the loss of the parameter `loss`, which a fit minimizes."""
         return resolve_loss(self.loss, self._task)
 
     def _loss(self) -> Loss:
-        """Return the loss of the fit, for whose link the weights were learnt: the parameter may have changed since."""
+        """Return the loss that the weights were learnt with, because the parameter may have changed since the fit."""
         return self._model.loss if self.__sklearn_is_fitted__() else self._given_loss()
 
     def _remedies(self, model: Model) -> str:
-        """Return what to try after a divergence."""
+        """Return advice after a divergence."""
         remedies = ["a smaller learning_rate"]
         if self.clip_norm is None:
             remedies.append("clip_norm=1.0")
@@ -258,7 +261,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return f"{', '.join(remedies[:-1])} or {remedies[-1]}" if len(remedies) > 1 else remedies[0]
 
     def _initial_model(self, data: Data, weights: Array, seed: int, recipe: Recipe, targets: Scaling | None) -> Model:
-        """An untrained model for the data: standardization measured, weights drawn."""
+        """Return an untrained model for the data, with measured standardization and drawn or pretrained weights."""
         images = data.images
         network = self._network(images.shape[1:], self._outputs(data.targets))
         if self.layers is not None:
@@ -281,7 +284,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return Model(network, scaling, vector, state, recipe.loss, targets)
 
     def _network(self, input_shape: tuple[int, ...], outputs: int) -> Network:
-        """The network that a fit would train."""
+        """Return the network that a fit trains."""
         initializer = resolve(Initializer, self.output_initializer, "output_initializer")
         return Network(self._hidden_layers(input_shape), input_shape, outputs, initializer)
 
@@ -293,11 +296,11 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return build_layers(input_shape, **{knob: getattr(self, knob) for knob in KNOBS})
 
     def _resumed(self, recipe: Recipe) -> Fit:
-        """Return copies of what was trained, to continue with; of the training's memory, what fits the optimizer."""
+        """Return a copy of the fitted model and its training state, to continue with."""
         if list(self._hidden_layers(self.input_shape_)) != self.layers_:
             raise ValueError(
-                "The layers are not those that were fitted: training goes on with the same network only. Undo the"
-                " change of layers, conv_filters and so on, or start anew with a clone of this estimator."
+                "The layers differ from the fitted layers, and training can continue with the same network only. Undo"
+                " the change of layers, conv_filters and so on, or fit a clone of this estimator."
             )
         check_freeze(self.freeze, self._model.network)
         model = replace(self._model, weights=self._model.weights.copy(), state=self._model.state.copy())
@@ -311,25 +314,26 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
-        """Where fitting fails, the estimator is what it was before."""
+        """Restore the attributes of the estimator if the block raises."""
         before = dict(self.__dict__)
         try:
             yield
         except BaseException:
-            before |= {key: vars(self)[key] for key in CALLBACKS if key in vars(self)}  # they are still to be told
-            self.__dict__.update(before)  # never empty: another thread may be predicting
+            # Attributes of callbacks stay, because scikit-learn still has to tear the callbacks down.
+            before |= {key: vars(self)[key] for key in CALLBACKS if key in vars(self)}
+            self.__dict__.update(before)  # not replaced, because another thread may be predicting
             for name in self.__dict__.keys() - before.keys():
                 del self.__dict__[name]
             raise
 
     def _refuse_early_stopping(self) -> None:
         if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True: it sees one chunk of the data only.")
+            raise ValueError("partial_fit does not support early_stopping=True, because it has one chunk of the data.")
 
     # -- weights from elsewhere
 
     def _take_weights(self, arrays: dict[str, Array], input_shape: Any, mean: Any, scale: Any) -> Self:
-        """A fitted estimator with arrays that were given, and those of the fitted network where there is one."""
+        """Fit the estimator with the user's arrays, and with the arrays of a fitted network for missing names."""
         fitted = self.__sklearn_is_fitted__()
         if not fitted and input_shape is None and self.input_shape is None:
             raise ValueError("input_shape=(h, w, c) must be given for a network that is not fitted.")
@@ -373,27 +377,27 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
     # -- looking at a fitted model
 
     def summary(self, *, n_outputs: int = 1) -> Summary:
-        """The layers of the network: shapes, parameters and multiply-adds.
+        """Return a table of the network's layers with their output shapes, parameters and multiply-adds.
 
-        Before ``fit`` it is the network that ``fit`` would train on images of `input_shape`.
+        Before ``fit``, the table shows the network that ``fit`` would train on images of `input_shape`.
 
         Parameters
         ----------
         n_outputs : int, default=1
-            Units of the output layer before ``fit``: the number of classes (1 for two classes), labels or targets. A
-            fitted estimator uses its own number.
+            Number of units of the output layer, used before ``fit`` only. It is the number of classes (1 for two
+            classes), labels or targets.
 
         Returns
         -------
         Summary
-            ``str`` is a table, and notebooks show one.
+            Table, which prints as text and is shown as HTML in notebooks.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted, and `input_shape` is None.
         ValueError
-            If the estimator is not fitted, and a parameter of the network or `n_outputs` has no meaning.
+            If the estimator is not fitted, and a parameter of the network or `n_outputs` is not valid.
         """
         from .summary import summarize
 
@@ -403,7 +407,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
             name = type(self).__name__
             raise NotFittedError(
                 f"This {name} is not fitted yet, and has no input_shape: call fit first, or set input_shape to the"
-                f" shape of an image, as in {name}(input_shape=(28, 28, 1)).summary()."
+                f" shape of an image, for example {name}(input_shape=(28, 28, 1)).summary()."
             )
         if not is_count(n_outputs):
             raise ValueError(f"n_outputs must be an int of 1 or more, got {n_outputs!r}.")
@@ -411,7 +415,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         return summarize(self._network(full_shape(self.input_shape), int(n_outputs)))
 
     def _sk_visual_block_(self) -> Any:
-        """Return the block that scikit-learn draws in the HTML form: the layers of a fitted network."""
+        """Return the block that the HTML representation shows, with the layers of a fitted network."""
         if not self.__sklearn_is_fitted__():
             return visual_block("single", self, names=type(self).__name__, name_details=str(self))
         from .diagram import network_block
@@ -429,11 +433,11 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
 
 
 def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...]) -> Fit:
-    """Return the state of a fit from a checkpoint; a ValueError if the checkpoint belongs to other data."""
+    """Return the state of a fit from a checkpoint, or raise a ValueError if the checkpoint belongs to other data."""
     if unfinished.checksums != checksums:
         raise ValueError(
-            "The checkpoint is of a fit to other data: X, y, the weights or the validation set are not the"
-            " same. Give the same to go on, or remove the checkpoint to start anew."
+            "The checkpoint belongs to a fit to other data: X, y, the weights or the validation set differ. Pass the"
+            " same data to resume the fit, or remove the checkpoint to start from the beginning."
         )
     model = fitted._model
     model.weights.flags.writeable = model.state.flags.writeable = True
@@ -441,16 +445,16 @@ def _taken_up(fitted: BaseCNN, unfinished: Unfinished, checksums: tuple[int, ...
 
 
 def _standardized(data: Data, scaling: Scaling | None) -> Data:
-    """Return rows with standardized targets, where the fit standardizes them."""
+    """Return data with standardized targets, or the same data without a scaling."""
     return data if scaling is None else replace(data, targets=(data.targets - scaling.mean) / scaling.scale)
 
 
 def check_fitted_network(estimator: Any, *kinds: type[BaseCNN]) -> None:
-    """Refuse what is none of the ``kinds`` of estimators, or of any; and what is not fitted."""
+    """Raise an error unless this is a fitted estimator of one of the ``kinds``, or of any kind if there are none."""
     if not isinstance(estimator, kinds or BaseCNN):
         names = " or ".join(kind.__name__ for kind in kinds) or "CNNClassifier or CNNRegressor"
         raise TypeError(
-            f"estimator must be a {names}, got {estimator!r}. Of a pipeline, take the step: pipeline[-1], with the"
-            " images as the steps before it hand them on."
+            f"estimator must be a {names}, got {estimator!r}. For a pipeline, pass its last step, pipeline[-1], and"
+            " images that the other steps have transformed."
         )
     check_is_fitted(estimator)

@@ -1,4 +1,4 @@
-"""The layers of a network in the HTML form of an estimator, drawn as scikit-learn draws the steps of a pipeline."""
+"""The layers of a network in the HTML representation of an estimator, drawn like the steps of a pipeline."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..layers.sequence import Step
 from .summary import HEADER, LayerSummary, summarize
 from .validation import visual_block
 
-LARGE = 50  # layers: of more, those inside of others are not drawn
+LARGE = 50  # number of layers up to which layers inside others are drawn
 
 
 def network_block(network: Network) -> Any:
-    """The layers of a network one below the other, branches side by side."""
+    """Return a block with the layers of a network one below the other, and branches side by side."""
     rows = {row.name: row for row in summarize(network).layers}
     return _column([_box(rows["input"])], network.lowered, "", rows, opened=len(network.parts) <= LARGE)
 
@@ -23,7 +23,10 @@ def network_block(network: Network) -> Any:
 def _column(
     above: list[Any], steps: Sequence[Step], prefix: str, rows: Mapping[str, LayerSummary], opened: bool
 ) -> Any:
-    """The layers that steps compute, below what is above them; what holds others has a label over their boxes."""
+    """Return a block with the layers of steps below the boxes ``above``.
+
+    A layer that contains other layers is a label above their boxes.
+    """
     drawn = [(box, "", "") for box in above]
     branches = {owner: layer.branches for owner, layer in steps if isinstance(layer, Branches)}
     for owner in dict.fromkeys(owner for owner, _ in steps):
@@ -50,12 +53,12 @@ def _identity() -> Any:
 
 
 def _what(row: LayerSummary) -> str:
-    """Name, shape of the output and parameters in a line."""
+    """Return a line with the name, the output shape and the number of parameters of a layer."""
     name, layer, shape, parameters, _ = row.cells()
     parts = [name if layer else "", shape, f"{parameters} parameters" if row.parameters else ""]
     return ", ".join(filter(None, parts))
 
 
 def _details(row: LayerSummary) -> str:
-    """Lines of the summary about a layer."""
+    """Return the lines of the summary for a layer."""
     return "\n".join(f"{label:13}  {cell}" for label, cell in zip(HEADER, row.cells(), strict=True) if cell)

@@ -21,19 +21,19 @@ from .pretrained import saved_parameters
 from .readonly import ReadOnly
 from .validation import DocumentationLink, check_images
 
-VERSION = "_skcnn_version"  # in what is pickled
+VERSION = "_skcnn_version"  # key of the version of this package in pickles
 
 
 class FittedNetwork(DocumentationLink, BaseEstimator):
-    """Attributes that a fit leaves, and raw predictions."""
+    """Base class with the attributes of a fitted estimator, and raw predictions."""
 
     n_jobs: int | None
-    # Written by fit, and by nothing else.
+    # Only fits write these attributes.
     _model: Model
     _progress: Progress
     _predictor: Predictor
-    _goes_on: bool  # whether a pickle keeps what the optimizer remembers
-    _unfinished: Callable[[], Unfinished]  # only in what callbacks are shown at the end of an epoch
+    _goes_on: bool  # whether a pickle contains the state of the optimizer
+    _unfinished: Callable[[], Unfinished]  # only in the estimator that callbacks receive at the end of an epoch
     input_shape_: tuple[int, ...]
     history_: dict[str, list[float]]
 
@@ -41,7 +41,7 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         return hasattr(self, "_model")
 
     def _history(self) -> History:
-        """Return a copy of the history; NaN for what a file of an older version lacks."""
+        """Return a copy of the history, with NaN for values that a file of an older version lacks."""
         known = {name: [math.nan] * len(self.loss_curve_) for name in vars(History())}
         return History(**known | {key: list(values) for key, values in self.history_.items()})
 
@@ -64,26 +64,29 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         self.best_validation_score_ = best_score if np.isfinite(best_score) else None
 
     def _raw(self, X: Any) -> Array:
-        """Raw predictions (n, outputs) in float64."""
+        """Return raw predictions (n, outputs) in float64."""
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
         return self._predictor.raw(images, self.n_jobs).astype(np.float64)
 
     @property
     def parameters_(self) -> dict[str, Array]:
-        """Name -> read-only array, in forward order: ``conv1.kernel`` (kh, kw, c, filters), ..., ``output.bias``."""
+        """Read-only arrays of the trained parameters by name, in forward order.
+
+        They begin with ``conv1.kernel`` (kh, kw, c, filters), for example, and end with ``output.bias``.
+        """
         check_is_fitted(self)
         return ReadOnly(self._model.network.weights.views(self._model.weights))
 
     @property
     def state_(self) -> dict[str, Array]:
-        """Name -> read-only array of running statistics, as ``batchnorm1.running_mean``."""
+        """Read-only arrays of the running statistics by name, such as ``batchnorm1.running_mean``."""
         check_is_fitted(self)
         return ReadOnly(self._model.network.state.views(self._model.state))
 
     @property
     def n_parameters_(self) -> int:
-        """Number of trained weights."""
+        """Total number of trained weights."""
         check_is_fitted(self)
         return self._model.weights.size
 
@@ -93,7 +96,7 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         if "_model" in state:
             del state["_predictor"]
             state = saved_parameters(state)
-            if not state["_goes_on"]:  # the optimizer's memory is twice the weights
+            if not state["_goes_on"]:  # the state of the optimizer may be twice as large as the weights
                 state["_progress"] = state["_progress"].forgotten()
         return state | {VERSION: __version__}
 
@@ -102,5 +105,6 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         warn_of_other_version(type(self).__name__, state.pop(VERSION, None), stacklevel=2)
         super().__setstate__(state)
         if "_model" in state:
-            self._model.weights.flags.writeable = self._model.state.flags.writeable = False  # pickles forget it
+            # Arrays from a pickle are writeable, whatever they were before.
+            self._model.weights.flags.writeable = self._model.state.flags.writeable = False
             self._predictor = predictor_of(self._model)

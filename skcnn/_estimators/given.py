@@ -1,4 +1,4 @@
-"""Networks whose arrays come from elsewhere: the checks behind `set_weights`."""
+"""Checks of `set_weights`, which builds a network from arrays of the user."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from .._engine.scaling import Scaling
 from ..description import is_count
 
 KERNEL, BIAS = "output.kernel", "output.bias"
-TRANSPOSED = {4: (2, 3, 1, 0), 2: (1, 0)}  # PyTorch's kernels of convolutions and dense layers -> those of this package
+TRANSPOSED = {
+    4: (2, 3, 1, 0),
+    2: (1, 0),
+}  # axes that turn kernels of PyTorch into kernels of this package, by their ndim
 
 
 def named_arrays(weights: Any) -> dict[str, Array]:
-    """The arrays that were given, by their names; an error for anything that is not a finite number."""
+    """Return the user's arrays by name, or raise an error for anything except finite numbers."""
     if not isinstance(weights, Mapping):
         raise TypeError(
             "weights must be a dict of names and arrays, such as {'conv1.kernel': array}, got"
@@ -30,7 +33,7 @@ def named_arrays(weights: Any) -> dict[str, Array]:
     for name, value in weights.items():
         array = np.asarray(value)
         if array.dtype.kind not in "buif":
-            raise TypeError(f"weights[{name!r}] must hold numbers, got {array.dtype}.")
+            raise TypeError(f"weights[{name!r}] must contain numbers, got {array.dtype}.")
         if not np.isfinite(array).all():
             raise ValueError(f"weights[{name!r}] contains NaN or infinity.")
         found[name] = array
@@ -38,7 +41,7 @@ def named_arrays(weights: Any) -> dict[str, Array]:
 
 
 def full_shape(input_shape: Any) -> tuple[int, int, int]:
-    """(h, w, c) of what a user wrote as (h, w) or (h, w, c)."""
+    """Return the shape (h, w, c) of a user's shape (h, w) or (h, w, c)."""
     sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
     if len(sizes) not in (2, 3) or not all(is_count(size) for size in sizes):
         raise ValueError(f"input_shape must be (h, w) or (h, w, c) with ints of 1 or more, got {input_shape!r}.")
@@ -47,18 +50,18 @@ def full_shape(input_shape: Any) -> tuple[int, int, int]:
 
 
 def outputs_of(arrays: Mapping[str, Array]) -> int | None:
-    """Units of the output layer that was given; None if none was."""
+    """Return the number of units of the output layer in the user's arrays, or None if it is not among them."""
     return next((arrays[name].shape[-1] for name in (BIAS, KERNEL) if arrays.get(name, np.empty(())).ndim), None)
 
 
 def given_scaling(
     mean: Any, scale: Any, size: int, before: Scaling | None, prefix: str = "", what: str = "channels"
 ) -> Scaling:
-    """Return the mean and scale that were given for each of the channels or outputs; those from before for the rest."""
+    """Return the user's mean and scale for each channel or output. If one is None, it is copied from ``before``."""
     if before is None and (mean is None or scale is None):
         raise ValueError(
-            "mean and scale must be given for a network that is not fitted: it gets (x - mean) / scale for the"
-            " numbers x of an image. mean=0 and scale=1 leave images as they are."
+            "mean and scale must be given for a network that is not fitted. Its input is (x - mean) / scale for the"
+            " pixels x of an image, so mean=0 and scale=1 leave images as they are."
         )
     found = {}
     for name, value in (("mean", mean), ("scale", scale)):
@@ -78,7 +81,7 @@ def given_scaling(
 def with_arrays(
     network: Network, arrays: Mapping[str, Array], kept: Mapping[str, Array], scaling: Scaling, dtype: Any, loss: Any
 ) -> Model:
-    """A model with the arrays that were given, and those that are kept where none was."""
+    """Return a model with the user's arrays, and with the ``kept`` arrays for the other names."""
     _check_names(network, arrays, kept)
     weights, state = (np.empty(layout.size, dtype) for layout in (network.weights, network.state))
     for layout, vector in ((network.weights, weights), (network.state, state)):
@@ -86,27 +89,27 @@ def with_arrays(
             with np.errstate(over="ignore"):
                 view[...] = arrays[name] if name in arrays else kept[name]
             if not np.isfinite(view).all():
-                raise ValueError(f"weights[{name!r}] holds numbers that are too large for {np.dtype(dtype)}.")
+                raise ValueError(f"weights[{name!r}] contains numbers that are too large for {np.dtype(dtype)}.")
             if name.endswith(".running_variance") and (view < 0).any():
-                raise ValueError(f"weights[{name!r}] holds negative numbers, which are no variances.")
+                raise ValueError(f"weights[{name!r}] contains negative numbers, which cannot be variances.")
     return Model(network, scaling, weights, state, loss)
 
 
 def _check_names(network: Network, arrays: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
-    """Refuse names that the network does not have, shapes that are not theirs, and names that nothing is given for."""
+    """Raise a ValueError for names that the network lacks, for wrong shapes and for missing names."""
     shapes = {name: parameter.shape for name, parameter in network.parameters.items()}
     if unknown := [name for name in arrays if name not in shapes]:
         near = difflib.get_close_matches(str(unknown[0]), shapes, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"weights has {unknown[0]!r}{_more(unknown)}, but the network has no array of this name.{hint}"
-            f" Its names are: {', '.join(shapes)}."
+            f" The names are: {', '.join(shapes)}."
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:
             axes = TRANSPOSED.get(array.ndim)
             turned = axes is not None and tuple(array.shape[axis] for axis in axes) == shapes[name]
-            hint = f" If it is PyTorch's, give array.transpose{axes}." if turned else ""
+            hint = f" If it is an array of PyTorch, pass array.transpose{axes}." if turned else ""
             raise ValueError(f"weights[{name!r}] must have shape {shapes[name]}, got {array.shape}.{hint}")
     missing = [name for name in shapes if name not in arrays and name not in kept]
     if missing:
@@ -114,8 +117,8 @@ def _check_names(network: Network, arrays: Mapping[str, Array], kept: Mapping[st
     for name, shape in shapes.items():
         if name not in arrays and kept[name].shape != shape:
             raise ValueError(
-                f"weights lacks {name!r}: its shape was {kept[name].shape}, and is {shape} now, so that the array"
-                " of the fitted network cannot be kept."
+                f"weights lacks {name!r}. Its shape was {kept[name].shape} and is {shape} now, so the array of the"
+                " fitted network cannot be kept."
             )
 
 
@@ -124,9 +127,9 @@ def _more(names: list[str]) -> str:
 
 
 def as_classes(arrays: dict[str, Array], classes: Array, labels: bool) -> tuple[dict[str, Array], Array]:
-    """The output layer with its columns in the order of the sorted classes, and these.
+    """Return the arrays with the columns of the output layer in the order of the sorted classes, and these classes.
 
-    Two classes have one output: the difference of two columns.
+    Two classes have one output. If the user's output layer has two, their difference is used.
     """
     count, outputs = len(classes), outputs_of(arrays)
     binary = count == 2 and not labels
@@ -135,7 +138,7 @@ def as_classes(arrays: dict[str, Array], classes: Array, labels: bool) -> tuple[
     order = np.argsort(classes, kind="stable")
     classes = classes[order]
     if twice := [a for a, b in pairwise(classes) if a == b]:
-        raise ValueError(f"classes must differ, but {twice[0]!r} is there twice.")
+        raise ValueError(f"classes must differ, but {twice[0]!r} occurs twice.")
     for name in (KERNEL, BIAS):
         if name not in arrays:
             continue
@@ -150,7 +153,7 @@ def as_classes(arrays: dict[str, Array], classes: Array, labels: bool) -> tuple[
 
 
 def checked_classes(classes: Any) -> Array:
-    """Classes as an array (n,), which can be sorted."""
+    """Return classes as an array (n,) that can be sorted."""
     array = np.asarray(classes)
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "biufUO":
         raise ValueError(f"classes must be a list of numbers or strings, one for each output, got {classes!r}.")

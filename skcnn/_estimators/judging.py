@@ -1,4 +1,4 @@
-"""Scores during a fit: of an epoch as it trains, and of the validation set after it."""
+"""Scores during a fit: the training score of an epoch, and the score on the validation set after it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from .._engine.progress import Fit, Recipe
 from ..exceptions import ValidationSetWarning, warn_user
 from ..losses import Loss, mean_loss
 
-ERRORS = 4  # standard errors that a score must be below that of a constant prediction
-LEARNT = 0.5  # of the way from the score of a constant prediction to 1 that the training score has come
+# A validation set is suspicious if its score is this many standard errors below the score of a constant prediction,
+# while the training score has come at least this share of the way from the constant prediction's score to 1.
+ERRORS, LEARNT = 4, 0.5
 
 
 def accuracy(truth: Array, predicted: Array, weights: Array) -> float:
-    """Return the share of the rows whose class, or whose labels (n, k), are all right, as `accuracy_score` does.
+    """Return the share of rows whose class is correct, or all of whose labels (n, k) are, like `accuracy_score`.
 
-    scikit-learn's functions check their arguments at length: an epoch of 50 images takes less time.
+    scikit-learn's function is not used, because checking its arguments takes longer than an epoch of 50 images.
     """
     right = truth == predicted
     return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
 
 
 def r2(truth: Array, predicted: Array, weights: Array) -> float:
-    """Return the coefficient of determination, averaged over the columns of (n, k), as `r2_score` does."""
+    """Return the coefficient of determination, averaged over the columns of (n, k), like `r2_score`."""
     mean = np.average(truth, axis=0, weights=weights)
     with np.errstate(over="ignore"):
         error, total = (weights @ (truth - other) ** 2 for other in (predicted, mean))
@@ -49,7 +50,7 @@ class Judge:
     loss: Loss
 
     def of_epoch(self, fit: Fit, data: Data) -> Callable[[Tally], float]:
-        """Return the function that scores the predictions of an epoch: NaN for one row, or a scorer of the user's."""
+        """Return a function that scores the predictions of an epoch, as NaN for one row or a user's scorer."""
 
         def score(tally: Tally) -> float:
             if self.estimator.scoring == "loss":
@@ -67,7 +68,7 @@ class Judge:
 
         def validate() -> tuple[float, float]:
             raw = evaluation.raw(fit.model)
-            with ufunc_settings():  # a loss that is infinite, or a probability of 0, is no reason to warn
+            with ufunc_settings():  # NumPy should not warn of an infinite loss or a probability of 0
                 loss = mean_loss(self.loss, raw, data.targets, data.weights)
                 return loss, -loss if self.estimator.scoring == "loss" else self.score(fit, data, raw)
 
@@ -80,14 +81,14 @@ class Judge:
         shell = self.estimator._shell(fit)
         scorer = check_scoring(shell, scoring=shell.scoring)
         images = data.images[data.rows] if callable(shell.scoring) else data.images[:1]  # a named scorer reads none
-        # The scorer asks for predictions that are known already.
+        # The scorer calls the estimator's methods, which use the known raw predictions instead of predicting again.
         known = raw.astype(np.float64)
         shell.__dict__["_raw"] = lambda X: known if X is images else type(shell)._raw(shell, X)
         weighted = {} if (data.weights == data.weights[0]).all() else {"sample_weight": data.weights}
         return float(scorer(shell, images, data.y, **weighted))
 
     def warn_of_validation(self, fit: Fit, data: Data) -> None:
-        """Warn where a network that has learnt its training images scores less on validation than a constant would."""
+        """Warn if a network that has learnt its training images scores below a constant prediction on validation."""
         best, score = fit.monitor.best_score, fit.history.score[-1:]
         if self.estimator.scoring is not None or not score or not math.isfinite(best):
             return
@@ -95,9 +96,9 @@ class Judge:
         if score[0] > constant + LEARNT * (1 - constant) and best < constant - ERRORS * error:
             warn_user(
                 f"The best score on the validation set, {best:.3f}, is below the score of a constant prediction,"
-                f" {constant:.3f}, while the score on the training images is {score[0]:.3f}: y_val may be in another"
-                " coding or unit than y, or X_val in another preparation than X. Meta-estimators that change y, such as"
-                " TransformedTargetRegressor and VotingClassifier, hand y_val on as it is: give it in the coding that"
-                " they give y, or use early_stopping=True, which sets rows aside.",
+                f" {constant:.3f}, while the score on the training images is {score[0]:.3f}. y_val may have another"
+                " coding or unit than y, or X_val may be prepared differently from X. Meta-estimators that transform y,"
+                " such as TransformedTargetRegressor and VotingClassifier, pass y_val on unchanged. Transform y_val in"
+                " the same way, or use early_stopping=True, which sets rows aside.",
                 ValidationSetWarning,
             )

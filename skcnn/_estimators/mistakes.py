@@ -1,4 +1,4 @@
-"""Probable mistakes in what a fit is given, and the warnings for them. They say what was seen, and what to write."""
+"""Warnings for probable mistakes in the input of a fit. They describe what was found, and how to change the code."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..exceptions import ImageLayoutWarning, OutputLayerWarning, TargetFormatWar
 from ..layers import Dense, HardSigmoid, Sigmoid, Softmax
 from .given import full_shape
 
-SQUARE = 64  # 2-D rows of at least this many features that are a square number are square images
-TABLE = 32  # rows of fewer features are hardly images
-SIDE = 8  # the least height and width of an image with channels first
-LONG = 4  # times the other side: such images are rather signals with many channels
-FIRST = 1, 3, 4  # channels that come first: grey, RGB, RGBA
-SMOOTH = 0.3  # the least correlation of neighbouring columns of an image
-SAMPLE = 64  # images that are looked at, and their pixels along an axis
-ENDS = Dense, HardSigmoid, Sigmoid, Softmax  # of output layers
-ROWS = 10  # of y, which are one-hot by chance where there are fewer
+SQUARE = 64  # rows with at least this many features are square images, if the number is a square
+TABLE = 32  # rows with fewer features are probably not images, so there is no warning
+SIDE = 8  # smallest height and width of an image with channels first
+LONG = 4  # largest ratio of the sides of an image; longer ones are probably signals with many channels
+FIRST = 1, 3, 4  # numbers of channels that may come first: grey, RGB, RGBA
+SMOOTH = 0.3  # smallest correlation of neighbouring columns of an image
+SAMPLE = 64  # largest sample that is checked: number of images, and of pixels along an axis
+ENDS = Dense, HardSigmoid, Sigmoid, Softmax  # layers that end an output layer
+ROWS = 10  # smallest number of rows that are reported as one-hot, because fewer may be one-hot by chance
 
 
 def choose_input_shape(X: Any, rows: Array, shape: tuple[int, ...] | None, wanted: Any) -> tuple[int, int, int]:
-    """(h, w, c) of the images to fit; a warning where it is a guess that may well be wrong.
+    """Return the shape (h, w, c) of the images to fit, and warn if it is a guess that may be wrong.
 
-    ``rows`` are the images of X, ``shape`` is theirs if they came as images, ``wanted`` is the estimator's
-    ``input_shape``, which is never questioned.
+    ``rows`` are the flattened images of X. ``shape`` is their shape if X has images, and None if X has rows. ``wanted``
+    is the estimator's ``input_shape``, which is used without a warning.
     """
     features = rows.shape[1]
     if wanted is not None:
@@ -44,7 +44,7 @@ def choose_input_shape(X: Any, rows: Array, shape: tuple[int, ...] | None, wante
         return side, side, 1
     if features >= TABLE:
         warn_user(
-            f"X has {features} features in each row, which is no square image: rows are read as signals,"
+            f"X has {features} features in each row, which is not a square image. Rows are used as signals,"
             f" 1 x {features} with one channel.{_what_rows_may_be(X, features)} For signals, pass"
             f" input_shape=(1, {features}).",
             ImageLayoutWarning,
@@ -53,7 +53,7 @@ def choose_input_shape(X: Any, rows: Array, shape: tuple[int, ...] | None, wante
 
 
 def _explicit(X: Any, features: int, shape: tuple[int, ...] | None, wanted: Any) -> tuple[int, int, int]:
-    """(h, w, c) of an ``input_shape``; a ValueError if the images are of another."""
+    """Return the shape (h, w, c) of an ``input_shape``, or raise a ValueError if the images have another shape."""
     full = full_shape(wanted)
     if shape is not None and shape != full:
         hint = cure(X, np.shape(stacked(X)), full, "X")
@@ -67,20 +67,20 @@ def _explicit(X: Any, features: int, shape: tuple[int, ...] | None, wanted: Any)
 
 
 def _what_rows_may_be(X: Any, features: int) -> str:
-    """A sentence on images that have so many numbers, and what to write for them."""
+    """Return a sentence on images with this number of features, and the code for them."""
     third, less = math.isqrt(features // 3), features - 1
     if 3 * third * third == features:
         planes = f"{as_code(X, 'X')}.reshape(-1, 3, {third}, {third}).transpose(0, 2, 3, 1)"
         return (
-            f" {features} = 3 * {third} * {third}: if they are RGB images flattened pixel by pixel, pass"
-            f" input_shape=({third}, {third}, 3); if the planes red, green and blue come one after the other, give"
+            f" {features} = 3 * {third} * {third}. If they are RGB images flattened pixel by pixel, pass"
+            f" input_shape=({third}, {third}, 3). If the planes red, green and blue come one after the other, pass"
             f" {planes}."
         )
     for channels in (1, 3):
         side = math.isqrt(less // channels)
         if channels * side * side == less and less >= SQUARE:
             sizes = f"{side} * {side}" + f" * {channels}" * (channels > 1)
-            return f" {features} = {sizes} + 1: if one column is the label, give the others alone, with input_shape."
+            return f" {features} = {sizes} + 1. If one column is the label, pass the other columns, with input_shape."
     height = max(h for h in range(1, math.isqrt(features) + 1) if features % h == 0)
     width = features // height
     if width <= LONG * height:
@@ -89,7 +89,7 @@ def _what_rows_may_be(X: Any, features: int) -> str:
 
 
 def _warn_of_alpha(rows: Array, side: int) -> None:
-    """Warn where square rows look like RGBA: every fourth number is the same in all of them, and the largest."""
+    """Warn if square rows look like RGBA images, where every fourth number is the same and the largest."""
     half, odd = divmod(side, 2)
     sample = rows[:: -(-len(rows) // SAMPLE)]
     alpha = sample[:, 3::4]
@@ -98,18 +98,18 @@ def _warn_of_alpha(rows: Array, side: int) -> None:
     if (sample == alpha[0, 0]).all():
         return
     warn_user(
-        f"X has {side * side} features in each row, and every fourth of them is {alpha[0, 0]:g}: these look like RGBA"
-        f" images, and are read as grey ones of {side} x {side} pixels. Pass input_shape=({half}, {half}, 4); for grey"
-        f" images, input_shape=({side}, {side}).",
+        f"X has {side * side} features in each row, and every fourth of them is {alpha[0, 0]:g}. These look like RGBA"
+        f" images, but are used as grey images of {side} x {side} pixels. For RGBA images, pass input_shape=({half},"
+        f" {half}, 4). For grey images, pass input_shape=({side}, {side}).",
         ImageLayoutWarning,
     )
 
 
 def _warn_of_channels_first(X: Any, images: Array) -> None:
-    """Warn where images (n, h, w, c) look like (n, c, h, w).
+    """Warn if images (n, h, w, c) look like (n, c, h, w).
 
-    Signals and feature maps of one row, of three or of four rows are (1, length, channels) as well: their sides differ
-    more, or neighbouring channels have little in common, where neighbouring columns of pixels are alike.
+    Signals and feature maps of one, three or four rows have such shapes too. There the other sides differ more, or
+    neighbouring channels are less correlated than neighbouring columns of an image.
     """
     c, h, w = images.shape[1:]
     if c not in FIRST or min(h, w) < SIDE or max(h, w) > LONG * min(h, w):
@@ -118,15 +118,15 @@ def _warn_of_channels_first(X: Any, images: Array) -> None:
         return
     channels = "1 channel" if w == 1 else f"{w} channels"
     warn_user(
-        f"X has images of shape {(c, h, w)}, read as (h, w, c): {c} high, {h} wide, with {channels}. They look like"
-        f" channels first. Give {as_code(X, 'X')}.transpose(0, 2, 3, 1); if the channels are last, pass"
-        f" input_shape={(c, h, w)}.",
+        f"X has images of shape {(c, h, w)}, used as (h, w, c): {c} high, {h} wide, with {channels}. They look like"
+        f" images with channels first. If so, pass {as_code(X, 'X')}.transpose(0, 2, 3, 1). If the channels are last,"
+        f" pass input_shape={(c, h, w)}.",
         ImageLayoutWarning,
     )
 
 
 def _likeness(images: Array) -> float:
-    """The correlation of numbers with their neighbours along the last axis, in parts of some images."""
+    """Return the correlation of numbers with their neighbours along the last axis, in a sample of images."""
     values = images[:: -(-len(images) // SAMPLE), :, :SAMPLE, :SAMPLE].astype(np.float64)
     values -= values.mean()
     variance = np.mean(values**2)
@@ -134,26 +134,26 @@ def _likeness(images: Array) -> float:
 
 
 def is_one_hot(y: Array) -> bool:
-    """Whether each row of y (n, k) has exactly one 1, and zeros."""
+    """Return whether each row of y (n, k) has exactly one 1, and zeros elsewhere."""
     return y.ndim == 2 and y.shape[1] > 1 and bool(((y == 1).sum(axis=1) == 1).all() and ((y == 0) | (y == 1)).all())
 
 
 def warn_of_one_hot(y: Array) -> None:
-    """Warn where labels (n, k) are one-hot."""
+    """Warn if labels (n, k) are one-hot."""
     if len(y) >= ROWS and is_one_hot(y):
         warn_user(
-            f"Each of the {len(y)} rows of y has exactly one 1 in its {y.shape[1]} columns: this is one-hot coding of"
-            f" classes, and is learnt as {y.shape[1]} labels that do not exclude each other. Give"
-            " np.asarray(y).argmax(axis=1), the classes.",
+            f"Each of the {len(y)} rows of y has exactly one 1 in its {y.shape[1]} columns, like one-hot coded classes."
+            f" They are learnt as {y.shape[1]} labels that do not exclude each other. For classes, pass"
+            " np.asarray(y).argmax(axis=1).",
             TargetFormatWarning,
         )
 
 
 def warn_of_own_output(network: Network, widths: Iterable[int]) -> None:
-    """Warn where the hidden layers end as an output layer does.
+    """Warn if the hidden layers end with an output layer.
 
-    That is a dense layer, a softmax or a sigmoid of one of the ``widths``, which are the numbers of outputs and of
-    classes, and a softmax behind any dense layer. Other sigmoids are hidden units.
+    An output layer is a dense layer, a softmax or a sigmoid with one of the ``widths``, which are the numbers of
+    outputs and of classes. A softmax after a dense layer of any width is one too. Other sigmoids are hidden units.
     """
     *before, last = network.hidden or (None,)
     (width,) = network.shapes[-2]
@@ -161,8 +161,8 @@ def warn_of_own_output(network: Network, widths: Iterable[int]) -> None:
     if isinstance(last, ENDS) and (width in widths or (len(own) > 1 and isinstance(last, Softmax))):
         given = ", ".join(map(repr, own))
         warn_user(
-            f"layers ends with an output layer of its own: {given}, which gives {width} numbers. The estimator adds the"
-            f" output layer, Dense({network.outputs}), and its loss applies a softmax or sigmoid where one is needed."
-            f" Leave out {given}.",
+            f"layers ends with an output layer of its own: {given}, with {width} outputs. The estimator adds the output"
+            f" layer, Dense({network.outputs}), and its loss applies a softmax or sigmoid if one is needed. Remove"
+            f" {given}.",
             OutputLayerWarning,
         )

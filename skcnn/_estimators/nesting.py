@@ -1,7 +1,7 @@
 """Nested parameter names: ``optimizer__momentum`` and ``layers__conv1__filters``, for searches and ``set_params``.
 
-scikit-learn sets a nested parameter by changing the object that holds it. Descriptions never change, so that here
-they are replaced.
+scikit-learn sets a nested parameter by changing the object that has it. Descriptions are immutable, so they are
+replaced here.
 """
 
 from __future__ import annotations
@@ -32,39 +32,40 @@ LISTS: dict[str, Callable[[Any], list[str]]] = {"layers": layer_names, "augmenta
 
 
 class NestedParameters(BaseEstimator):
-    """The part of an estimator that knows of the parameters of its descriptions."""
+    """Base class with nested parameters, such as those inside the layers and the optimizer."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters of this estimator.
+        """Return the parameters of this estimator.
 
         Parameters
         ----------
         deep : bool, default=True
-            Whether those of its descriptions are given too, as ``optimizer__beta_1`` and ``layers__conv1__filters``.
+            Whether to include nested parameters, such as ``optimizer__beta_1`` and ``layers__conv1__filters``.
 
         Returns
         -------
         dict
-            Name -> value.
+            Values of the parameters by name.
         """
         params = super().get_params(deep=deep)
         for parameter, names_of in LISTS.items() if deep else ():
-            held = params.get(parameter)  # a subclass may have parameters of its own in its place
+            held = params.get(parameter)  # a subclass may lack the parameter
             if isinstance(held, (list, tuple)):
                 for name, member in zip(names_of(held), held, strict=True):
                     params |= _fields(f"{parameter}__{name}", member)
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters of this estimator, nested ones too.
+        """Set parameters of this estimator, including nested parameters.
 
-        A word in place of an object is resolved first: ``set_params(optimizer__beta_1=0.8)`` works on "adam". What
-        one call replaces comes before what it sets inside, and layers have the names that they have before the call.
+        A name such as "adam" is replaced by its object first, so that ``set_params(optimizer__beta_1=0.8)`` works.
+        Objects that are replaced in a call are replaced before their nested parameters are set. Layers are found by
+        the names that they have before the call.
 
         Parameters
         ----------
         **params : dict
-            Name -> value.
+            Values of the parameters by name.
 
         Returns
         -------
@@ -73,7 +74,7 @@ class NestedParameters(BaseEstimator):
         Raises
         ------
         ValueError
-            For a name that does not exist, with those that do.
+            If a name does not exist. The message lists the names that do.
         """
         own = self.get_params(deep=False)
         nested = {key: value for key, value in params.items() if "__" in key and key.partition("__")[0] in own}
@@ -83,7 +84,7 @@ class NestedParameters(BaseEstimator):
         return self
 
     def _changed(self, parameter: str, changes: dict[str, Any]) -> Any:
-        """The value of a parameter with what it holds changed, by the names that this has now."""
+        """Return the value of a parameter with changes of its nested parameters, given by their current names."""
         held = getattr(self, parameter)
         if parameter in LISTS and isinstance(held, (list, tuple)):
             return _with_members(parameter, held, changes)
@@ -95,15 +96,16 @@ class NestedParameters(BaseEstimator):
         if parameter == "layers" and held is None:
             raise ValueError(
                 f"{key!r} cannot be set: layers is None, so the network is built from conv_filters,"
-                " kernel_size and the other knobs. Set those, or give layers."
+                " kernel_size and similar parameters. Set these, or pass layers."
             )
-        raise ValueError(f"{key!r} cannot be set: {parameter} holds no parameters of its own.")
+        raise ValueError(f"{key!r} cannot be set: {parameter} has no parameters of its own.")
 
 
 def _grouped(changes: dict[str, Any], names: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """Path -> value, by the first name of the path; what stands for the whole has the path "" there.
+    """Return changes, from paths to values, grouped by the first name of the path.
 
-    ``names`` are those that may have a "__" inside.
+    In each group, the paths lack this name, and the path of the object itself is "". ``names`` are first names that
+    contain a "__".
     """
     grouped: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
@@ -114,26 +116,26 @@ def _grouped(changes: dict[str, Any], names: Iterable[str] = ()) -> dict[str, di
 
 
 def _with_members(parameter: str, members: Any, changes: dict[str, Any]) -> Any:
-    """A list with some of its members replaced, or fields of them set; the names are those from before."""
+    """Return a list with some members replaced, or their fields set. Names refer to the members before the changes."""
     names, changed = LISTS[parameter](members), list(members)
     for name, inside in _grouped(changes).items():
         if name not in names:
             what = "layer" if parameter == "layers" else parameter
-            raise ValueError(f"{parameter} has no {what} {name!r}. Its names are: {', '.join(names)}.")
+            raise ValueError(f"{parameter} has no {what} {name!r}. The names are: {', '.join(names)}.")
         position = names.index(name)
         changed[position] = _renewed(changed[position], inside, name, PARAMETER_KINDS.get(parameter))
     return type(members)(changed)
 
 
 def _renewed(held: Any, changes: dict[str, Any], name: str, kind: type[Description] | None = None) -> Any:
-    """Return the object behind a name: replaced, if the whole changes, and then with fields set."""
+    """Return an object with changes: replaced first, if the path "" is among them, and then with fields set."""
     held = changes.get("", held)
     fields = {path: value for path, value in changes.items() if path}
     return _replaced(_described(held, kind, name), fields) if fields else held
 
 
 def _described(held: Any, kind: type[Description] | None, name: str) -> Description:
-    """Return the object of a parameter, resolved if it is a name; its fields are not checked yet."""
+    """Return the object of a parameter, resolved if it is a name. Its fields are not checked yet."""
     if isinstance(held, Description):
         return held
     if kind is None:
@@ -142,7 +144,7 @@ def _described(held: Any, kind: type[Description] | None, name: str) -> Descript
 
 
 def _fields(prefix: str, layer: Any) -> dict[str, Any]:
-    """The nested parameters of a layer, and of those that it holds."""
+    """Return the nested parameters of a layer and of the layers inside it."""
     if not isinstance(layer, Description):
         return {}
     found = {f"{prefix}__{field}": value for field, value in layer.get_params().items()}
@@ -152,25 +154,26 @@ def _fields(prefix: str, layer: Any) -> dict[str, Any]:
 
 
 def _inner(held: Description) -> dict[str, Any]:
-    """Name, as it stands in nested names -> layer, of the layers that another one holds."""
+    """Return the layers inside another layer, by their names in nested parameters."""
     return {name.replace(".", "__"): layer for name, layer in held.inner().items()} if isinstance(held, Layer) else {}
 
 
 def _kind_of_field(field: str) -> type[Description] | None:
-    """Return the object that a name in a field means, if it means one."""
+    """Return the kind of object that a name in this field stands for, or None if it stands for none."""
     return Initializer if field.endswith("_initializer") else PARAMETER_KINDS.get(field)
 
 
 def _replaced(held: Description, changes: dict[str, Any]) -> Description:
-    """A description with fields set, or fields of fields, or layers that it holds."""
+    """Return a description with changes of its fields, of fields inside them, and of the layers inside it."""
     own = held.get_params()
-    held = held.replaced(**{path: value for path, value in changes.items() if path in own})  # before what is in them
+    # Fields are replaced before the fields inside them are set.
+    held = held.replaced(**{path: value for path, value in changes.items() if path in own})
     deeper = {path: value for path, value in changes.items() if path not in own}
     inside = _inner(held)
     for name, inner in _grouped(deeper, inside).items():
         if name in inside:
             assert isinstance(held, Layer)
-            position = list(inside).index(name)  # a layer that is replaced by one of another class changes the names
+            position = list(inside).index(name)  # by position, because a layer of another class changes the names
             held = held.with_inner(list(held.inner())[position], _renewed(inside[name], inner, name))
         elif name in own and "" not in inner:
             held = held.replaced(**{name: _with_fields(held, name, inner)})
@@ -178,12 +181,12 @@ def _replaced(held: Description, changes: dict[str, Any]) -> Description:
             raise ValueError(f"{type(held).__name__} has no layer {name!r}. Its layers are: {', '.join(inside)}.")
         else:
             path = next(path for path in deeper if path == name or path.startswith(f"{name}__"))
-            held.replaced(**{path: deeper[path]})  # which says that there is no such parameter
+            held.replaced(**{path: deeper[path]})  # raises the error for a parameter that does not exist
     return held
 
 
 def _with_fields(owner: Description, field: str, changes: dict[str, Any]) -> Description:
-    """Return the object in a field of a description, resolved if it is a name, with fields of its own set."""
+    """Return the object in a field of a description, resolved if it is a name, with its fields set."""
     held, kind = owner.get_params()[field], _kind_of_field(field)
     if not isinstance(held, Description) and not (isinstance(held, str) and kind is not None):
         path = f"{field}__{next(iter(changes))}"

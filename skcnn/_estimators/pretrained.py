@@ -1,4 +1,4 @@
-"""Networks that are fine-tuned: what a fit takes over from a pretrained one."""
+"""Fine-tuning: layers, weights and standardization that a fit copies from a pretrained network."""
 
 from __future__ import annotations
 
@@ -13,50 +13,53 @@ from .._arrays.elementwise import Array
 from .._engine.model import Model
 from .._engine.network import Network
 
-LEFT_OUT = "left out"  # parameter of an estimator from a pickle or a file, which hold its own network only
+LEFT_OUT = "left out"  # `pretrained` of an estimator from a pickle or a file, which contain its own network only
 
 
 def pretrained_model(given: Any, kind: type) -> Model:
-    """The network of the parameter `pretrained`, which must be a fitted estimator of ``kind``, or a frozen one."""
+    """Return the model of the parameter `pretrained`, which must be a fitted estimator of ``kind``, or a frozen one."""
     if isinstance(given, str):
         raise ValueError(
-            f"pretrained={given!r}: a pickle or a file of a fitted estimator does not hold the network that it was"
+            f"pretrained={given!r}: a pickle or a file of a fitted estimator does not contain the network that it was"
             " fine-tuned from. Set pretrained to that network to fit again, or warm_start=True to train further."
         )
     held = given.estimator if isinstance(given, FrozenEstimator) else given
     if not isinstance(held, kind):
         raise TypeError(
             "pretrained must be a fitted CNNClassifier or CNNRegressor, or FrozenEstimator of one, got"
-            f" {given!r}. from_onnx and set_weights give such an estimator."
+            f" {given!r}. from_onnx and set_weights return such an estimator."
         )
     if not hasattr(held, "_model"):
         raise NotFittedError(
-            f"pretrained={given!r} is not fitted: it has no weights to begin with. Fit it first; in the grid of"
-            " a search, give FrozenEstimator(estimator), because a search clones what is there."
+            f"pretrained={given!r} is not fitted, so it has no weights to start from. Fit it first. In the grid of"
+            " a search, use FrozenEstimator(estimator), because a search clones the values of its grid."
         )
     return held._model
 
 
 def source_of(estimator: Any, network: Network, kind: type) -> Model | None:
-    """The network that an estimator is fine-tuned from, or None; errors for parameters that do not fit ``network``."""
+    """Return the model that an estimator is fine-tuned from, or None.
+
+    A ValueError is raised for parameters that do not fit ``network``.
+    """
     if estimator.pretrained is None and estimator.freeze is not None:
         raise ValueError(
-            f"freeze={estimator.freeze!r} would keep random numbers: there is no pretrained network. Give one, or"
-            " freeze=None."
+            f"freeze={estimator.freeze!r} would keep random numbers: there is no pretrained network. Set pretrained,"
+            " or freeze=None."
         )
     check_freeze(estimator.freeze, network)
     return None if estimator.pretrained is None else pretrained_model(estimator.pretrained, kind)
 
 
 def hidden_layers(estimator: Any, kind: type) -> list[Any]:
-    """The hidden layers of the network that an estimator is fine-tuned from."""
+    """Return the hidden layers of the network that an estimator is fine-tuned from."""
     if estimator.pretrained == LEFT_OUT and hasattr(estimator, "_model"):
         return list(estimator._model.network.hidden)
     return list(pretrained_model(estimator.pretrained, kind).network.hidden)
 
 
 def check_freeze(freeze: str | None, network: Network) -> None:
-    """Refuse a last frozen layer that the network does not have, or that leaves nothing to train."""
+    """Raise a ValueError unless ``freeze`` is None or the name of a hidden layer."""
     names = network.names[:-1]
     if freeze is None or freeze in names:
         return
@@ -64,13 +67,13 @@ def check_freeze(freeze: str | None, network: Network) -> None:
     near = [outer] if outer in names else difflib.get_close_matches(freeze, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"freeze={freeze!r} must be the name of the last frozen layer, one of the hidden layers that are not inside of"
-        f" another.{hint} They are: {', '.join(names)}."
+        f"freeze={freeze!r} must be the name of the last frozen layer, a hidden layer that is not inside another"
+        f" layer.{hint} The names are: {', '.join(names)}."
     )
 
 
 def take_over(source: Model, network: Network, weights: Array, state: Array, freeze: str | None) -> None:
-    """Write the arrays of a pretrained network into the vectors of a new one, by their names; the output stays new."""
+    """Copy the arrays of a pretrained network to the vectors of a new one, by their names, except the output layer."""
     kept = {
         name: view
         for layout, vector in ((source.network.weights, source.weights), (source.network.state, source.state))
@@ -81,15 +84,15 @@ def take_over(source: Model, network: Network, weights: Array, state: Array, fre
     found = [name for name in views if name in kept]
     if kept and not found:
         raise ValueError(
-            "The layers have no array with the name of one of the pretrained network, whose arrays are:"
-            f" {', '.join(kept)}. Leave layers out to take over its layers."
+            "The layers and the pretrained network have no name of an array in common. The pretrained network has:"
+            f" {', '.join(kept)}. Omit layers to use the layers of the pretrained network."
         )
     frozen = set() if freeze is None else set(network.names[: network.names.index(freeze) + 1])
     for name, view in views.items():
         if name not in kept:
             if name.partition(".")[0] in frozen:
                 raise ValueError(
-                    f"freeze={freeze!r} freezes {name!r}, which the pretrained network does not have: it would keep"
+                    f"freeze={freeze!r} freezes {name!r}, which the pretrained network does not have, so it would keep"
                     " its random numbers."
                 )
         elif kept[name].shape != view.shape:
@@ -102,18 +105,26 @@ def _misfit(name: str, there: tuple[int, ...], here: tuple[int, ...], source: Ne
     message = f"The pretrained network has {name!r} of shape {there}, but the network to be trained needs {here}."
     before, now = source.input_shape, network.input_shape
     if before[2] != now[2]:
-        grey = " np.repeat(X, 3, axis=-1) makes colour images of grey ones." if (now[2], before[2]) == (1, 3) else ""
-        return f"{message} Its images have {before[2]} channels, and those of X have {now[2]}.{grey}"
+        grey = (
+            " np.repeat(X, 3, axis=-1) converts grey images to three channels." if (now[2], before[2]) == (1, 3) else ""
+        )
+        return f"{message} Its images have {before[2]} channels, and the images in X have {now[2]}.{grey}"
     if before != now and network.hidden == source.hidden:
         return (
-            f"{message} Its images have shape {before}, and those of X have {now}. Give images of its shape, or layers"
-            " that end in GlobalAvgPool2D, whose arrays do not depend on the size of an image."
+            f"{message} Its images have shape {before}, and the images in X have shape {now}. Use images of its shape,"
+            " or layers that end with GlobalAvgPool2D, whose arrays do not depend on the size of an image."
         )
-    return f"{message} Give the layer the size that it had, or another place among its kind, and so another name."
+    return (
+        f"{message} Use a layer of the same size as in the pretrained network. To train a new layer instead, move it so"
+        " that its name changes."
+    )
 
 
 def sharing(estimator: Any) -> Any:
-    """The estimator, in a form whose clone shares the pretrained network: a clone of that would have no weights."""
+    """Return the estimator in a form whose clone shares the pretrained network.
+
+    A clone of the pretrained network itself would have no weights.
+    """
     given = vars(estimator).get("pretrained")
     if given is None or isinstance(given, (str, FrozenEstimator)):
         return estimator
@@ -123,12 +134,12 @@ def sharing(estimator: Any) -> Any:
 
 
 def shared(estimator: Any, clone: Any) -> Any:
-    """The clone, with the pretrained network of the estimator."""
+    """Return the clone, with the pretrained network of the estimator."""
     if "pretrained" in vars(estimator):
         clone.pretrained = estimator.pretrained
     return clone
 
 
 def saved_parameters(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as a file or a pickle of the fitted estimator has them, which holds its own network only."""
+    """Return parameters for a file or a pickle of the fitted estimator, without the pretrained network."""
     return params if params.get("pretrained") is None else params | {"pretrained": LEFT_OUT}

@@ -1,4 +1,4 @@
-"""Named arrays of a fitted network, which nothing can be put into."""
+"""A read-only dictionary for the named arrays of a fitted network."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, NoReturn
 
 
 class ReadOnly(dict[str, Any]):
-    """A dict that refuses to be changed: an array that is put into it would never reach the network."""
+    """Dictionary that raises an error when it is changed, because the network would not use the new array."""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
-            "The arrays of a fitted network are read-only: an array put into parameters_ or state_ would not reach the"
-            " network. Give it to the estimator's set_weights, for example set_weights({'conv1.kernel': array})."
+            "The arrays of a fitted network are read-only, because the network would not use an array that is added to"
+            " parameters_ or state_. Use set_weights, for example set_weights({'conv1.kernel': array})."
         )
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse

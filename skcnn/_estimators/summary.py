@@ -22,26 +22,26 @@ class LayerSummary:
     multiply_adds: int  # for one image
 
     def cells(self) -> tuple[str, ...]:
-        """Titles of the table's columns."""
+        """Return the cells of the layer's row in the table."""
         shape = " x ".join(map(str, self.output_shape))
         return self.name, self.layer, shape, f"{self.parameters:,}", f"{self.multiply_adds:,}"
 
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The layers of a network: ``str`` is a table, and so is the HTML form that notebooks show.
+    """Table of the layers of a network, which prints as text and is shown as HTML in notebooks.
 
     Attributes
     ----------
     layers : tuple of LayerSummary
-        The input, the hidden layers and the output: name, layer, shape of its output, parameters, multiply-adds. A
-        layer that holds others comes after them, and does not count again what they have.
+        The input, the hidden layers and the output layer. A layer that contains others comes after them, and its
+        numbers exclude their parameters and multiply-adds.
     """
 
     layers: tuple[LayerSummary, ...]
 
     def table(self) -> Table:
-        """The layers as a table."""
+        """Return the layers as a table."""
         rows = tuple(layer.cells() for layer in self.layers)
         totals = [sum(getattr(s, field) for s in self.layers) for field in ("parameters", "multiply_adds")]
         return Table(HEADER, rows, ("total", "", "", *(f"{total:,}" for total in totals)), numeric=2)
@@ -57,13 +57,14 @@ class Summary:
 
 
 def summarize(network: Network) -> Summary:
-    """The summary of a network."""
+    """Return the summary of a network."""
     parameters = {name: 0 for name, _, _ in network.parts}
     for name, parameter in network.weights.parameters.items():
         parameters[name.rsplit(".", 1)[0]] += parameter.size
     layers = [LayerSummary("input", "", network.input_shape, 0, 0)]
     for name, layer, before in network.parts:
-        # What a layer holds has rows of its own, so that the columns add up to the totals.
+        # Layers inside another layer have rows of their own, so the outer layer counts none of their numbers, and the
+        # columns add up to the totals.
         products = 0 if layer.inside(before) else layer.multiply_adds(before)
         layers.append(LayerSummary(name, _shown(name, layer), layer.output_shape(before), parameters[name], products))
     return Summary(tuple(layers))

@@ -1,6 +1,6 @@
-"""Validation of user input: images in all their forms, targets, weights.
+"""Validation of user input: images in all their forms, targets and weights.
 
-The only module that uses private names of scikit-learn.
+This is the only module that uses private names of scikit-learn.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ check_matplotlib_support = _optional_dependencies.check_matplotlib_support
 
 
 def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
-    """Return scikit-learn's decorator of methods that fit; the type keeps their signatures."""
+    """Return scikit-learn's decorator of methods that fit. Its type keeps their signatures."""
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
 def available_if(check: Callable[[Any], bool]) -> Callable[[F], F]:
-    """Return scikit-learn's decorator of methods that some estimators lack; the type keeps their signatures."""
+    """Return scikit-learn's decorator of methods that some estimators lack. Its type keeps their signatures."""
     return metaestimators.available_if(check)
 
 
-# Address of the documentation of an estimator, with {estimator_name} in it; empty while no site is published.
+# Address of the documentation of an estimator, with {estimator_name} in it. It is empty while no site is published.
 DOCUMENTATION = ""
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
@@ -99,11 +99,12 @@ CLASSIFIER_PARAMETERS = PARAMETERS | {"class_weight": [dict, list, StrOptions({"
 
 
 class DocumentationLink:
-    """Link from scikit-learn's HTML form to the documentation."""
+    """Link from scikit-learn's HTML representation to the documentation."""
 
     @property
     def _doc_link_module(self) -> str:
-        return __name__.split(".")[0] if DOCUMENTATION else "sklearn"  # a link is for this module's estimators only
+        # scikit-learn links an estimator only if its class is in this package.
+        return __name__.split(".")[0] if DOCUMENTATION else "sklearn"
 
     @property
     def _doc_link_template(self) -> str:
@@ -111,9 +112,9 @@ class DocumentationLink:
 
 
 def visual_block(kind: str, parts: Any, **names: Any) -> Any:
-    """Return a block for ``_sk_visual_block_``, which scikit-learn draws in its HTML form.
+    """Return a block for ``_sk_visual_block_``, which scikit-learn draws in its HTML representation.
 
-    It is imported where it is needed: should it move, scikit-learn falls back on a plain box.
+    The class is imported here and not at the top, so that scikit-learn draws a plain box if a later version moves it.
     """
     from sklearn.utils._repr_html.estimator import _VisualBlock
 
@@ -121,9 +122,9 @@ def visual_block(kind: str, parts: Any, **names: Any) -> Any:
 
 
 def as_rows(X: Any, name: str = "X") -> tuple[Any, tuple[int, ...] | None]:
-    """Images of any form as 2-D rows, and the shape (h, w, c) that they came in, if they came as images.
+    """Return images of any form as 2-D rows, and their shape (h, w, c), or None if X has rows already.
 
-    Rows stay what they are, for scikit-learn's validation; arrays of images become views wherever that is possible.
+    Rows are returned as they are, for scikit-learn's validation. Arrays of images become views if that is possible.
     """
     X = stacked(X, name)
     ndim = getattr(X, "ndim", 2)
@@ -142,10 +143,10 @@ def as_rows(X: Any, name: str = "X") -> tuple[Any, tuple[int, ...] | None]:
 def check_images(
     estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...] | None = None, name: str = "X"
 ) -> Array:
-    """Validated images (n, h, w, c), in the dtype in which they came.
+    """Return validated images (n, h, w, c) in the dtype of X.
 
-    ``reset`` learns their number of features and their names. Without it they must be those that the estimator knows,
-    and the images have ``input_shape``, or that of the fitted estimator.
+    With ``reset``, the estimator stores their number of features and feature names. Otherwise these must be the same as
+    in the fit, and images must have the shape ``input_shape``, or the shape in the fit if it is None.
     """
     return _checked(estimator, X, reset, input_shape, name)[0]
 
@@ -159,7 +160,7 @@ def check_images_and_targets(
     input_shape: tuple[int, ...] | None = None,
     name: str = "X",
 ) -> tuple[Array, Array]:
-    """As `check_images`, with targets (n,) or (n, k), not yet encoded."""
+    """Return validated images like `check_images`, and validated targets (n,) or (n, k), not yet encoded."""
     y = as_numpy(y)
     _refuse_missing(y, name.replace("X", "y"))
     options = {"multi_output": True, "y_numeric": is_regressor(estimator)}
@@ -174,7 +175,7 @@ def check_images_and_targets(
 def _checked(
     estimator: Any, X: Any, reset: bool, input_shape: tuple[int, ...] | None, name: str, **targets: Any
 ) -> tuple[Array, Any]:
-    """Validated images (n, h, w, c), and targets, if there are any."""
+    """Return validated images (n, h, w, c), and targets, or None without targets."""
     rows, shape = as_rows(X, name)
     wanted: Any = None if reset else estimator.input_shape_ if input_shape is None else input_shape
     if wanted is not None and shape not in (None, wanted):
@@ -188,7 +189,7 @@ def _checked(
         raise ValueError(_in_short(error, X, rows, wanted, name, targets.get("y"))) from None
     rows, y = found if targets else (found, None)
     if rows.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers, got {rows.dtype}.")
+        raise TypeError(f"{name} must contain numbers, got {rows.dtype}.")
     if reset:
         wanted = choose_input_shape(X, rows, shape, estimator.input_shape)
     images = rows.reshape(len(rows), *wanted)
@@ -198,7 +199,7 @@ def _checked(
 
 
 def _shape(X: Any) -> tuple[int, ...]:
-    """That of the array that X stands for; () where it is none."""
+    """Return the shape of X as an array, or () if X is not one."""
     try:
         return np.shape(stacked(X))
     except (TypeError, ValueError):
@@ -206,7 +207,7 @@ def _shape(X: Any) -> tuple[int, ...]:
 
 
 def _in_short(error: ValueError, X: Any, rows: Any, wanted: tuple[int, ...] | None, name: str, y: Any) -> str:
-    """What scikit-learn says of X, in a sentence, with the place, and what to write where X does not fit."""
+    """Return scikit-learn's message about X in one sentence, with the rows, and with advice if X does not fit."""
     message, shape = str(error), _shape(X)
     if message.startswith("Input X contains"):
         message = message.splitlines()[0].replace("Input X", f"Input {name}")
@@ -215,7 +216,7 @@ def _in_short(error: ValueError, X: Any, rows: Any, wanted: tuple[int, ...] | No
             return message
         return f"{message[:-1]}, in {rows_of(np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist())}."
     if "inconsistent numbers of samples" in message and len(shape) > 2 and shape[-1] == np.shape(y)[0] != shape[0]:
-        return f"{message}. The images lie along the last axis: give np.moveaxis({as_code(X, name)}, -1, 0)."
+        return f"{message}. The images lie along the last axis: pass np.moveaxis({as_code(X, name)}, -1, 0)."
     if message.startswith("Expected 2D array"):
         message = (
             f"{message.partition(':')[0]}, of shape {shape}. Reshape your data: images are (n, h, w) or (n, h, w, c),"
@@ -227,12 +228,12 @@ def _in_short(error: ValueError, X: Any, rows: Any, wanted: tuple[int, ...] | No
 
 
 def as_numpy(values: Any) -> Any:
-    """Tensors of other libraries as arrays; anything else stays what it is."""
+    """Return tensors of other libraries as arrays, and other objects as they are."""
     return np.asarray(values) if hasattr(values, "__dlpack__") else values
 
 
 def _refuse_missing(y: Any, name: str) -> None:
-    """A ValueError that says where y has no value; NaN among floats is scikit-learn's to find."""
+    """Raise a ValueError that names the rows in which y has no value. scikit-learn finds NaN in arrays of floats."""
     try:
         values = np.asarray(y)
     except ValueError:  # ragged
@@ -250,33 +251,33 @@ def _refuse_missing(y: Any, name: str) -> None:
 
 
 def check_class_targets(y: Array) -> bool:
-    """Whether y (n, k) is of labels; False for classes. A ValueError for what is neither."""
+    """Return whether y has labels (n, k) instead of classes, or raise a ValueError if it has neither."""
     if y.ndim == 2 and y.dtype.kind == "f" and np.allclose(y.sum(axis=1), 1) and not (y == np.round(y)).all():
-        raise ValueError("y holds probabilities. Expected classes: give np.asarray(y).argmax(axis=1).")
+        raise ValueError("y contains probabilities. Expected classes: pass np.asarray(y).argmax(axis=1).")
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
         raise ValueError(
-            f"y is of kind {kind!r}. Expected classes (n,), or labels (n, k) of zeros and ones; fit one estimator per"
-            " column with sklearn.multioutput.MultiOutputClassifier."
+            f"y is of kind {kind!r}. Expected classes (n,), or labels (n, k) of zeros and ones. To predict several"
+            " columns of classes, use sklearn.multioutput.MultiOutputClassifier."
         )
     return kind == "multilabel-indicator"
 
 
 def check_regression_targets(y: Array, name: str = "y") -> Array:
-    """Targets (n,) or (n, k) as (n, k) in float64; a ValueError for what is no number, or none that is finite."""
+    """Return targets (n,) or (n, k) as (n, k) in float64, or raise a ValueError if they are not finite numbers."""
     if y.dtype.kind not in "buif":
-        raise ValueError(f"{name} must hold numbers to learn from, got {y.dtype}; for classes there is CNNClassifier.")
+        raise ValueError(f"{name} must contain numbers, got {y.dtype}. For classes, use CNNClassifier.")
     targets = y.astype(np.float64).reshape(len(y), -1)
-    if not np.isfinite(targets).all():  # a None among objects has become one only now
+    if not np.isfinite(targets).all():  # checked again, because a None among objects has just become NaN
         raise ValueError(f"{name} contains NaN or infinity.")
     return targets
 
 
 def check_weights(sample_weight: Any, X: Array) -> Array:
-    """Sample weights (n,) in float64, finite and not negative; ones for None."""
+    """Return sample weights (n,) in float64, finite and not negative, or ones for None."""
     weights = _check_sample_weight(as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True)
-    if not np.isfinite(weights).all():  # scikit-learn lets a single NaN for all rows pass
+    if not np.isfinite(weights).all():  # scikit-learn accepts a single NaN for all rows
         raise ValueError(f"sample_weight must be finite, got {sample_weight!r}.")
     return weights
 
@@ -284,8 +285,8 @@ def check_weights(sample_weight: Any, X: Array) -> Array:
 def class_weigher(class_weight: Any, y: Array, weights: Array, classes: Array) -> Callable[[Array, Array], Array]:
     """Return a function of sample weights and their targets: the product of the sample weights and the class weights.
 
-    Balanced class weights are those of the targets ``y`` of the fit, and count a row as often as its weight says.
-    ``classes`` are all that are known: a chunk in ``partial_fit`` may lack some of them.
+    Balanced class weights are computed from the targets ``y`` of the fit, with each row counted by its sample weight.
+    ``classes`` are all known classes, of which a chunk in ``partial_fit`` may lack some.
     """
     if class_weight is None:
         return lambda weights, y: weights
@@ -311,7 +312,7 @@ def class_weigher(class_weight: Any, y: Array, weights: Array, classes: Array) -
 
 
 def _by_column(class_weight: Any, y: Array) -> list[Any]:
-    """Return class_weight for each column of y, as dicts or "balanced"; a ValueError if it has no meaning."""
+    """Return class_weight for each column of y, as dicts or "balanced", or raise a ValueError if it does not fit y."""
     one_for_all = class_weight == "balanced" or (y.ndim == 1 and isinstance(class_weight, dict))
     columns = 1 if y.ndim == 1 else y.shape[1]
     found = [class_weight] * columns if one_for_all else class_weight
@@ -319,8 +320,7 @@ def _by_column(class_weight: Any, y: Array) -> list[Any]:
     if not fits or not all(isinstance(weights, dict) or weights == "balanced" for weights in found):
         expected = "a dict" if y.ndim == 1 else f"a list of {columns} dicts {{0: ..., 1: ...}}, one for each label"
         raise ValueError(
-            f"class_weight={class_weight!r} does not fit y, which is of shape {y.shape}: expected 'balanced', or"
-            f" {expected}."
+            f"class_weight={class_weight!r} does not fit y of shape {y.shape}. Expected 'balanced', or {expected}."
         )
     for weights in found:
         for label, weight in weights.items() if isinstance(weights, dict) else ():
@@ -340,19 +340,21 @@ def _is_weight(value: Any) -> bool:
 
 
 def split(rows: Array, strata: Array | None, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Row numbers to learn from, and to validate on: stratified by class if they are given and that can be.
+    """Return the row numbers of a training set and of a validation set.
+
+    The split is stratified by the classes ``strata``, if they are given and each class has enough rows.
 
     Raises
     ------
     ValueError
-        Where one of the two would be empty.
+        If one of the two sets would be empty.
     """
     seed = int(rng.integers(2**31 - 1))
     classes = None if strata is None else strata[rows]
     if not math.ceil(fraction * len(rows)) < len(rows):
         raise ValueError(
-            f"early_stopping=True cannot set aside validation_fraction={fraction} of {len(rows)} rows: nothing would be"
-            " left to learn from. Pass X_val and y_val, or a smaller validation_fraction."
+            f"early_stopping=True cannot set aside validation_fraction={fraction} of {len(rows)} rows, because no rows"
+            " would be left for training. Pass X_val and y_val, or a smaller validation_fraction."
         )
     try:
         learn, aside = train_test_split(rows, test_size=fraction, random_state=seed, stratify=classes)

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: what they are told of a fit, and how they stop it."""
+"""Calls of scikit-learn's callbacks during a fit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass
 class Watch:
-    """The callbacks of a fit: one task for the fit, and one in it for each epoch.
+    """Callbacks of a fit, with one task for the fit and a task inside it for each epoch.
 
     Parameters
     ----------
     estimator : estimator
-        Being fitted.
+        Estimator that is being fitted.
     context : CallbackContext
-        Of the fit.
+        Context of the fit.
     given : dict
-        What hooks may ask for: X, y and metadata as the user gave them.
+        X, y and metadata in the user's form, which callbacks may ask for.
     """
 
     estimator: Any
@@ -27,12 +27,15 @@ class Watch:
     attributes: Callable[[], dict[str, Any]] = field(init=False)
 
     def begin(self, attributes: Callable[[], dict[str, Any]]) -> None:
-        """The training begins; ``attributes`` gives those of an estimator that is fitted as far as this one."""
+        """Call the callbacks at the beginning of the fit.
+
+        ``attributes`` is a function that returns the attributes of an estimator fitted up to the current epoch.
+        """
         self.attributes = attributes
         self.context.call_on_fit_task_begin(estimator=self.estimator, **self.given)
 
     def unfinished(self) -> tuple[Any, Any] | None:
-        """Return what a callback has found of this fit, an estimator and its state, or None."""
+        """Return the estimator and the state of an unfinished fit that a callback has saved, or None."""
         for callback in self.estimator._skl_callbacks:
             find = getattr(callback, "unfinished_fit", None)
             if find is not None and (found := find(self.estimator)) is not None:
@@ -40,11 +43,14 @@ class Watch:
         return None
 
     def end(self) -> None:
-        """The fit ends."""
+        """Call the callbacks at the end of the fit."""
         self._end(self.context)
 
     def epoch(self) -> Callable[[], bool]:
-        """An epoch begins; gives what is to be called when it ends, which tells whether a callback wants to stop."""
+        """Call the callbacks at the beginning of an epoch, and return a function for its end.
+
+        The function returns whether a callback stops the fit.
+        """
         context = self.context.subcontext(task_name="epoch")
         context.call_on_fit_task_begin(
             estimator=self.estimator, reconstruction_attributes=self.attributes, **self.given

@@ -120,7 +120,7 @@ def _activation(activation: str | Activation) -> tuple[Activation, dict[str, Any
 def _counts(knob: str, value: Any) -> list[int]:
     counts: list[Any] = list(value) if np.iterable(value) else [value]  # a zero-dimensional array is a single value
     if not all(is_count(count) for count in counts):
-        raise ValueError(f"{knob} must hold ints of 1 or more, got {value!r}.")
+        raise ValueError(f"{knob} must contain ints of 1 or more, got {value!r}.")
     return counts
 
 

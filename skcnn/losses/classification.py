@@ -229,7 +229,7 @@ class Focal(_Logistic):
         if not isinstance(self.alpha, (list, tuple)):
             return 1 - float(self.alpha), float(self.alpha)
         if k > 1 or len(self.alpha) != 2:
-            what = "there are two classes" if k == 1 else f"y holds {k} labels"
+            what = "there are two classes" if k == 1 else f"y contains {k} labels"
             expected = "None, a number or a list of two weights" if k == 1 else "None or a number"
             raise ValueError(f"{self!r}: {what}, so alpha must be {expected}, got {self.alpha!r}.")
         return float(self.alpha[0]), float(self.alpha[1])
