@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -39,19 +38,6 @@ DIGIT = 10  # of scikit-learn's digits: a zero
 SEEDS = (0, 1, 2)
 
 
-@contextmanager
-def drawn(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
-    """A grid of axes that becomes a vector file, the same bytes each time."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": path.stem}), figure(path, rows, columns, size) as axes:
-        yield axes
-        for panel in axes.flat:
-            panel.tick_params(which="minor", length=0)
-    text = re.sub(r"\s*<dc:date>.*?</dc:date>", "", path.read_text(encoding="utf-8"))
-    path.write_text(re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE), encoding="utf-8")
-
-
 @cache
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 8, 8) and their classes."""
@@ -76,7 +62,7 @@ def shades(panel: Any, values: np.ndarray, signed: bool = False) -> None:
 def draw_edges(path: Path) -> None:
     """A digit, and what four kernels make of it."""
     image = enlarged()[DIGIT]
-    with drawn(path, 2, 5, (10, 4.2)) as axes:
+    with figure(path, 2, 5, (10, 4.2)) as axes:
         axes[0, 0].axis("off")
         axes[1, 0].set_ylabel("image", fontsize=9, color=MUTED)
         shades(axes[1, 0], image)
@@ -100,7 +86,7 @@ def draw_filters(path: Path) -> None:
     """Eight filters before training, and the same ones after it."""
     rows = {"before": filters(1e-12, 1), "after": filters(3e-3, 60)}
     shown = np.argsort(-np.abs(rows["after"]).sum(axis=(0, 1)))[:8]
-    with drawn(path, 2, 8, (10, 2.9)) as axes:
+    with figure(path, 2, 8, (10, 2.9)) as axes:
         for line, (name, kernels) in zip(axes, rows.items(), strict=True):
             for panel, k in zip(line, sorted(shown), strict=True):
                 shades(panel, kernels[:, :, k], signed=True)
@@ -187,7 +173,7 @@ def draw_curves(name: str, path: Path) -> None:
     """The training loss of each fit and each seed; where it matters, beside the loss on held-out images."""
     heading, fits = SICK[name]
     colours = (ORANGE, PURPLE, BLUE) if len(fits) == 3 else (ORANGE, BLUE)
-    with drawn(path, 1, len(fits) if name in BOTH else 1, (9, 2.9)) as axes:
+    with figure(path, 1, len(fits) if name in BOTH else 1, (9, 2.9)) as axes:
         panels = axes[0] if name in BOTH else [axes[0, 0]] * len(fits)
         for panel, colour, (label, fit) in zip(panels, colours, fits.items(), strict=True):
             scores, shares = [], []
@@ -207,7 +193,8 @@ def draw_curves(name: str, path: Path) -> None:
             panel.axhline(np.log(10), color=GRID, linewidth=1.5, zorder=0)
             if name in WIDE:
                 panel.set_yscale("log")
-                panel.set_ylim(0.005, 500)
+                panel.minorticks_off()
+                panel.set_ylim(bottom=0.005)
             else:
                 panel.set_ylim(-0.1, 3.2)
             panel.xaxis.get_major_locator().set_params(integer=True)
@@ -223,7 +210,7 @@ def draw_rates(path: Path) -> None:
     page = (Path(__file__).parent / "learn" / "why_batch_norm.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\d.]+) \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+) \|$", page, flags=re.MULTILINE)
     rates, plain, spread, normed, spread_normed = np.array(rows, float).T
-    with drawn(path, 1, 1, (8, 3.2)) as axes:
+    with figure(path, 1, 1, (8, 3.2)) as axes:
         panel = axes[0, 0]
         for means, half, colour, label in (
             (plain, spread, ORANGE, "without batch norm"),
@@ -231,6 +218,7 @@ def draw_rates(path: Path) -> None:
         ):
             panel.fill_between(rates, means - half, means + half, color=colour, alpha=0.2, linewidth=0)
             panel.semilogx(rates, means, color=colour, linewidth=1.8, marker="o", markersize=4, label=label)
+        panel.minorticks_off()
         panel.set_ylim(0, 1.02)
         panel.set_xlabel("learning rate", fontsize=8.5, color=MUTED)
         panel.set_ylabel("accuracy on held-out digits", fontsize=8.5, color=MUTED)
@@ -252,7 +240,7 @@ def draw_map(path: Path) -> None:
     X, y = digits()
     X, y = X[1000:1500], y[1000:1500]
     features = activations(trained(), X, "relu3")
-    with drawn(path, 1, 2, (9, 4)) as axes:
+    with figure(path, 1, 2, (9, 4)) as axes:
         for panel, name, rows in zip(
             axes[0], ("pixels", "last hidden layer"), (X.reshape(len(X), -1), features), strict=True
         ):
@@ -268,7 +256,7 @@ def draw_map(path: Path) -> None:
 def draw_occlusion(path: Path) -> None:
     """Three digits, and the probability of their class when a window is covered."""
     X, y = digits()
-    with drawn(path, 1, 6, (10, 1.9)) as axes:
+    with figure(path, 1, 6, (10, 1.9)) as axes:
         for k, number in enumerate((1000, 1003, 1011)):
             shades(axes[0, 2 * k], X[number])
             covered = np.repeat(X[number][None], 64, axis=0)

@@ -90,6 +90,7 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
 
     All calls run on one thread, so that the times of all shards of a batch add up. Bias, activation and pooling layers
     that are fused into a step are listed under the name of the layer that owns the step. The estimator is not modified.
+    A training step has no frozen layers, because a fit computes them before.
 
     Parameters
     ----------
@@ -162,8 +163,9 @@ def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, li
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
     fit = Fit(model, Progress.begin(model, recipe, seed=0))
-    step = Passes(fit, data, replace(recipe, threads=1)).recorded(rows)
-    return f"training step of {rows} rows", step.tapes, lambda: step.load(data, used)
+    passes = Passes(fit, data, replace(recipe, threads=1))
+    step = passes.recorded(rows)
+    return f"training step of {rows} rows", step.tapes, lambda: passes.load(step, used)
 
 
 def _replay(tapes: list[Tape]) -> dict[str, float]:

@@ -155,7 +155,9 @@ class _LayerGradients(_Gradients):
             promised = layer.output_shape(shape)
         except ShapeError as error:
             raise ShapeError(f"{layer!r} cannot take input of shape {shape}: {error}.") from None
-        self._run = LayerRun([*layer.lowered()], (rows, *shape), draw_parameters(layer, shape, seed), seed=seed)
+        parameters = draw_parameters(layer, shape, seed)
+        LayerRun([*layer.lowered()], (rows, *shape), parameters, training=False)  # some mistakes are found only here
+        self._run = LayerRun([*layer.lowered()], (rows, *shape), parameters, seed=seed)
         self._x, p = self._run.shards[0].x, self._run.p
         self._random = [shard.tape.rng.bit_generator.state for shard in self._run.shards]
         rng = np.random.default_rng(seed + 1)

@@ -197,19 +197,6 @@ def test_every_name_trains_a_network(name, digits):
     assert drawn == {activation.kernel_initializer}
 
 
-def test_initializers_of_the_layer_in_front():
-    found = {}
-    for name, cls in registered(Activation).items():
-        if cls.__module__.startswith("skcnn."):  # other tests have activations of their own
-            found.setdefault(cls.kernel_initializer, set()).add(name)
-    assert found == {
-        "he": {"relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "hard_swish", "mish", "softplus"}
-        | {"relu6"},
-        "lecun": {"selu"},
-        "glorot": {"tanh", "sigmoid", "hard_sigmoid", "clip", "hard_tanh", "softmax"},
-    }
-
-
 def test_swish_is_silu():
     assert resolve(Activation, "swish", "activation") == SiLU()
 

@@ -11,6 +11,7 @@ from skcnn._engine.scaling import no_scaling
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import (
     BatchNorm,
+    Clip,
     Concatenate,
     Conv2D,
     Dense,
@@ -23,6 +24,7 @@ from skcnn.layers import (
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    ReLU6,
     Residual,
     SeparableConv2D,
 )
@@ -92,6 +94,21 @@ def gradients(network, steps, monkeypatch):
         [Conv2D(5), *residual_block(5), MaxPool2D(), *residual_block(17, strides=2), Flatten(), Dense(5), ReLU()],
         [Residual([*residual_block(4), Dropout(0.3), Conv2D(3), ReLU(), MaxPool2D()]), ReLU(), GlobalMaxPool2D()],
         [Residual([Conv2D(4), BatchNorm(), ReLU(), MaxPool2D()]), Conv2D(17), BatchNorm(), ReLU(), Flatten()],
+        [
+            Conv2D(4),
+            ReLU6(),
+            Conv2D(17, use_bias=False),
+            BatchNorm(),
+            ReLU6(),
+            DepthwiseConv2D(),
+            Clip(-0.5, None),
+            MaxPool2D(),
+            Residual([Conv2D(17), GroupNorm(17), Clip(-0.3, 0.4)]),
+            ReLU6(),
+            Flatten(),
+            Dense(5),
+            ReLU6(),
+        ],
         [Concatenate([[Conv2D(3), ReLU(), MaxPool2D()], [MaxPool2D(), BatchNorm()]]), ReLU(), Conv2D(4), Flatten()],
     ],
     ids=repr,
@@ -152,6 +169,16 @@ def test_steps_inside_of_branches():
 def test_a_sum_and_its_relu_become_one_step():
     network = Network([*residual_block(16), Conv2D(4), Flatten()], (8, 8, 3), 10)
     assert names(fuse(network.lowered))[0] == "Rectified(Branches)"
+
+
+@pytest.mark.parametrize("activation", [ReLU(), ReLU6(), Clip(-0.5, 0.5), Clip(None, 1.0)], ids=repr)
+@pytest.mark.parametrize("front", [Conv2D(18, use_bias=True), BatchNorm(), Residual([Conv2D(2)])], ids=repr)
+def test_an_activation_that_has_been_joined_gives_the_same_bits(front, activation, monkeypatch):
+    network = Network([front, activation, Conv2D(4), Flatten()], (8, 7, 2), 3)
+    fused = fuse(network.lowered)
+    assert sum(name.startswith("Rectified") for name in names(fused)) == 1
+    for mine, plain in zip(*(gradients(network, s, monkeypatch) for s in (fused, network.lowered)), strict=True):
+        np.testing.assert_array_equal(mine, plain)
 
 
 def test_folding_inside_of_branches_changes_kernels_there():

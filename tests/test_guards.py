@@ -6,7 +6,16 @@ import pytest
 from skcnn import CNNClassifier
 from skcnn._tape.tape import Batch, Tape
 from skcnn.description import description
-from skcnn.layers import Conv2D, Flatten, Layer, ReLU, ShapeError
+from skcnn.layers import (
+    Conv2D,
+    Flatten,
+    Layer,
+    Parameter,
+    ReLU,
+    ShapeError,
+    by_channel,
+    record_channel_products,
+)
 from skcnn.testing import check_gradients
 
 
@@ -78,6 +87,24 @@ class NewArray(Pointwise):
         return tape(np.clip, x, 0.0, 1.0), lambda dy, needs_dx=True: dy
 
 
+@description
+class Early(Pointwise):
+    """Passes a computed vector to by_channel: right in training, and read too early in prediction."""
+
+    def parameters(self, shape):
+        return {"a": Parameter((shape[-1],), 0.0)}
+
+    def record(self, tape, x, p, g):
+        factor = tape(np.exp, p.a, tape.keep(p.a.shape))
+        y = tape(np.multiply, x, by_channel(tape, factor, x), tape.output(x.shape))
+
+        def backward(dy, needs_dx=True):
+            record_channel_products(tape, y, dy, g.a)
+            return tape(np.multiply, dy, by_channel(tape, factor, dy), dy) if needs_dx else None
+
+        return y, backward
+
+
 def fit(layer):
     rng = np.random.default_rng(0)
     layers = [Conv2D(3), layer, Flatten()]
@@ -98,16 +125,17 @@ def test_a_layer_without_mistakes_is_fitted():
         (WrongShape(), ShapeError, r"WrongShape\(\) returns an output of shape \(4, 4, 3\).*returns \(4, 4, 1\)"),
         (NamedDestination(), TypeError, r"must be the destination array, got out="),
         (NewArray(), TypeError, r"must be the destination array, got 1.0. If clip returns a new array, wrap it"),
+        (Early(), ValueError, r"by_channel reads its vector while a prediction is recorded.*tape.derived"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Layer) else "",
 )
 def test_a_mistake_names_the_layer_and_the_remedy(layer, kind, said):
     type(layer).stem = type(layer).__name__.lower()
     with pytest.raises(kind, match=said):
-        fit(layer)
+        fit(layer).predict(np.zeros((2, 4, 4)))
 
 
-@pytest.mark.parametrize("layer", [InPlace(), NoTuple(), NamedDestination(), NewArray()], ids=repr)
+@pytest.mark.parametrize("layer", [InPlace(), NoTuple(), NamedDestination(), NewArray(), Early()], ids=repr)
 def test_check_gradients_finds_them_too(layer):
     with pytest.raises((ValueError, TypeError)):
         check_gradients(layer, (4, 4, 3))

@@ -164,15 +164,6 @@ def test_figures_are_drawn_shown_and_described(figures):
 
 
 @pytest.mark.slow
-def test_figure_of_kernels_is_the_same_bytes_each_time(figures, tmp_path):
-    figures("learn").draw_edges(tmp_path / "learn_edges.svg")
-    text = (tmp_path / "learn_edges.svg").read_text(encoding="utf-8")
-    figures("learn").draw_edges(tmp_path / "learn_edges.svg")
-    assert (tmp_path / "learn_edges.svg").read_text(encoding="utf-8") == text
-    assert "dc:date" not in text
-
-
-@pytest.mark.slow
 def test_curves_hold_the_loss_of_each_epoch_and_seed(figures, tmp_path, capsys, monkeypatch):
     learn = figures("learn")
     quick = {"max_iter": 2, "layers": [Conv2D(2), ReLU(), MaxPool2D(4), Flatten()]}

@@ -200,6 +200,10 @@ def test_a_file_needs_room_on_the_disk(monkeypatch):
     mapped = frozen_layers._room((3, 2), float32)
     mapped[...] = 1
     assert mapped.sum() == 6
+    monkeypatch.setattr(frozen_layers, "IN_MEMORY", 1000)
+    assert isinstance(frozen_layers._room((3, 2), float32).base, type(None))
+    monkeypatch.setattr(frozen_layers, "machine_memory", lambda: 80)
+    assert frozen_layers._room((3, 2), float32).base is not None
     monkeypatch.setattr(frozen_layers.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 47})())
     assert frozen_layers._room((3, 2), float32) is None
 
@@ -218,6 +222,14 @@ def test_the_same_bits_for_any_number_of_threads(source):
         for n in (1, 2)
     )
     assert_same_fit(one, two)
+
+
+@pytest.mark.parametrize("augmentation", [None, "random_flip"])
+def test_a_profile_has_the_layers_that_are_trained(source, augmentation):
+    estimator = tuned(source, freeze="residual1", max_iter=1, augmentation=augmentation).fit(X, NEW)
+    names = [step.name for step in skcnn.profile(estimator, X, NEW, repeats=1).steps]
+    assert names[:2] == ["input", "maxpool1"]
+    assert "conv1" in [step.name for step in skcnn.profile(estimator, X, repeats=1).steps]
 
 
 def test_memory_that_a_training_takes(source):

@@ -172,7 +172,7 @@ def test_a_loss_of_ones_own_is_checked():
 def test_a_loss_is_given_raw_predictions_and_targets_that_it_takes():
     with pytest.raises(ValueError, match=r"raw predictions of a loss must be \(k,\), got \(3, 3, 1\)"):
         check_gradients(LogLoss(), (3, 3, 1))
-    with pytest.raises(ValueError, match=r"0 or more, but target has -1\.0"):
+    with pytest.raises(ValueError, match=r"0 or more, but target contains -1\.0"):
         check_gradients(Poisson(), (1,), target=[[-1.0]])
     with pytest.raises(ValueError, match="gamma"):
         check_gradients(Focal(gamma=-1), (3,))

@@ -11,10 +11,12 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 from .data import Data
+from .memory import SHARE, machine_memory
 from .model import Model, predictor_of
 from .progress import Recipe
 
-IN_MEMORY = 1 << 30  # largest outputs of frozen layers that are kept in memory, in bytes
+# Largest outputs of frozen layers that are kept in memory, in bytes, if the machine has at least eight times as much.
+IN_MEMORY = 1 << 30
 # Larger outputs, up to this number of bytes, are kept in a memory-mapped temporary file, if it takes at most half of
 # the free space on the disk. Still larger ones are not kept, but computed for each batch.
 IN_A_FILE = 1 << 34
@@ -68,7 +70,7 @@ def _room(shape: tuple[int, ...], dtype: np.dtype) -> Array | None:
     The file has no name, so the system removes it with the last reference to the array.
     """
     size = math.prod(shape) * dtype.itemsize
-    if size <= IN_MEMORY:
+    if size <= min(IN_MEMORY, SHARE * (machine_memory() or math.inf)):
         return np.empty(shape, dtype)
     if size > IN_A_FILE or 2 * size > shutil.disk_usage(tempfile.gettempdir()).free:
         return None

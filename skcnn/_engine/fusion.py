@@ -19,7 +19,7 @@ from .._tape.parameters import Arrays, Parameter
 from .._tape.pooling import record_max, record_max_gradient
 from .._tape.tape import Tape
 from ..description import description
-from ..layers.activation import ReLU
+from ..layers.activation import Held, ReLU
 from ..layers.base import Backward, Layer, Shape
 from ..layers.bias import Bias
 from ..layers.layer_norm import OwnNorm
@@ -33,12 +33,13 @@ Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 @description
 class Rectified(Layer):
-    """A layer and the ReLU after it, computed in place in the layer's output: max(layer(x), 0).
+    """A layer and the ReLU, ReLU6 or Clip after it, computed in place in the layer's output.
 
-    The layer's backward pass must not read its output again, because the ReLU has overwritten it.
+    The layer's backward pass must not read its output again, because the activation has overwritten it.
     """
 
     layer: Layer
+    activation: Layer = ReLU()
 
     stem = "rectified"
 
@@ -53,11 +54,18 @@ class Rectified(Layer):
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         y, through = self.layer.record(tape, x, p, g)
-        tape(maximum, y, tape.zeros(y), y)
+        bounded = self.activation if isinstance(self.activation, Held) else None
+        if bounded is None:
+            tape(maximum, y, tape.zeros(y), y)
+        else:
+            bounded.record_value(tape, y, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             positive = tape.scratch(y.shape, bool)
-            tape(np.greater, y, 0, positive)
+            if bounded is None:
+                tape(np.greater, y, 0, positive)
+            else:
+                bounded.record_inside(tape, y, positive)
             dy = tape(np.multiply, dy, positive, dy)
             tape.release(positive)
             assert through is not None
@@ -130,8 +138,10 @@ def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:
 
 
 def _join(a: Step, b: Step) -> tuple[Step, ...] | None:
-    """Join a layer and the ReLU after it into one step, which saves writing and reading one array."""
-    return ((a[0], Rectified(a[1])),) if isinstance(a[1], _WRITTEN_ONCE) and isinstance(b[1], ReLU) else None
+    """Join a layer and the ReLU, ReLU6 or Clip after it into one step, which saves writing and reading one array."""
+    if isinstance(a[1], _WRITTEN_ONCE) and isinstance(b[1], (ReLU, Held)):
+        return ((a[0], Rectified(a[1], b[1])),)
+    return None
 
 
 def _pooled(a: Step, b: Step) -> tuple[Step, ...] | None:

@@ -104,10 +104,10 @@ class Passes:
             if recipe.augmentation:
                 rngs = [stream(progress.seed, AUGMENT, progress.epochs, batch.start, i) for i in range(self.shards)]
                 recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, team)
+                if self._frozen is not None:
+                    recorded.enter(self._frozen)
             else:
-                recorded.load(self._data, order[batch])
-            if self._frozen is not None:
-                recorded.enter(self._frozen)
+                self.load(recorded, order[batch])
             penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
             self.tick(rate)
             total += recorded.run(team)
@@ -117,6 +117,12 @@ class Passes:
                 break
             report(batch.stop, (total + penalties) / batch.stop)
         return Tally(total / len(order), penalties / len(order), self._raw)
+
+    def load(self, recorded: Pass, used: Array) -> None:
+        """Copy a batch, without augmentation and after the frozen layers, to the inputs of a recorded step."""
+        recorded.load(self._data, used)
+        if self._frozen is not None:
+            recorded.enter(self._frozen)
 
     def _order(self) -> Array:
         n = len(self._data.rows)

@@ -36,6 +36,10 @@ class Arena:
         if id(array.base) in self._taken:
             self._free.append(self._taken.pop(id(array.base)))
 
+    def holds(self, array: Array) -> bool:
+        """Return whether an array lies in a block that is in use."""
+        return any(np.may_share_memory(array, block) for block in self._taken.values())
+
     def give_all(self) -> None:
         """Free all blocks. This is safe between replays, because no content is read after a replay."""
         self._free.extend(self._taken.values())

@@ -24,8 +24,18 @@ def by_channel(tape: Tape, vector: Array, x: Array) -> Array:
 
     If channels are innermost in memory, the shape is (n, c). The inner loop of a ufunc then has a length of n * c
     instead of c.
+
+    Raises
+    ------
+    ValueError
+        If a prediction is recorded, and the vector is the result of a recorded call, which has not run yet.
     """
     if not tape.training:  # parameters are constant in prediction
+        if tape.computes(vector):
+            raise ValueError(
+                f"{tape.owner}: by_channel reads its vector while a prediction is recorded, before recorded calls run."
+                " Compute the vector with tape.derived."
+            )
         pixel = x[:1, :1] if x.ndim == 4 else x[:1]
         full = np.empty_like(x if x.size <= SMALL else pixel)
         full[...] = vector

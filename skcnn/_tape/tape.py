@@ -252,6 +252,10 @@ class Tape:
         assert found.shape == tuple(shape), f"{key} has a different shape on another tape"
         return found
 
+    def computes(self, array: Array) -> bool:
+        """Return whether an array is a buffer, which has no numbers before the tape is replayed."""
+        return self._arena.holds(array)
+
     def zeros(self, x: Array) -> Array:
         """Return zeros that broadcast against ``x`` in long runs. ufuncs are faster with arrays than with scalars."""
         if x.size <= SMALL:

@@ -367,7 +367,7 @@ def record_hard_sigmoid_slope(tape: Tape, x: Array, slope: Array) -> None:
     tape(np.multiply, inside, 1 / 6, slope)
 
 
-class _Held(_Pointwise):
+class Held(_Pointwise):
     """Base of the activations that are the identity between two bounds."""
 
     def bounds(self) -> tuple[float, float]:
@@ -383,9 +383,17 @@ class _Held(_Pointwise):
         below = tape(np.less, x, high, tape.scratch(x.shape, bool))
         tape(np.multiply, above, below, slope)
 
+    def record_inside(self, tape: Tape, y: Array, inside: Array) -> None:
+        """Record ``inside <- low < y < high``, for y = f(x) as for x."""
+        low, high = self.bounds()
+        tape(np.greater, y, low, inside)
+        below = tape(np.less, y, high, tape.scratch(y.shape, bool))
+        tape(np.logical_and, inside, below, inside)
+        tape.release(below)
+
 
 @description
-class Clip(_Held):
+class Clip(Held):
     """Clipping to an interval.  x (n, ...) -> y (n, ...).
 
     Parameters
@@ -427,7 +435,7 @@ class Clip(_Held):
 
 
 @description
-class ReLU6(_Held):
+class ReLU6(Held):
     """Rectified linear unit with an upper bound of 6.  x (n, ...) -> y (n, ...).
 
     Notes
