@@ -218,7 +218,7 @@ def best(digits: Digits) -> Result:
 
 
 def draw(result: Result, digits: Digits, folder: Path) -> None:
-    """The confusion matrix of a run's classifier on the test images, and the digits that it takes for others."""
+    """Draw the confusion matrix of a run's classifier on the test images, and its misclassified digits."""
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -235,7 +235,7 @@ def draw(result: Result, digits: Digits, folder: Path) -> None:
         axes.set_axis_off()
     for axes, row in zip(grid.flat, wrong, strict=False):
         axes.imshow(X_test[row], cmap="gray_r")
-        axes.set_title(f"{y_test[row]} taken for {predicted[row]}", fontsize=7.5)
+        axes.set_title(f"{y_test[row]} predicted as {predicted[row]}", fontsize=7.5)
     figure.savefig(folder / "mnist_misclassified.png", dpi=110)
 
 

@@ -53,7 +53,7 @@ def images_of(model, content):
             images = np.load(BytesIO(content), allow_pickle=False)
         except Exception:  # damaged bytes make NumPy raise anything
             raise ValueError("The array cannot be read: expected one as numpy.save writes it.") from None
-        if images.dtype.kind not in "buif":  # an array of text would be taken for paths of files on the server
+        if images.dtype.kind not in "buif":  # the model would open strings as paths of files on the server
             raise ValueError(f"The array must contain numbers, got {images.dtype}.")
         h, w, c = model.input_shape_
         return images.reshape(1, h, w, c) if images.shape in ((h, w), (h, w, c)) else images

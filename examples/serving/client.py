@@ -52,5 +52,5 @@ if __name__ == "__main__":
         print(f"status {status}")
         for truth, prediction in zip(digits.target, answer["predictions"], strict=False):
             sure = prediction["probabilities"][prediction["class"]]
-            print(f"a {truth} is taken for a {prediction['class']} ({sure:.0%})")
+            print(f"a {truth} is predicted as {prediction['class']} ({sure:.0%})")
         print("and bytes that are no image:", *ask(url, b"no image"))
