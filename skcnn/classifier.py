@@ -609,8 +609,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(
-                f"{name} has classes that the estimator does not know: {unseen.tolist()}. The first call of fit or"
-                f" partial_fit had {self.classes_.tolist()}."
+                f"{name} has unknown classes: {unseen.tolist()}. The classes of the first call of fit or partial_fit"
+                f" are {self.classes_.tolist()}."
             )
         codes = np.searchsorted(self.classes_, y)
         return codes[:, None].astype(np.float64) if self._is_binary() else codes
