@@ -156,7 +156,7 @@ NOT_IMAGES = {
     "channels": (
         lambda X: [*X[:3], np.ones((8, 8, 3))],
         ValueError,
-        r'different channels: \(8, 8\) in rows 0, 1, 2, \(8, 8, 3\) in row 3.*convert\("RGB"\)',
+        r"different channels: \(8, 8\) in rows 0, 1, 2, \(8, 8, 3\) in row 3.*convert\('RGB'\)",
     ),
     "None": (lambda X: [*X[:5], None, *X[6:]], ValueError, "no image in row 5, but None. Leave these rows out"),
     "NaN": (lambda X: pd.Series([*X[:5], np.nan, *X[6:9], np.nan]), ValueError, "no image in rows 5, 9, but nan"),
@@ -164,7 +164,7 @@ NOT_IMAGES = {
     "palette": (
         lambda X: [image.convert("P") for image in pictures(X)],
         ValueError,
-        r'palette in row 0.*\[image\.convert\("RGB"\) for image in X\w*\]',
+        r'palette in row 0.*\[image\.convert\('RGB'\) for image in X\w*\]',
     ),
     "one palette": (lambda X: [*X[:3], Image.new("P", (8, 9))], ValueError, "palette in row 3"),
     "pairs": (lambda X: [(image, 1) for image in X], TypeError, "a tuple in row 0.*pass X and y separately"),
