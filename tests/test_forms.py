@@ -164,7 +164,7 @@ NOT_IMAGES = {
     "palette": (
         lambda X: [image.convert("P") for image in pictures(X)],
         ValueError,
-        r'palette in row 0.*\[image\.convert\('RGB'\) for image in X\w*\]',
+        r'palette in row 0.*\[image\.convert\("RGB"\) for image in X\w*\]',
     ),
     "one palette": (lambda X: [*X[:3], Image.new("P", (8, 9))], ValueError, "palette in row 3"),
     "pairs": (lambda X: [(image, 1) for image in X], TypeError, "a tuple in row 0.*pass X and y separately"),

@@ -144,7 +144,7 @@ def _no_image(item: Any, row: int, name: str) -> str:
     """Return the message for an item that is not an image."""
     if isinstance(item, (str, os.PathLike)):
         shown = textwrap.shorten(str(item), LETTERS)
-        return f"{name} contains text or paths instead of images, such as {shown!r} in row {row}. To read files, use {READ}."
+        return f"{name} contains text or paths instead of images: {shown!r} in row {row}. To read files, use {READ}."
     if isinstance(item, bytes):
         return f"{name} contains bytes in row {row} instead of an image. To read image files, use {READ}."
     if isinstance(item, tuple):
