@@ -137,7 +137,7 @@ NOT_IMAGES = {
     "paths": (
         lambda X: ["a/b.png"] * len(X),
         TypeError,
-        r"X\w* contains text or paths instead of images, such as 'a/b.png' in row 0",
+        r"X\w* contains text or paths instead of images: 'a/b.png' in row 0",
     ),
     "paths of pathlib": (lambda X: [pathlib.PurePosixPath("a/b.png")] * len(X), TypeError, "'a/b.png' in row 0"),
     "column of paths": (lambda X: pd.Series(["a/b.png"] * len(X)), TypeError, "'a/b.png' in row 0"),
