@@ -1,10 +1,10 @@
-"""What augmenting a batch costs beside training on it: the network N2, 64 images of 32 x 32 x 3.
+"""Time of augmenting a batch in comparison with training on it: the network N2, 64 images of 32 x 32 x 3.
 
     python benchmarks/augmentation.py [--threads 2] [--rounds 10]
 
-Each augmentation loads batches with the engine, on the threads that would train on them; the cost of loading them as
-they are is in all figures. Training and the augmentations take turns, and the medians are printed. The machine must be
-otherwise idle.
+Each augmentation loads batches with the engine, on the threads that would train on them. All figures include the time
+of loading unaugmented batches. Training and the augmentations take turns, and the script prints medians. The machine
+must be otherwise idle.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What the classifier learns from small photographs in colour: CIFAR-10.
+"""Accuracy of the classifier on small colour photos, CIFAR-10.
 
-They come from ``cifar10.npz`` in the folder that the environment variable SKCNN_DATA names (arrays X (n, 32, 32, 3) in
-uint8 and y (n,)), else from OpenML through scikit-learn, which keeps them for the next time.
+The images come from ``cifar10.npz`` in the folder of the environment variable SKCNN_DATA (arrays X (n, 32, 32, 3) in
+uint8 and y (n,)), or from OpenML through scikit-learn, which caches them.
 
     SKCNN_DATA=folder python benchmarks/colour.py small residual
 
-``--synthetic`` takes a small set that is made on the spot instead: only to see that everything works.
+``--synthetic`` uses a small generated data set instead, to test the script.
 """
 
 from __future__ import annotations

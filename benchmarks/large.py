@@ -1,10 +1,10 @@
-"""What networks from the knobs learn from large images, and how much memory they take.
+"""Accuracy and memory of networks from the parameters (``conv_filters`` and others) on large images.
 
     python benchmarks/large.py [--sides 128 224] [--seeds 3] [--photos folder] [name ...]
 
-Two tasks: shapes in noise that are drawn on the spot (circles, squares and triangles of random sizes, places and
-colours), and photos from a folder with a subfolder of JPEG files for each class. Half of the shapes, and two thirds
-of the photos, are learnt from, the others tested on. Photos need Pillow.
+There are two tasks. The first one is generated shapes in noise: circles, squares and triangles of random sizes, places
+and colours. The second one is photos from a folder with a subfolder of JPEG files for each class. Half of the shapes
+and two thirds of the photos are for training, and the others are for testing. Photos need Pillow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the classifier learns from the MNIST handwritten digits: accuracies on the test set, and what is wanted.
+"""Accuracy of the classifier on the MNIST handwritten digits, compared with the required accuracies.
 
-The digits come from ``mnist.npz`` in the folder that the environment variable SKCNN_DATA names (arrays X_train,
-y_train, X_test, y_test), else from OpenML through scikit-learn, which keeps them for the next time.
+The digits come from ``mnist.npz`` in the folder of the environment variable SKCNN_DATA (arrays X_train, y_train, X_test
+and y_test), or from OpenML through scikit-learn, which caches them.
 
     SKCNN_DATA=folder python benchmarks/mnist.py small full default
 
@@ -218,7 +218,7 @@ def best(digits: Digits) -> Result:
 
 
 def draw(result: Result, digits: Digits, folder: Path) -> None:
-    """The confusion matrix of a run's classifier on the test images, and the digits that it takes for others."""
+    """Draw the confusion matrix of a run's classifier on the test images, and its misclassified digits."""
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -235,7 +235,7 @@ def draw(result: Result, digits: Digits, folder: Path) -> None:
         axes.set_axis_off()
     for axes, row in zip(grid.flat, wrong, strict=False):
         axes.imshow(X_test[row], cmap="gray_r")
-        axes.set_title(f"{y_test[row]} taken for {predicted[row]}", fontsize=7.5)
+        axes.set_title(f"{y_test[row]} predicted as {predicted[row]}", fontsize=7.5)
     figure.savefig(folder / "mnist_misclassified.png", dpi=110)
 
 
@@ -256,8 +256,8 @@ RUNS = {
 
 
 def main() -> int:
-    """Run, print a table, and return 1 if an accuracy is lower than wanted."""
-    parser = argparse.ArgumentParser(description="Train on MNIST and compare the accuracies with what is wanted.")
+    """Run, print a table, and return 1 if an accuracy is lower than required."""
+    parser = argparse.ArgumentParser(description="Train on MNIST and compare the accuracies with the required ones.")
     parser.add_argument("runs", nargs="*", metavar="run", help=f"{', '.join(RUNS)}; all by default")
     parser.add_argument("--figures", type=Path, help='a folder for pictures of the run "published"')
     arguments = parser.parse_args()
@@ -267,7 +267,7 @@ def main() -> int:
             parser.error(f"there is no run {name!r}, only {', '.join(RUNS)}")
     digits = load()
     reached = True
-    print("| run | seconds | accuracy | wanted | |\n| --- | --- | --- | --- | --- |")
+    print("| run | seconds | accuracy | required | |\n| --- | --- | --- | --- | --- |")
     for name in chosen:
         run, wanted = RUNS[name]
         result = run(digits)
@@ -277,7 +277,7 @@ def main() -> int:
         row = f"| {name} | {result.seconds:.1f} | {result.accuracy:.4f} | {wanted} | {result.note} |"
         print(row, flush=True)
     if not reached:
-        print("A wanted accuracy was not reached.", file=sys.stderr)
+        print("A required accuracy was not reached.", file=sys.stderr)
     return 0 if reached else 1
 
 

@@ -1,13 +1,13 @@
-"""How fast the networks for photographs predict beside ONNX Runtime and PyTorch: 224 x 224 pixels, random weights.
+"""Prediction time of networks for photos compared with ONNX Runtime and PyTorch: 224 x 224 pixels, random weights.
 
-The contenders are processes that take turns, as in speed.py: in each round each makes some repetitions while the others
-sleep. What is printed are the medians over all rounds, and the ratios of skcnn's to the others': below 1, skcnn is
-faster, or needs less memory. ONNX Runtime computes the graph that ``to_onnx`` writes.
+The contenders are processes that take turns, like in speed.py. In each round, each contender makes some repetitions
+while the others sleep. The script prints the medians over all rounds, and skcnn's medians divided by the others'.
+Ratios below 1 mean that skcnn is faster, or needs less memory. ONNX Runtime computes the graph that ``to_onnx`` writes.
 
     python benchmarks/pretrained.py --threads 1 2 --rows 1 8
-    python benchmarks/pretrained.py --quick            # only to see that it works
+    python benchmarks/pretrained.py --quick            # only to test the script
 
-The machine must be otherwise idle. The time does not depend on the weights, so that none are needed.
+The machine must be otherwise idle. The weights are random, because the time does not depend on them.
 """
 
 from __future__ import annotations

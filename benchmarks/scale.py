@@ -1,8 +1,9 @@
-"""How the cost of an image grows: with filters, the side of the image, depth, and the number of images.
+"""Time per image as a function of filters, side of the image, depth, and number of images.
 
-Each family of networks is measured by its training step, skcnn and PyTorch (tuned, see speed.py) in turns, and drawn as
-time per image against floating-point operations per image, with the line that this machine's matrix products allow.
-The last family is one network and more and more images: whole fits, whose cost per image should be flat.
+For each family of networks, the script measures the training step of skcnn and PyTorch (tuned, see speed.py) in turns.
+It draws the time per image against the floating-point operations per image, with a line for the matrix products of the
+machine. The last family is one network and growing numbers of images: whole fits, whose time per image should be
+constant.
 
     python benchmarks/scale.py --save benchmarks/results/scale.json --plot docs/images/scale.png
 """

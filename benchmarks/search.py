@@ -1,11 +1,9 @@
-"""What a search gains from two workers, and from successive halving.
+"""Speed-up of a search by two workers, and by successive halving.
 
-Threads of the workers must not get in each other's way.
-
-The same grid search of eight fits with one worker, and with two that have a processor each: joblib's processes (loky),
-its threads, and a local cluster of Dask's, if that is installed. For large images, where one fit can use two processors
-by itself, and for small ones, where it cannot. Then a grid of 27 candidates, and successive halving over epochs. Wall
-times, in turns; tables in markdown.
+The script runs a grid search of eight fits with one worker, and with two workers that have a processor each: processes
+of joblib (loky), threads of joblib, and a local cluster of Dask if it is installed. One network is for large images,
+where a single fit can use two processors, and one is for small images, where it cannot. Then the script compares a grid
+of 27 candidates with successive halving over epochs. It prints wall times, measured in turns, as tables in markdown.
 
     python benchmarks/search.py --save benchmarks/results/search.md
 """

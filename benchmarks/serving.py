@@ -1,18 +1,18 @@
-"""What it takes to serve a model: start-up, memory and installation, beside PyTorch and ONNX Runtime.
+"""Start-up time, memory and installation size of a served model, compared with PyTorch and ONNX Runtime.
 
-Each contender is a fresh process that imports its library, loads the weights of one and the same network (N2 of
-networks.py) from a file, and predicts one image. They take turns. What is printed are medians over all rounds, and in
-parentheses their ratios to `skcnn.runtime`: above 1, the other takes longer, or needs more.
+Each contender is a new process that imports its library, loads the weights of the same network (N2 of networks.py) from
+a file, and predicts one image. The contenders take turns. The script prints medians over all rounds, and in parentheses
+their ratios to `skcnn.runtime`. Ratios above 1 mean that the other contender takes longer, or needs more.
 
-- *start-up*: milliseconds from the start of the process to the first prediction, with the interpreter's own.
-- *memory*: what the process has resident then, in MB.
-- *installation*: the files of the library and of all that it requires, in MB, as the package manager lists them,
-  without Python's caches. For `skcnn.runtime` these are skcnn and what it imports, NumPy and threadpoolctl.
+- *start-up*: milliseconds from the start of the process to the first prediction, including the start of Python.
+- *memory*: resident memory of the process after the prediction, in MB.
+- *installation*: files of the library and of all its requirements, in MB, as the package manager lists them, without
+  Python's caches. For `skcnn.runtime` these are skcnn and its imports, NumPy and threadpoolctl.
 
     python benchmarks/serving.py --rounds 15 --save benchmarks/results/serving.json
 
-With ``--formats`` it compares the formats of a model instead: the time to write and to read a file, and its size beside
-the weights.
+With ``--formats``, the script compares the formats of a model instead: the time to write and to read a file, and the
+size of the file compared with the weights.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""How fast skcnn is beside PyTorch, on the reference networks.
+"""Speed and memory of skcnn compared with PyTorch, on the reference networks.
 
-The contenders are processes (see contenders.py) that take turns: in each round each makes some repetitions while the
-others sleep, so that what disturbs the machine disturbs all of them alike. What is printed are the medians over all
-rounds, and their ratios: below 1, skcnn is faster, or smaller.
+The contenders are processes (see contenders.py) that take turns. In each round, each contender makes some repetitions
+while the others sleep, so that a disturbance of the machine affects all of them. The script prints the medians over all
+rounds, and their ratios. Ratios below 1 mean that skcnn is faster, or needs less memory.
 
-PyTorch appears as installed, and tuned: with glibc's allocator told, by environment variables that are read when a
-process starts, to keep its memory, which spares it the page faults of large arrays. Without PyTorch there are skcnn's
-own figures only.
+PyTorch is measured as installed, and tuned. In the tuned form, environment variables make glibc's allocator keep its
+memory, which saves the page faults of large arrays. Without PyTorch, the script prints the figures of skcnn only.
 
     python benchmarks/speed.py --measure step inference --nets N1 N2
 """

@@ -1,6 +1,6 @@
 """Draw the figures of docs/mathematics: `python docs/figures_mathematics.py` from the root of a checkout.
 
-What a figure shows as a result is computed, most often by the package itself.
+The results in the figures are computed, most of them by the package itself.
 """
 
 from __future__ import annotations
@@ -189,26 +189,26 @@ def draw_backward(path: Path) -> None:
     _, dx, g = run(layer, plane(IMAGE), p, plane(UPSTREAM))
     framed = np.pad(UPSTREAM, 2)
     with canvas(path, 34, 15.2) as panel:
-        text(panel, 0.3, 0.6, "dx: a full correlation of dy with the kernel turned by half a turn", ha="left",
+        text(panel, 0.3, 0.6, "dx: a full correlation of dy with the kernel rotated by 180°", ha="left",
              fontweight="bold", fontsize=10)  # fmt: skip
         colours = np.where(np.pad(np.ones((2, 2)), 2) > 0, PALE_ORANGE, "#f3f4f6").astype(object)
         cells(panel, framed, 0.3, 2.0, colours)
         box(panel, 2.3, 3.0, 3, 3, "none", edgecolor=BLUE, linewidth=2.2)
-        text(panel, 3.3, 1.5, "dy (2, 2) within a border of 2 zeros", color=MUTED)
+        text(panel, 3.3, 1.5, "dy (2, 2) in a border of 2 zeros", color=MUTED)
         text(panel, 7.1, 5.0, "$\\star$", fontsize=15)
         cells(panel, KERNEL[::-1, ::-1], 8.0, 3.5, PALE_GREEN)
-        text(panel, 9.5, 3.0, "turned kernel", color=MUTED)
+        text(panel, 9.5, 3.0, "rotated kernel", color=MUTED)
         text(panel, 11.8, 5.0, "=", fontsize=13)
         chosen = np.full((4, 4), PAPER, dtype=object)
         chosen[1, 2] = PALE_BLUE
         cells(panel, plane(dx), 12.6, 3.0, chosen)
         text(panel, 14.6, 2.5, "dx (4, 4)", color=MUTED)
-        text(panel, 19.3, 2.6, "Why: four windows have read the pixel x[1, 2]", ha="left", fontsize=9)
+        text(panel, 19.3, 2.6, "Reason: four windows read the pixel x[1, 2]", ha="left", fontsize=9)
         readers = [(a, b) for a, b in np.ndindex(2, 2) if 0 <= 1 - a < 3 and 0 <= 2 - b < 3]
         for line, (a, b) in enumerate(readers):
             i, j = 1 - a, 2 - b
             factors = f"{UPSTREAM[a, b]:g} · {KERNEL[i, j]:g}"
-            words = f"y[{a}, {b}] read it with W[{i}, {j}] = {KERNEL[i, j]:g}: it gives {factors}"
+            words = f"y[{a}, {b}] reads it with W[{i}, {j}] = {KERNEL[i, j]:g}, and adds {factors}"
             text(panel, 19.3, 3.8 + 1.0 * line, words.replace("-", MINUS), ha="left", fontsize=9)
         total = plane(dx)[1, 2]
         text(panel, 19.3, 3.8 + len(readers), f"dx[1, 2] = {total:g}".replace("-", MINUS), ha="left", fontweight="bold")
@@ -226,7 +226,7 @@ def draw_backward(path: Path) -> None:
         dw = g["kernel"][:, :, 0, 0]
         cells(panel, dw, 9.6, 11.1, chosen)
         text(panel, 11.1, 10.6, "dW (3, 3)", color=MUTED)
-        text(panel, 14.0, 12.6, "Why: W[0, 1] met x[a, b + 1] for y[a, b], at all four places", ha="left")
+        text(panel, 14.0, 12.6, "Reason: W[0, 1] is multiplied by x[a, b + 1] for each y[a, b]", ha="left")
 
 
 def draw_strides(path: Path) -> None:
@@ -334,11 +334,11 @@ def draw_pooling(path: Path) -> None:
                 for i, j in np.ndindex(2, 2):
                     box(panel, corner_x + 2 * j, corner_y + 2 * i, 2, 2, "none", edgecolor=INK, linewidth=1.6)
         of_max = (
-            "The winner of a window has all of dy.",
-            "Of the three 2s on top, the first wins;",
-            "of the three 1s, too.",
+            "The first maximum gets all of dy.",
+            "Ties go to the first position:",
+            "the first 2 and the first 1.",
         )
-        of_mean = "Every pixel of a window", "has a quarter of dy."
+        of_mean = "Every pixel of a window", "gets a quarter of dy."
         for top, lines in ((2.9, of_max), (9.3, of_mean)):
             for k, line in enumerate(lines):
                 text(panel, 24.3, top + 0.9 * k, line, ha="left", fontsize=9)
@@ -406,7 +406,7 @@ def draw_gates(path: Path) -> None:
         axes[0, 1].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower left")
         axes[0, 1].set_xticks([0, 5, 10, 15, 20])
         axes[0, 1].set_xlabel("layers, from the loss downwards", fontsize=8.5, color=MUTED)
-        title(axes[0, 1], "The size of the gradient")
+        title(axes[0, 1], "Size of the gradient")
 
 
 def draw_batch_norm(path: Path) -> None:
@@ -488,7 +488,7 @@ def draw_losses(path: Path) -> None:
         axes[0, 1].set_ylim(-0.1, 4)
         axes[0, 1].set_xlabel("raw prediction z, where the truth is 1", fontsize=8.5, color=MUTED)
         axes[0, 1].legend(frameon=False, fontsize=8.5, labelcolor=INK)
-        title(axes[0, 1], "How strongly z is pulled upwards")
+        title(axes[0, 1], "Size of the gradient")
 
 
 def path_of(optimizer: Optimizer, slope: Callable[[np.ndarray], np.ndarray], start: Sequence[float],
@@ -626,7 +626,7 @@ def draw_regularization(path: Path) -> None:
             panel.plot(*w, "o", color=ORANGE, markersize=5)
             beside = 5, 5 if alpha == 0 else -12
             panel.annotate(f"alpha = {alpha:g}", w, beside, textcoords="offset points", fontsize=8, color=INK)
-        title(panel, "A penalty pulls to 0")
+        title(panel, "Penalty: weights move to 0")
         rate = 0.5
         panel = axes[0, 1]
         kept = (rng.uniform(size=(4000, 400)) >= rate) / (1 - rate)
@@ -645,7 +645,7 @@ def draw_regularization(path: Path) -> None:
             ways.append(w)
             means.append(mean)
         panel.plot(*np.array(ways).T, color=MUTED, linewidth=0.7, label="weights")
-        panel.plot(*np.array(means).T, color=BLUE, linewidth=2, label="their running mean")
+        panel.plot(*np.array(means).T, color=BLUE, linewidth=2, label="moving average")
         panel.plot(0, 0, "+", color=ORANGE, markersize=11, markeredgewidth=2)
         panel.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower left")
         title(panel, "Averaging removes noise")

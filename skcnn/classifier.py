@@ -609,8 +609,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(
-                f"{name} has classes that the estimator does not know: [{shown(unseen)}]. The first call of fit or"
-                f" partial_fit had [{shown(self.classes_)}]."
+                f"{name} has unknown classes: [{shown(unseen)}]. The classes of the first call of fit or partial_fit"
+                f" are [{shown(self.classes_)}]."
             )
         codes = np.searchsorted(self.classes_, y)
         return codes[:, None].astype(np.float64) if self._is_binary() else codes

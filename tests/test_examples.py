@@ -198,7 +198,7 @@ def test_serve_a_model(tmp_path):
     assert number(r"accuracy on the test images ([\d.]+)", printed) > 0.94
     assert "predicts the same: True" in printed
     assert "same answers as the estimator: True" in printed
-    assert '400 {"error": "Expected an array as numpy.save writes it' in printed
+    assert '400 {"error": "Expected an array in the format of numpy.save' in printed
 
 
 def test_search_on_a_cluster(tmp_path):

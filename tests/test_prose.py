@@ -44,7 +44,7 @@ class Unit(NamedTuple):
 def files():
     """Return the paths of all modules and pages, relative to the root."""
     pages = [path for path in (ROOT / "docs").rglob("*.md") if not {"_build", "project"} & set(path.parts)]
-    paths = [*(ROOT / "skcnn").rglob("*.py"), *(ROOT / "examples").glob("*.py"), *pages]
+    paths = [*(ROOT / "skcnn").rglob("*.py"), *(ROOT / "examples").rglob("*.py"), *pages]
     paths += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     return sorted(path.relative_to(ROOT).as_posix() for path in paths)
 

@@ -1,12 +1,12 @@
-"""Serve a model: a function from the bytes of an image to an answer, a server around it, and a page for a browser.
+"""Serve a model: a function that classifies the bytes of an image, an HTTP server, and a page for a browser.
 
-The server needs Python's standard library, skcnn and Pillow. The model comes from `skcnn.runtime`, so that
-scikit-learn is not imported. ``python app.py digits.skcnn 8000`` starts it, and http://127.0.0.1:8000 is the page.
+The server needs Python's standard library, skcnn and Pillow. It loads the model with `skcnn.runtime`, so scikit-learn
+is not imported. Start it with ``python app.py digits.skcnn 8000``. The page is then at http://127.0.0.1:8000.
 
-``POST /predict`` takes one image file in any format that Pillow reads and of any size, as the body of the request or as
-the file of a form (``multipart/form-data``), and answers in JSON. It also takes an array of one or several images as
-``numpy.save`` writes it. ``GET /health`` answers when the model is loaded. `application` makes a WSGI application,
-which any other server can run too.
+``POST /predict`` accepts one image file of any size, in any format that Pillow reads, and answers in JSON. The file is
+the body of the request, or a file in a form (``multipart/form-data``). The request may also contain an array of one or
+more images in the format of ``numpy.save``. ``GET /health`` answers as soon as the model is loaded. `application`
+returns a WSGI application, which you can run in other servers too.
 """
 
 import json
@@ -23,20 +23,20 @@ import numpy as np
 
 import skcnn.runtime
 
-LONGEST = 20 << 20  # bytes of a request: the photo of a telephone has 3 to 12 MB
-PIXELS = 50_000_000  # of an image: decoded, each takes three or four bytes
-SECONDS = 30  # that a client may be silent
+LONGEST = 20 << 20  # largest request in bytes; a photo from a phone has 3 to 12 MB
+PIXELS = 50_000_000  # largest image in pixels, each of which takes three or four bytes after decoding
+SECONDS = 30  # time after which a silent client is disconnected
 PAGE = Path(__file__).with_name("page.html")
 
-# Decoding takes the memory of all pixels of an image. A hundred clients may send one at once; they wait for their turn.
+# Decoding needs memory for all pixels of an image, so the number of images that are decoded at a time is limited.
 decoding = BoundedSemaphore(os.cpu_count() or 1)
 
 
 # %%
-# The function. Bytes and pixels are counted before anything is decoded: a picture of a few bytes can unfold to
-# gigabytes, and an array can hold a pickle.
+# The function. Bytes and pixels are counted before decoding, because an image file of a few bytes may decode to
+# gigabytes. Arrays are read without pickles, because a pickle can run code.
 def predict(model, content):
-    """The bytes of an image file or an array -> the model's answer for each image, as JSON can hold it."""
+    """Return the model's answer for each image in the bytes of an image file or an array, as values for JSON."""
     names = [str(name) for name in model.classes_]
     found = model.predict_proba(images_of(model, content))
     if not np.isfinite(found).all():  # JSON has no NaN
@@ -47,24 +47,24 @@ def predict(model, content):
 
 
 def images_of(model, content):
-    """Bytes -> images (n, h, w, c), prepared as for training; a ValueError with the reason for anything else."""
+    """Return images (n, h, w, c), prepared as in training, from bytes, or raise a ValueError with the reason."""
     if content.startswith(b"\x93NUMPY"):
         try:
             images = np.load(BytesIO(content), allow_pickle=False)
-        except Exception:  # damaged bytes make NumPy raise anything
-            raise ValueError("The array cannot be read: expected one as numpy.save writes it.") from None
-        if images.dtype.kind not in "buif":  # an array of text would be taken for paths of files on the server
+        except Exception:  # NumPy raises many kinds of errors for damaged bytes
+            raise ValueError("The array cannot be read. Expected the format of numpy.save.") from None
+        if images.dtype.kind not in "buif":  # the model would open strings as paths of files on the server
             raise ValueError(f"The array must contain numbers, got {images.dtype}.")
         h, w, c = model.input_shape_
         return images.reshape(1, h, w, c) if images.shape in ((h, w), (h, w, c)) else images
     if model.reader is None:
-        raise ValueError("Expected an array as numpy.save writes it: the model was saved without an ImageReader.")
+        raise ValueError("Expected an array in the format of numpy.save: the model was saved without an ImageReader.")
     with decoding:
         return model.reader.read(content, max_pixels=PIXELS)[np.newaxis]
 
 
 def file_of(content_type, body):
-    """The file in the body of a request: all of it, or the first file of a form."""
+    """Return the file in the body of a request, which is the whole body or the first file in a form."""
     if not content_type.startswith("multipart/form-data"):
         return body
     if boundary := re.search(r'boundary="?([^";]+)', content_type):
@@ -76,22 +76,22 @@ def file_of(content_type, body):
 
 
 # %%
-# The same as a WSGI application. Predictions are re-entrant: one model serves all threads.
+# The WSGI application. Predictions are thread-safe, so all threads use one model.
 def application(model):
-    """A WSGI application around a model; an error for a model that cannot answer."""
+    """Return a WSGI application for a model, or raise an error if the model cannot predict probabilities."""
     try:
         model.predict_proba(np.zeros((1, *model.input_shape_)))
     except AttributeError as error:  # a regressor, or a loss such as hinge
         raise ValueError(f"The server answers with probabilities. {error}") from None
     if model.reader is not None:
-        model.reader.read(np.zeros((1, 1), np.uint8))  # an ImportError without Pillow
+        model.reader.read(np.zeros((1, 1), np.uint8))  # raises an ImportError now if Pillow is missing
 
     def answer(environ):
-        """The status of a request, and what is said."""
+        """Return the status and the answer for a request."""
         if environ["PATH_INFO"] == "/health":
             return "200 OK", {"model": repr(model)}
         if environ["PATH_INFO"] != "/predict":
-            return "404 Not Found", {"error": "There are GET / for a page, POST /predict and GET /health."}
+            return "404 Not Found", {"error": "Use GET / for the page, POST /predict or GET /health."}
         if environ["REQUEST_METHOD"] != "POST":
             return "405 Method Not Allowed", {"error": "Send an image by POST."}
         length = environ.get("CONTENT_LENGTH") or ""
@@ -123,30 +123,30 @@ def application(model):
 
 
 def discard(stream, length):
-    """Read what is not wanted: a client that is still sending does not hear the answer."""
+    """Read and drop the body of a request, because clients often read the answer only after sending everything."""
     try:
         while length > 0 and (part := stream.read(min(length, 1 << 20))):
             length -= len(part)
-    except OSError:  # it has stopped
+    except OSError:  # the client has disconnected
         pass
 
 
 # %%
-# The server: a thread for each request.
+# The server, with a thread for each request.
 class Server(ThreadingMixIn, WSGIServer):
-    """A WSGI server with a thread for each request."""
+    """WSGI server with a thread for each request."""
 
     daemon_threads = True
-    request_queue_size = 128  # clients that may knock at the same moment
+    request_queue_size = 128  # clients that may connect at the same moment
 
     def handle_error(self, request, client_address):
-        """Let a client go that has left or fallen silent; anything else is a mistake to be seen."""
+        """Ignore clients that have disconnected or are silent, and print other errors."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class Quiet(WSGIRequestHandler):
-    """Writes no line for each request."""
+    """Request handler that does not log requests."""
 
     timeout = SECONDS
 
@@ -155,7 +155,7 @@ class Quiet(WSGIRequestHandler):
 
 
 def serve(model, port=8000, host="127.0.0.1"):
-    """A server for a model; port 0 is any that is free."""
+    """Return a server for a model. Port 0 selects a free port."""
     return make_server(host, port, application(model), server_class=Server, handler_class=Quiet)
 
 

@@ -1,7 +1,7 @@
-"""Ask the server of ``app.py``: send image files, and show what it answers.
+"""Send image files to the server of ``app.py``, and print its answers.
 
-``python client.py http://127.0.0.1:8000 photo.jpg drawing.png`` sends these files to the server at that address, and
-without files digits.
+``python client.py http://127.0.0.1:8000 photo.jpg drawing.png`` sends two files to the server at this address. Without
+files, the client sends ten digits.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def ask(url, content, **headers):
-    """POST bytes to a server: the status, and its answer."""
+    """Send bytes to a server, and return the status and the answer."""
     try:
         with urlopen(Request(f"{url}/predict", data=content, headers=headers, method="POST"), timeout=60) as answer:
             return answer.status, json.load(answer)
@@ -25,14 +25,14 @@ def ask(url, content, **headers):
 
 
 def as_bytes(images):
-    """An array as `numpy.save` writes it."""
+    """Return an array in the format of `numpy.save`."""
     file = BytesIO()
     np.save(file, images, allow_pickle=False)
     return file.getvalue()
 
 
 def best(answer, count=5):
-    """The most probable classes of an answer's first image, with their probabilities."""
+    """Return the most probable classes of the first image in an answer, with their probabilities."""
     found = answer["predictions"][0]["probabilities"]
     return sorted(found.items(), key=lambda item: -item[1])[:count]
 
@@ -52,5 +52,5 @@ if __name__ == "__main__":
         print(f"status {status}")
         for truth, prediction in zip(digits.target, answer["predictions"], strict=False):
             sure = prediction["probabilities"][prediction["class"]]
-            print(f"a {truth} is taken for a {prediction['class']} ({sure:.0%})")
-        print("and bytes that are no image:", *ask(url, b"no image"))
+            print(f"a {truth} is predicted as {prediction['class']} ({sure:.0%})")
+        print("bytes that are not an image:", *ask(url, b"not an image"))

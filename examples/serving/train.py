@@ -1,8 +1,7 @@
-"""Train the model that is served: a classifier of digits, whose images are of 8 x 8 pixels.
+"""Train the model for the server: a classifier of digits of 8 x 8 pixels.
 
-``python train.py digits.skcnn`` writes it to that file. The reader in front of the network brings every upload to the
-size and the colour that the network was trained with. It takes arrays too, as here, and in place of them a list of
-paths.
+``python train.py digits.skcnn`` writes the model to this file. The reader before the network converts every upload to
+the size and the colours of the training images. For training, it accepts arrays, as in this script, or a list of paths.
 """
 
 import sys
