@@ -1,7 +1,6 @@
 """The countable rules of style for docstrings, comments, messages and pages.
 
-Each finding names the file, the line, the rule and the text. `NOT_YET` lists the files that are exempt until they have
-been rewritten. Remove a file from it when you rewrite it.
+Each finding names the file, the line, the rule and the text.
 """
 
 import ast
@@ -16,11 +15,6 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-NOT_YET = {
-    "docs/mistakes.md",
-    "docs/scaling.md",
-}
 
 BEGINNINGS = re.compile(r"(What|Of|That of|Those of|None is)\b(?! course)")
 WORDS = re.compile(
@@ -53,11 +47,6 @@ def files():
     paths = [*(ROOT / "skcnn").rglob("*.py"), *(ROOT / "examples").glob("*.py"), *pages]
     paths += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     return sorted(path.relative_to(ROOT).as_posix() for path in paths)
-
-
-def is_exempt(name):
-    """Return whether a file, or a folder around it, is in the list of exemptions."""
-    return bool(NOT_YET & {name, *map(str, Path(name).parents)})
 
 
 def units_of(name, text):
@@ -234,18 +223,10 @@ def findings(name, text):
             yield found(0, "is an entry of Raises that does not begin with 'If'", shortened)
 
 
-CHECKED = [name for name in files() if not is_exempt(name)]
-
-
-@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.parametrize("name", files())
 def test_prose_follows_the_style(name):
     if found := list(findings(name, (ROOT / name).read_text(encoding="utf-8"))):
         pytest.fail("\n".join(found), pytrace=False)
-
-
-def test_exempt_files_exist():
-    missing = [name for name in NOT_YET if not (ROOT / name).exists()]
-    assert not missing, f"remove {missing} from NOT_YET"
 
 
 MODULE = '''"""What this is."""

@@ -15,7 +15,8 @@ from .memory import SHARE, machine_memory
 from .model import Model, predictor_of
 from .progress import Recipe
 
-IN_MEMORY = 1 << 30  # largest outputs of frozen layers that are kept in memory, in bytes
+# Largest outputs of frozen layers that are kept in memory, in bytes, if the machine has at least eight times as much.
+IN_MEMORY = 1 << 30
 # Larger outputs, up to this number of bytes, are kept in a memory-mapped temporary file, if it takes at most half of
 # the free space on the disk. Still larger ones are not kept, but computed for each batch.
 IN_A_FILE = 1 << 34

@@ -33,9 +33,9 @@ Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 @description
 class Rectified(Layer):
-    """A layer and the ReLU, ReLU6 or Clip after it, computed in place in the layer's output: max(layer(x), 0).
+    """A layer and the ReLU, ReLU6 or Clip after it, computed in place in the layer's output.
 
-    The layer's backward pass must not read its output again, because the ReLU has overwritten it.
+    The layer's backward pass must not read its output again, because the activation has overwritten it.
     """
 
     layer: Layer

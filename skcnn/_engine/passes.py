@@ -119,7 +119,7 @@ class Passes:
         return Tally(total / len(order), penalties / len(order), self._raw)
 
     def load(self, recorded: Pass, used: Array) -> None:
-        """Copy rows of the data in as they are, behind the frozen layers."""
+        """Copy a batch, without augmentation and after the frozen layers, to the inputs of a recorded step."""
         recorded.load(self._data, used)
         if self._frozen is not None:
             recorded.enter(self._frozen)
