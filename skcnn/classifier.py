@@ -12,7 +12,7 @@ from sklearn.base import ClassifierMixin
 from ._arrays.elementwise import Array
 from ._engine.model import is_binary, predicted_classes, predicted_codes, probabilities
 from ._estimators.base import BaseCNN
-from ._estimators.given import as_classes, checked_classes, named_arrays, outputs_of
+from ._estimators.given import as_classes, checked_classes, named_arrays, outputs_of, shown
 from ._estimators.judging import accuracy
 from ._estimators.mistakes import is_one_hot, warn_of_one_hot
 from ._estimators.validation import (
@@ -609,8 +609,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         unseen = np.setdiff1d(y, self.classes_)
         if unseen.size:
             raise ValueError(
-                f"{name} has classes that the estimator does not know: {unseen.tolist()}. The first call of fit or"
-                f" partial_fit had {self.classes_.tolist()}."
+                f"{name} has classes that the estimator does not know: [{shown(unseen)}]. The first call of fit or"
+                f" partial_fit had [{shown(self.classes_)}]."
             )
         codes = np.searchsorted(self.classes_, y)
         return codes[:, None].astype(np.float64) if self._is_binary() else codes

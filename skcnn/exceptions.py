@@ -50,7 +50,7 @@ class OutputLayerWarning(UserWarning):
     """The list in `layers` ends with an output layer of its own, behind which the estimator puts another one.
 
     It is issued by ``fit`` for a dense layer, a softmax or a sigmoid with as many units as there are classes or
-    outputs, and for a softmax behind any dense layer.
+    outputs, and for a softmax of any width.
     """
 
 

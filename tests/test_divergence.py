@@ -10,8 +10,13 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import description
@@ -89,6 +94,26 @@ def test_a_divergence_at_once_leaves_nothing_half_fitted(digits):
 
 
 @pytest.mark.parametrize(
+    ("optimizer", "learning_rate"), [("sgd", 1.0), ("sgd", 5.0), ("adam", 1.0)], ids=["sgd", "fast sgd", "adam"]
+)
+def test_units_that_die_are_said_though_their_loss_is_that_of_a_constant(optimizer, learning_rate):
+    """Penalties of 1e47 and more, and a data loss of log(10)."""
+    X, y = load_digits(return_X_y=True)
+    model = CNNClassifier((8,), optimizer=optimizer, learning_rate=learning_rate, max_iter=8, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="with the penalty of alpha.*constant prediction"):
+        model.fit(X[:600].reshape(-1, 8, 8), y[:600])
+
+
+def test_a_loss_that_is_still_falling_is_no_divergence(digits):
+    X, y = digits
+    model = CNNRegressor(**SMALL, max_iter=3, learning_rate=1e-5, output_initializer="he")
+    with pytest.warns(ConvergenceWarning, match="not converged.*still falling: try more epochs") as caught:
+        model.fit(X, y)
+    assert "smaller" not in str(caught[0].message)
+    assert model.loss_curve_ == sorted(model.loss_curve_, reverse=True)
+
+
+@pytest.mark.parametrize(
     ("estimator", "y"),
     [
         (CNNClassifier(**SMALL, max_iter=2), np.arange(120) % 3),
@@ -144,17 +169,28 @@ def test_a_second_press_within_two_seconds_ends_everything(digits, monkeypatch):
         model.fit(*digits)
 
 
-@pytest.mark.parametrize("how", ["search", "scores", "joblib"])
+@pytest.mark.parametrize("how", ["search", "scores", "joblib", "chain", "rest"])
 def test_one_press_ends_a_search(digits, how):
     X, y = digits
     model = CNNClassifier(**SMALL, schedule=InterruptedAt(1), max_iter=2)
     run = {
         "search": lambda: GridSearchCV(model, {"alpha": [0.0, 1.0]}, cv=2).fit(X, y),
         "scores": lambda: cross_val_score(model, X, y, cv=2),
+        "chain": lambda: ClassifierChain(model).fit(
+            X.reshape(len(X), -1), np.stack([y > 4, y > 6], axis=1).astype(int)
+        ),
+        "rest": lambda: OneVsRestClassifier(model).fit(X.reshape(len(X), -1), y),
         "joblib": lambda: joblib.Parallel(n_jobs=1)(joblib.delayed(model.fit)(X, y) for _ in range(2)),
     }[how]
     with pytest.raises(KeyboardInterrupt):
         run()
+
+
+def test_one_press_in_a_pipeline_ends_one_fit(digits):
+    model = make_pipeline(FunctionTransformer(), CNNClassifier(**SMALL, schedule=InterruptedAt(1)))
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*digits)
+    assert model[-1].n_iter_ == 1
 
 
 SEARCH = """

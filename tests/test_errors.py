@@ -422,7 +422,7 @@ def test_targets_that_are_none(digits, change, said):
         (lambda w: 0 * w, ["weights", "at least one non-zero"]),
         (lambda w: np.nan, ["sample_weight", "finite", "nan"]),
         (lambda w: w[:-1], ["sample_weight", "(119,)", "(120,)"]),
-        (lambda w: np.stack([w, w], axis=1), ["1D array", "2D"]),
+        (lambda w: np.stack([w, w], axis=1), ["sample_weight must have shape (n,)", "(120, 2)"]),
     ],
     ids=["negative", "NaN", "infinite", "all zero", "NaN for all", "short", "2-D"],
 )
@@ -639,3 +639,34 @@ def test_a_first_fit_that_fails_leaves_nothing_behind(digits, fail):
     with pytest.raises(ValueError):  # noqa: PT011
         fail(model, *digits)
     assert_not_fitted(model)
+
+
+# -- what the texts above do not cover
+
+
+def test_images_whose_squares_are_infinite(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"X contains 1\.6e\+201, whose square is infinite"):
+        small().fit(X * 1e200, y)
+
+
+def test_a_validation_set_as_a_third_argument(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"sample_weight must have shape \(n,\).*X_val=X_val, y_val=y_val"):
+        small().fit(X, y, X)
+
+
+def test_one_image_with_channels_first(digits):
+    model = small(max_iter=1).fit(np.random.default_rng(0).normal(size=(20, 6, 6, 3)), np.arange(20) % 2)
+    with pytest.raises(ValueError, match=r"one image with channels first, pass X\.transpose\(1, 2, 0\)\[np\.newaxis\]"):
+        model.predict(np.zeros((3, 6, 6)))
+
+
+def test_long_texts_and_many_classes_are_cut(digits):
+    X, y = digits
+    with pytest.raises(TypeError, match="text or paths") as caught:
+        small().fit(["0 1 2 " * 3000, "0 1 2 " * 3000], [0, 1])
+    assert len(str(caught.value)) < 400
+    with pytest.raises(ValueError, match="does not know") as caught:
+        small().fit(X, y, X_val=np.zeros((500, 8, 8)), y_val=np.arange(500))
+    assert len(str(caught.value)) < 300

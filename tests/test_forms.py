@@ -137,7 +137,7 @@ NOT_IMAGES = {
     "paths": (
         lambda X: ["a/b.png"] * len(X),
         TypeError,
-        r"X\w* contains text or paths instead of images, such as 'a/b.png' in row 0",
+        r"X\w* contains text or paths instead of images: 'a/b.png' in row 0",
     ),
     "paths of pathlib": (lambda X: [pathlib.PurePosixPath("a/b.png")] * len(X), TypeError, "'a/b.png' in row 0"),
     "column of paths": (lambda X: pd.Series(["a/b.png"] * len(X)), TypeError, "'a/b.png' in row 0"),
@@ -156,7 +156,7 @@ NOT_IMAGES = {
     "channels": (
         lambda X: [*X[:3], np.ones((8, 8, 3))],
         ValueError,
-        r'different channels: \(8, 8\) in rows 0, 1, 2, \(8, 8, 3\) in row 3.*convert\("RGB"\)',
+        r"different channels: \(8, 8\) in rows 0, 1, 2, \(8, 8, 3\) in row 3.*convert\('RGB'\)",
     ),
     "None": (lambda X: [*X[:5], None, *X[6:]], ValueError, "no image in row 5, but None. Leave these rows out"),
     "NaN": (lambda X: pd.Series([*X[:5], np.nan, *X[6:9], np.nan]), ValueError, "no image in rows 5, 9, but nan"),

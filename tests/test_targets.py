@@ -65,6 +65,12 @@ def test_it_is_the_standardization_by_hand(data):
     assert_array_equal(chunks.target_scale_, before)
 
 
+def test_numbers_whose_squares_are_infinite_are_learnt(data):
+    X, y, _ = data
+    model = CNNRegressor(**SMALL).fit(X, 1e160 * y)
+    assert_allclose(model.predict(X), 1e160 * CNNRegressor(**SMALL).fit(X, y).predict(X), rtol=1e-5)
+
+
 def test_rows_of_weight_0_have_no_say(data):
     X, y, _ = data
     w = np.where(np.arange(100) < 80, 1.0, 0.0)

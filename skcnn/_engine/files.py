@@ -207,7 +207,7 @@ def read_bytes(file: File) -> bytes:
 def check_binary(file: Any, method: str) -> None:
     """Raise a TypeError unless this is a path or a file object in binary mode."""
     if not isinstance(file, (str, os.PathLike)) and not hasattr(file, method):
-        raise TypeError(f"Expected a path, or a file object with a {method} method, got {file!r}.")
+        raise TypeError(f"Expected a path, or a file object with a {method} method, got {type(file).__name__}.")
     if isinstance(file, io.TextIOBase):
         raise TypeError(f"{file!r} is a text file: open it in binary mode, open(path, '{method[0]}b').")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from .._arrays.elementwise import Array
 
 SHOWN = 5  # row numbers in a message
+LETTERS = 80  # of a text in a message
 READ = (
     "skcnn.images.read_images(paths, size=(h, w)), or skcnn.images.ImageReader(size=(h, w)) as the first step of a"
     " pipeline"
@@ -141,10 +143,8 @@ def _as_array(item: Any) -> Array | None:
 def _no_image(item: Any, row: int, name: str) -> str:
     """Return the message for an item that is not an image."""
     if isinstance(item, (str, os.PathLike)):
-        return (
-            f"{name} contains text or paths instead of images, such as {str(item)!r} in row {row}. To read files, use"
-            f" {READ}."
-        )
+        shown = textwrap.shorten(str(item), LETTERS)
+        return f"{name} contains text or paths instead of images: {shown!r} in row {row}. To read files, use {READ}."
     if isinstance(item, bytes):
         return f"{name} contains bytes in row {row} instead of an image. To read image files, use {READ}."
     if isinstance(item, tuple):
@@ -162,7 +162,8 @@ def _different(shapes: dict[tuple[int, ...], list[int]], name: str) -> str:
     if len({shape[:2] for shape in shapes}) == 1:
         return (
             f"{name} contains images with different channels: {', '.join(listed)}{more}. Convert them to the same"
-            f' channels, for example [np.asarray(PIL.Image.fromarray(image).convert("RGB")) for image in {name}].'
+            f" channels: [image.convert('RGB') for image in {name}] for images of Pillow, or"
+            " np.repeat(image[..., np.newaxis], 3, axis=-1) for a grey array among RGB arrays."
         )
     return (
         f"{name} contains images of different sizes: {', '.join(listed)}{more}. Resize them to one size, for example"
@@ -223,6 +224,8 @@ def cure(X: Any, shape: tuple[int, ...], wanted: tuple[int, ...], name: str) -> 
         return f" Rows are flattened images of shape {wanted}.{label}"
     if len(shape) not in (3, 4):
         return ""
+    if c > 1 and shape == (c, h, w):
+        return f" If this is one image with channels first, pass {code}.transpose(1, 2, 0)[np.newaxis]."
     said, image = "", shape[1:]
     if len(shape) == 3 and c > 1 and shape[2] == c:
         said, image = f" If this is one image, pass {one}.", shape

@@ -91,13 +91,12 @@ class Passes:
 
     def epoch(self, epoch: int, team: Team, report: Callable[[int, float], None]) -> Tally:
         """Train for one epoch. ``report`` is called after each batch, with the rows so far and their mean loss."""
-        progress, recipe, model = self._progress, self._recipe, self._model
+        progress, recipe = self._progress, self._recipe
         order = self._order()
         # The tapes refer to these generators, so their states are set instead of new generators made.
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
         total = penalties = 0.0
-        kernels = self._weights[self._trained[0].start : model.network.weights.decayed]
         for batch in self._batches(order):
             rate = self.learning_rate(epoch + batch.start / len(order))
             recorded = self.recorded(batch.stop - batch.start)
@@ -108,7 +107,7 @@ class Passes:
                     recorded.enter(self._frozen)
             else:
                 self.load(recorded, order[batch])
-            penalty = recipe.alpha / 2 * float(np.dot(kernels, kernels)) if recipe.alpha else 0.0
+            penalty = self.penalty()
             self.tick(rate)
             total += recorded.run(team)
             penalties += penalty * (batch.stop - batch.start)
@@ -123,6 +122,11 @@ class Passes:
         recorded.load(self._data, used)
         if self._frozen is not None:
             recorded.enter(self._frozen)
+
+    def penalty(self) -> float:
+        """Return the L2 penalty of the weights of the moment."""
+        kernels = self._weights[self._trained[0].start : self._model.network.weights.decayed]
+        return self._recipe.alpha / 2 * float(np.dot(kernels, kernels)) if self._recipe.alpha else 0.0
 
     def _order(self) -> Array:
         n = len(self._data.rows)

@@ -59,14 +59,18 @@ def measure_scaling(images: Array, rows: Array, weights: Array) -> Scaling:
         size = weight.sum() * h * w
         if not size:
             continue
-        chunk_mean = np.einsum("n,npc->c", weight, chunk) / size
-        chunk -= chunk_mean
-        chunk_squares = np.einsum("n,npc,npc->c", weight, chunk, chunk)
-        delta = chunk_mean - mean
-        squares += chunk_squares + delta**2 * total * size / (total + size)
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
+            chunk_mean = np.einsum("n,npc->c", weight, chunk) / size
+            chunk -= chunk_mean
+            chunk_squares = np.einsum("n,npc,npc->c", weight, chunk, chunk)
+            delta = chunk_mean - mean
+            squares += chunk_squares + delta**2 * total * size / (total + size)
         mean += delta * size / (total + size)
         total += size
     mean, scale = origin + mean, np.sqrt(squares / total)
+    if not np.isfinite(scale).all():
+        largest = max(abs(lowest.min()), abs(highest.max()))
+        raise ValueError(f"X contains {largest:.3g}, whose square is infinite, so X cannot be standardized. Divide X.")
     _warn_of_extremes(rows, lowest, highest, mean, scale)
     kind = images.dtype if images.dtype.kind == "f" and images.itemsize < 8 else np.float64
     rounded = np.finfo(kind).eps / 2 * np.abs(mean)  # largest rounding error of a number
@@ -79,7 +83,9 @@ def measure_targets(targets: Array, weights: Array) -> Scaling:
     A column that varies by no more than rounding errors gets a scale of 1.
     """
     mean = np.average(targets, axis=0, weights=weights)
-    scale = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
+    largest = np.abs(targets - mean).max(axis=0)  # its square may be infinite
+    share = (targets - mean) / np.where(largest > 0, largest, 1)
+    scale = largest * np.sqrt(np.average(share**2, axis=0, weights=weights))
     return Scaling(mean, np.where(scale > np.finfo(np.float64).eps * np.abs(mean), scale, 1.0))
 
 

@@ -25,6 +25,7 @@ LINE = 10.0  # shortest time between two printed lines within an epoch, in secon
 # is more. Networks that learn may be slightly worse: with a dropout of 0.9 on noise, the loss is larger by nine tenths.
 # In a single epoch, the mean loss includes the first steps, which may be far worse.
 MARGIN, SINGLE_EPOCH = 1.0, 100.0
+GROWTH = 10  # factor by which the penalty may grow in a training that ends no better than a constant prediction
 ROWS = 256  # images that are checked at a time
 
 
@@ -76,7 +77,7 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
     validated = hooks.validate is not None
     last = max(len(history.loss) + epochs - fit.done, recipe.max_iter)  # partial_fit counts towards max_iter
     passes = Passes(fit, data, recipe)
-    tally = None
+    tally, penalty = None, passes.penalty()
     if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
         _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
         progress.warned = True
@@ -126,9 +127,11 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
         warn_user("Training interrupted by user. The model keeps the weights learnt so far.", UserWarning)
         _restore_best(fit, validated)
         return False
-    if tally is not None and not monitor.diverged and _is_worse_than_constant(tally, data, recipe, epochs):
-        _report_large_loss(tally, fit, hooks, validated)
-        fit.diverge(start)
+    if tally is not None and not monitor.diverged and _is_worse_than_constant(tally, penalty, data, recipe, epochs):
+        falling = fit.done > 1 and history.loss[-1] == min(history.loss[-fit.done :])
+        _report_large_loss(tally, hooks, validated, falling)
+        if not falling:
+            fit.diverge(start)
     _restore_best(fit, validated)
     return True
 
@@ -138,13 +141,20 @@ def _restore_best(fit: Fit, validated: bool) -> None:
         fit.restore(fit.monitor.best)
 
 
-def _is_worse_than_constant(tally: Tally, data: Data, recipe: Recipe, epochs: int) -> bool:
-    """Return whether the loss of the last epoch is far above the loss of the best constant prediction."""
+def _is_worse_than_constant(tally: Tally, penalty: float, data: Data, recipe: Recipe, epochs: int) -> bool:
+    """Return whether an epoch is far worse than the best constant prediction, by its loss or by its weights.
+
+    A network whose units have died predicts a constant, with weights whose penalty is many times the ``penalty`` at the
+    beginning of the training.
+    """
+    margin, total = MARGIN * (SINGLE_EPOCH if epochs == 1 else 1), tally.loss + tally.penalty
+    if total <= margin - 1:  # no constant has a lower bound: c + margin * max(1, |c|) is at least margin - 1
+        return False
     raw = np.broadcast_to(recipe.loss.base_score(data.targets, data.weights), tally.raw.shape)
     with ufunc_settings():
         constant = mean_loss(recipe.loss, raw, data.targets, data.weights)
-    margin = MARGIN * (SINGLE_EPOCH if epochs == 1 else 1)
-    return tally.loss > constant + margin * max(1.0, abs(constant))
+    bound = constant + margin * max(1.0, abs(constant))
+    return tally.loss > bound or (tally.loss >= constant and total > bound + GROWTH * penalty)
 
 
 def _check_images(data: Data, dtype: np.dtype[Any]) -> None:
@@ -204,12 +214,19 @@ def _report_infinity(loss: float, fit: Fit, recipe: Recipe, hooks: Hooks) -> Non
     warn_user(f"{message} {kept}", hooks.convergence_warning)
 
 
-def _report_large_loss(tally: Tally, fit: Fit, hooks: Hooks, validated: bool) -> None:
+def _report_large_loss(tally: Tally, hooks: Hooks, validated: bool, falling: bool) -> None:
     """Warn that the trained model is worse than a constant prediction."""
-    kept = "best validation score" if validated else "lowest loss"
+    total = tally.loss + tally.penalty
+    size = f"{tally.loss:.4g}" if tally.penalty < tally.loss else f"{total:.4g} with the penalty of alpha"
+    if falling:
+        said = "Training has not converged"
+        advice = "The loss is still falling: try more epochs (max_iter) or a larger learning_rate."
+    else:
+        kept = "best validation score" if validated else "lowest loss"
+        said = "Training has diverged"
+        advice = f"The model of the epoch with the {kept} is kept. Try {hooks.remedies}."
     warn_user(
-        f"Training has diverged: the loss of the last epoch is {tally.loss:.4g}, larger than the loss of a constant"
-        f" prediction. The model of the epoch with the {kept} is kept. Try {hooks.remedies}.",
+        f"{said}: the loss of the last epoch is {size}, larger than the loss of a constant prediction. {advice}",
         hooks.convergence_warning,
     )
 

@@ -134,7 +134,7 @@ def as_classes(arrays: dict[str, Array], classes: Array, labels: bool) -> tuple[
     count, outputs = len(classes), outputs_of(arrays)
     binary = count == 2 and not labels
     if outputs not in ((1, 2) if binary else (count,)):
-        raise ValueError(f"The output layer has {outputs} units, but there are {count} classes: {_shown(classes)}.")
+        raise ValueError(f"The output layer has {outputs} units, but there are {count} classes: {shown(classes)}.")
     order = np.argsort(classes, kind="stable")
     classes = classes[order]
     if twice := [a for a, b in pairwise(classes) if a == b]:
@@ -158,10 +158,10 @@ def checked_classes(classes: Any) -> Array:
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "biufUO":
         raise ValueError(f"classes must be a list of numbers or strings, one for each output, got {classes!r}.")
     if array.dtype.kind == "O" and not all(isinstance(item, str) for item in array):
-        raise ValueError(f"classes must be all numbers or all strings, got {_shown(array)}.")
+        raise ValueError(f"classes must be all numbers or all strings, got {shown(array)}.")
     return array
 
 
-def _shown(classes: Array) -> str:
+def shown(classes: Array) -> str:
     shown = ", ".join(repr(item) for item in classes[:5].tolist())
     return shown + (", ..." if len(classes) > 5 else "")

@@ -152,13 +152,13 @@ def warn_of_one_hot(y: Array) -> None:
 def warn_of_own_output(network: Network, widths: Iterable[int]) -> None:
     """Warn if the hidden layers end with an output layer.
 
-    An output layer is a dense layer, a softmax or a sigmoid with one of the ``widths``, which are the numbers of
-    outputs and of classes. A softmax after a dense layer of any width is one too. Other sigmoids are hidden units.
+    An output layer is a dense layer or a sigmoid with one of the ``widths``, which are the numbers of
+    outputs and of classes. A softmax of any width is one too. Other sigmoids are hidden units.
     """
     *before, last = network.hidden or (None,)
     (width,) = network.shapes[-2]
     own = [layer for layer in [*before[-1:], last] if layer is last or isinstance(layer, Dense)]
-    if isinstance(last, ENDS) and (width in widths or (len(own) > 1 and isinstance(last, Softmax))):
+    if isinstance(last, Softmax) or (isinstance(last, ENDS) and width in widths):
         given = ", ".join(map(repr, own))
         warn_user(
             f"layers ends with an output layer of its own: {given}, with {width} outputs. The estimator adds the output"

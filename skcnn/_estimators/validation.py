@@ -276,6 +276,11 @@ def check_regression_targets(y: Array, name: str = "y") -> Array:
 
 def check_weights(sample_weight: Any, X: Array) -> Array:
     """Return sample weights (n,) in float64, finite and not negative, or ones for None."""
+    if np.ndim(sample_weight) > 1:
+        raise ValueError(
+            f"sample_weight must have shape (n,), got {np.shape(sample_weight)}. If it is a validation set, pass it by"
+            " name: fit(X, y, X_val=X_val, y_val=y_val)."
+        )
     weights = _check_sample_weight(as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True)
     if not np.isfinite(weights).all():  # scikit-learn accepts a single NaN for all rows
         raise ValueError(f"sample_weight must be finite, got {sample_weight!r}.")
