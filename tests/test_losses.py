@@ -302,8 +302,8 @@ def test_alpha_must_fit_the_classes(alpha, target, words):
 @pytest.mark.parametrize(
     ("theirs", "names"),
     [
-        (SGDClassifier(), ["log_loss", "hinge", "squared_hinge"]),
-        (SGDRegressor(), ["squared_error", "huber"]),
+        (SGDClassifier(max_iter=5, tol=None), ["log_loss", "hinge", "squared_hinge"]),
+        (SGDRegressor(max_iter=5, tol=None), ["squared_error", "huber"]),
         (HistGradientBoostingRegressor(max_iter=1), ["absolute_error", "poisson", "quantile"]),
     ],
 )
