@@ -282,7 +282,7 @@ def test_adaptive_goes_on_and_another_schedule_begins_anew(digits, how):
 def test_partial_fit_beyond_the_end_of_a_schedule_warns_once(digits, schedule):
     model = small(schedule=schedule, max_iter=2)
     model.partial_fit(*digits, classes=range(10)).partial_fit(*digits)
-    with pytest.warns(UserWarning, match=r"beyond max_iter=2 .*learning rate stays at .*Set max_iter") as caught:
+    with pytest.warns(UserWarning, match=r"passed max_iter=2 .*learning rate stays at .*Set max_iter") as caught:
         model.partial_fit(*digits)
     assert [warning.filename for warning in caught] == [__file__]
     pickle.loads(pickle.dumps(model)).partial_fit(*digits)

@@ -12,7 +12,7 @@ import numpy as np
 from .._arrays.elementwise import Array
 
 SHOWN = 5  # row numbers in a message
-LETTERS = 80  # of a text in a message
+LETTERS = 80  # longest text that a message shows
 READ = (
     "skcnn.images.read_images(paths, size=(h, w)), or skcnn.images.ImageReader(size=(h, w)) as the first step of a"
     " pipeline"

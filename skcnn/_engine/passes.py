@@ -124,7 +124,7 @@ class Passes:
             recorded.enter(self._frozen)
 
     def penalty(self) -> float:
-        """Return the L2 penalty of the weights of the moment."""
+        """Return the L2 penalty of the current weights."""
         kernels = self._weights[self._trained[0].start : self._model.network.weights.decayed]
         return self._recipe.alpha / 2 * float(np.dot(kernels, kernels)) if self._recipe.alpha else 0.0
 
