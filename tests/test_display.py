@@ -278,7 +278,7 @@ def test_what_is_no_fitted_network_is_refused(data, kind):
     draw = getattr(display, f"{kind}Display").from_estimator
     wrong = [make_pipeline(CNNClassifier())] + [CNNRegressor()] * (kind in ("Misclassified", "ClassActivation"))
     for estimator in wrong:
-        with pytest.raises(TypeError, match=r"must be a CNNClassifier.*, got .*take the step: pipeline\[-1\]"):
+        with pytest.raises(TypeError, match=r"must be a CNNClassifier.*, got .*pass its last step, pipeline\[-1\]"):
             draw(estimator, *arguments.get(kind, ()))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         draw(CNNClassifier(), *arguments.get(kind, ()))

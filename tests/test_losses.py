@@ -368,7 +368,7 @@ def test_a_fitted_classifier_keeps_the_link_that_it_has_learnt(digits):
     fitted = CNNClassifier(**few).fit(X, y)
     p = fitted.predict_proba(X)
     assert_array_equal(fitted.set_params(loss="hinge").predict_proba(X), p)
-    with pytest.raises(ValueError, match="y has classes"):
+    with pytest.raises(ValueError, match="y has unknown classes"):
         fitted.partial_fit(X, y + 20)
     assert_array_equal(fitted.predict_proba(X), p)
     assert not hasattr(fitted.partial_fit(X, y), "predict_proba")  # it has learnt to minimize another one
