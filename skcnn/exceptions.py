@@ -50,7 +50,7 @@ class OutputLayerWarning(UserWarning):
     """The list in `layers` ends with an output layer, although the estimator adds one.
 
     ``fit`` issues this warning for a dense layer, a softmax or a sigmoid with as many units as there are classes or
-    outputs, and for a softmax of any width.
+    outputs, and for a softmax after a dense layer or a global pooling.
     """
 
 

@@ -51,7 +51,7 @@ def test_a_checkpoint_reads_a_memory_mapped_array_block_by_block(images, tmp_pat
     y = np.arange(len(images)) % 3
     model = CNNClassifier(layers=LAYERS, max_iter=1, n_jobs=1, early_stopping=True)
     model.set_callbacks(Checkpoint(tmp_path / "model"))
-    data = Data(images.reshape(-1, 64, 64, 1), np.arange(len(images)), y, np.ones(len(images)))
+    data = Data(images.reshape(-1, 64, 64, 1), np.arange(len(images)), y, np.ones(len(images)), y)
     assert peak(lambda: data.checksum) < images.nbytes / 2
     assert peak(lambda: model.fit(images, y)) < 4 * images.size / 3
 

@@ -12,7 +12,7 @@ from .._arrays.elementwise import Array
 from .._engine.inputs import as_code, cure, stacked
 from .._engine.network import Network
 from ..exceptions import ImageLayoutWarning, OutputLayerWarning, TargetFormatWarning, warn_user
-from ..layers import Dense, HardSigmoid, Sigmoid, Softmax
+from ..layers import Dense, GlobalAvgPool2D, GlobalMaxPool2D, HardSigmoid, Sigmoid, Softmax
 from .given import full_shape
 
 SQUARE = 64  # rows with at least this many features are square images, if the number is a square
@@ -22,6 +22,7 @@ LONG = 4  # largest ratio of the sides of an image; longer ones are probably sig
 FIRST = 1, 3, 4  # numbers of channels that may come first: grey, RGB, RGBA
 SMOOTH = 0.3  # smallest correlation of neighbouring columns of an image
 SAMPLE = 64  # largest sample that is checked: number of images, and of pixels along an axis
+POOLED = Dense, GlobalAvgPool2D, GlobalMaxPool2D  # a softmax directly after them is an output layer
 ENDS = Dense, HardSigmoid, Sigmoid, Softmax  # layers that end an output layer
 ROWS = 10  # smallest number of rows that are reported as one-hot, because fewer may be one-hot by chance
 
@@ -152,13 +153,15 @@ def warn_of_one_hot(y: Array) -> None:
 def warn_of_own_output(network: Network, widths: Iterable[int]) -> None:
     """Warn if the hidden layers end with an output layer.
 
-    An output layer is a dense layer or a sigmoid with one of the ``widths``, which are the numbers of outputs and of
-    classes. A softmax of any width is one too. Other sigmoids are hidden units.
+    An output layer is a dense layer or a sigmoid with one of the ``widths``, which are the numbers of
+    outputs and of classes. A softmax after a dense layer or a global pooling is one too. Other sigmoids are hidden
+    units.
     """
     *before, last = network.hidden or (None,)
     (width,) = network.shapes[-2]
     own = [layer for layer in [*before[-1:], last] if layer is last or isinstance(layer, Dense)]
-    if isinstance(last, Softmax) or (isinstance(last, ENDS) and width in widths):
+    ends = isinstance(last, Softmax) and isinstance(before[-1] if before else None, POOLED)
+    if ends or (isinstance(last, ENDS) and width in widths):
         given = ", ".join(map(repr, own))
         warn_user(
             f"layers ends with an output layer of its own: {given}, with {width} outputs. The estimator adds the output"

@@ -276,7 +276,7 @@ def check_regression_targets(y: Array, name: str = "y") -> Array:
 
 def check_weights(sample_weight: Any, X: Array) -> Array:
     """Return sample weights (n,) in float64, finite and not negative, or ones for None."""
-    if np.ndim(sample_weight) > 1:
+    if getattr(sample_weight, "ndim", 1) > 1:
         raise ValueError(
             f"sample_weight must have shape (n,), got {np.shape(sample_weight)}. If it is a validation set, pass it by"
             " name: fit(X, y, X_val=X_val, y_val=y_val)."
