@@ -30,6 +30,8 @@ from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
 from skcnn.persistence import read
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 ROOT = Path(__file__).parents[1]
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 7, "batch_size": 16}
 

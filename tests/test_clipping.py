@@ -9,6 +9,8 @@ from skcnn._engine.update import CHUNK, _clipping_factor
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 RATE, ALPHA = 0.5, 0.1
 
 

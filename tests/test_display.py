@@ -14,6 +14,8 @@ from skcnn.images import ImageReader
 from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU, Residual
 from skcnn.saliency import input_gradient
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 plt = pytest.importorskip("matplotlib.pyplot")
 display = pytest.importorskip("skcnn.display")
 

@@ -28,6 +28,8 @@ from skcnn.description import description
 from skcnn.layers import AvgPool2D, Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU, Residual
 from skcnn.optimizers import SGD
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
 
 

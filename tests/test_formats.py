@@ -21,6 +21,8 @@ from skcnn._engine import files
 from skcnn.layers import Conv2D, Dense, Flatten, ReLU
 from skcnn.optimizers import SGD
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 SMALL = {"conv_filters": (2,), "hidden_layer_sizes": (4,), "max_iter": 1, "random_state": 0, "n_jobs": 1}
 
 

@@ -24,6 +24,8 @@ from sklearn.pipeline import make_pipeline
 import skcnn
 from skcnn import CNNClassifier, CNNFeatures, CNNRegressor, display, runtime
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
 
 

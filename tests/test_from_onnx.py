@@ -51,6 +51,8 @@ from skcnn.layers import (
 from skcnn.onnx import from_onnx, to_onnx
 from skcnn.onnx.imported import HANDLERS
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 helper, numpy_helper, FLOAT = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT

@@ -28,6 +28,8 @@ from skcnn import CNNClassifier, CNNFeatures, CNNRegressor, images
 from skcnn._decoding import Reading
 from skcnn.images import FolderWarning, ImageError, ImageReader, load_folder, read_images
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 Image = pytest.importorskip("PIL.Image")
 
 RNG = np.random.default_rng(0)

@@ -15,6 +15,8 @@ from skcnn._engine.data import Data
 from skcnn.callbacks import Checkpoint
 from skcnn.layers import Conv2D, Flatten, MaxPool2D, ReLU
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 LAYERS = [Conv2D(2, strides=2), ReLU(), MaxPool2D(), Flatten()]
 
 

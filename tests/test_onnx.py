@@ -47,6 +47,8 @@ from skcnn.layers import (
 from skcnn.losses import LogLoss, Loss
 from skcnn.onnx import CONVERTERS, Graph, Tensor, register, to_onnx
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 skl2onnx = pytest.importorskip("skl2onnx")

@@ -16,6 +16,8 @@ from skcnn import CNNClassifier
 from skcnn._engine.parallel import one_blas_thread, thread_count
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 
 def small(**params):
     return CNNClassifier(

@@ -35,6 +35,8 @@ from skcnn.layers import (
     Residual,
 )
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 BLOCK = [Conv2D(6, use_bias=False), BatchNorm(), ReLU(), Conv2D(6), BatchNorm()]
 LAYERS = [Conv2D(6), BatchNorm(), ReLU(), Dropout(0.3), Residual(BLOCK), ReLU(), MaxPool2D(), DepthwiseConv2D(),
           BatchNorm(), ReLU(), GlobalAvgPool2D(), Dropout(0.2)]  # fmt: skip

@@ -24,6 +24,8 @@ import skcnn
 import skcnn.runtime
 from skcnn.images import ImageReader
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 Image = pytest.importorskip("PIL.Image")
 FOLDER = Path(__file__).parents[1] / "examples" / "serving"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(FOLDER.parents[1]), "PYTHONWARNINGS": "error"}

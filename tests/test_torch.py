@@ -37,6 +37,8 @@ from skcnn.layers import (
 )
 from skcnn.optimizers import SGD
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 _BLOCK = [Conv2D(18, use_bias=False), BatchNorm(), ReLU(), Conv2D(18, use_bias=False), BatchNorm()]
 
 torch = pytest.importorskip("torch")

@@ -21,6 +21,8 @@ from skcnn.weights import read_weights
 from skcnn.weights.names import ARCHITECTURES, with_arrays
 from skcnn.weights.tensors import Refused, read_tensors, run
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
 MEAN, SCALE = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 # Our layer -> torchvision's module with the same output.

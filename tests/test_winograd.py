@@ -15,6 +15,8 @@ from skcnn._tape.winograd import TILES, Tiling, cut, transforms
 from skcnn.layers import Conv2D, GlobalAvgPool2D
 from skcnn.testing import draw_parameters, run
 
+pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
+
 SHAPES = [
     (4, 4, 16, 16), (8, 8, 16, 20), (6, 6, 17, 16), (7, 9, 16, 16), (5, 13, 18, 17), (1, 8, 16, 16), (2, 2, 16, 16),
     (3, 3, 40, 16), (16, 12, 16, 33), (14, 14, 24, 16),
