@@ -128,7 +128,7 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
         _restore_best(fit, validated)
         return False
     if tally is not None and not monitor.diverged and _is_worse_than_constant(tally, penalty, data, recipe, epochs):
-        falling = fit.done > 1 and history.loss[-1] == min(history.loss[-fit.done :])
+        falling = fit.done > 1 and history.loss[-1] == min(history.loss[-fit.done :]) and tally.penalty < tally.loss
         _report_large_loss(tally, hooks, validated, falling)
         if not falling:
             fit.diverge(start)
