@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,10 @@ def draw_edges(path: Path) -> None:
             layer = Conv2D(1, padding="same", use_bias=False)
             found = run(layer, image[None, :, :, None], {"kernel": kernel[:, :, None, None]})[0, :, :, 0]
             shades(axes[0, k], kernel, signed=True)
+            for (row, column), value in np.ndenumerate(kernel):
+                color = "white" if abs(value) > 0.6 * np.abs(kernel).max() else INK
+                number = Fraction(value).limit_denominator(9)
+                axes[0, k].text(column, row, number, ha="center", va="center", color=color)
             title(axes[0, k], name)
             shades(axes[1, k], found, signed=True)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays.elementwise import Array
 from ._engine.files import check_classes, remove_abandoned
 from ._engine.progress import Unfinished
 from ._estimators.base import BaseCNN
+from ._estimators.given import shown
 from ._estimators.pretrained import saved_parameters
 from .description import Description
 from .persistence import ESTIMATORS, check_writable, read, same_value, write
@@ -181,15 +181,10 @@ class Checkpoint:
         now, then = (getattr(each, "classes_", np.empty(0)) for each in (estimator, earlier))
         if (now.dtype.kind, now.tolist()) != (then.dtype.kind, then.tolist()):
             raise ValueError(
-                f"{os.fspath(self.path)!r} is the checkpoint of a fit to other data: its classes are {_some(then)}, and"
-                f" the classes of y are {_some(now)}. Pass the same data to resume it, remove the file to start from"
-                " the beginning, or choose another path."
+                f"{os.fspath(self.path)!r} is the checkpoint of a fit to other data: its classes are [{shown(then)}],"
+                f" and the classes of y are [{shown(now)}]. Pass the same data to resume it, remove the file to start"
+                " from the beginning, or choose another path."
             )
-
-
-def _some(classes: Array) -> str:
-    """Return the first few classes as text."""
-    return repr(classes[:5].tolist()) + " and more" * (len(classes) > 5)
 
 
 def _is_seed(value: Any) -> bool:

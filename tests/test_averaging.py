@@ -5,14 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
+from disturbances import InterruptedAt, JumpsAt
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn._engine.update import CHUNK
-from skcnn.description import description
 from skcnn.optimizers import SGD
-from skcnn.schedules import Adaptive, Schedule
+from skcnn.schedules import Adaptive
 
 DECAY = 0.7
 
@@ -127,29 +127,6 @@ def test_a_pickle_in_the_middle_holds_the_weights_behind_the_mean_and_one_at_the
     assert_array_equal(
         vector(pickle.loads(pickle.dumps(middle)).fit(X, y)), vector(small(average=DECAY, max_iter=12).fit(X, y))
     )
-
-
-@description
-class JumpsAt(Schedule):
-    """A learning rate that is too high from a moment on."""
-
-    epoch: float
-    height: float = 1e200
-
-    def factor(self, epoch, max_iter):
-        return self.height if epoch >= self.epoch else 1.0
-
-
-@description
-class InterruptedAt(Schedule):
-    """As Ctrl-C at a moment."""
-
-    epoch: float
-
-    def factor(self, epoch, max_iter):
-        if epoch >= self.epoch:
-            raise KeyboardInterrupt
-        return 1.0
 
 
 @pytest.mark.parametrize(("schedule", "category"), [(JumpsAt(3), ConvergenceWarning), (InterruptedAt(3), UserWarning)])

@@ -9,6 +9,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+from disturbances import InterruptedAt, JumpsAt
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -19,33 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skcnn import CNNClassifier, CNNRegressor
-from skcnn.description import description
-from skcnn.schedules import Schedule
 
 SMALL = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "random_state": 0, "batch_size": 32}
-
-
-@description
-class JumpsAt(Schedule):
-    """Multiplies the learning rate from an epoch on."""
-
-    epoch: float
-    factor_: float
-
-    def factor(self, epoch, max_iter):
-        return self.factor_ if epoch >= self.epoch else 1.0
-
-
-@description
-class InterruptedAt(Schedule):
-    """Interrupts a training at an epoch, as Ctrl-C does."""
-
-    epoch: float
-
-    def factor(self, epoch, max_iter):
-        if epoch >= self.epoch:
-            raise KeyboardInterrupt
-        return 1.0
 
 
 @pytest.mark.parametrize("validated", [False, True])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from disturbances import InterruptedAt, JumpsAt
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -613,17 +614,6 @@ def test_reaching_max_iter_warns_of_nothing(digits):
 # -- the end of training
 
 
-@description
-class JumpsAt(Schedule):
-    """A learning rate that is too high from a moment on."""
-
-    epoch: float
-    height: float = 1e200
-
-    def factor(self, epoch, max_iter):
-        return self.height if epoch >= self.epoch else 1.0
-
-
 @pytest.mark.parametrize("n_iter_no_change", [1, 4])
 def test_training_that_no_longer_improves_ends_as_that_of_mlp_classifier(digits, n_iter_no_change):
     X, y = digits
@@ -778,18 +768,6 @@ def test_early_stopping_with_labels_sets_aside_without_a_warning(digits):
 
 
 # -- interruption and divergence
-
-
-@description
-class InterruptedAt(Schedule):
-    """As Ctrl-C at a moment."""
-
-    epoch: float
-
-    def factor(self, epoch, max_iter):
-        if epoch >= self.epoch:
-            raise KeyboardInterrupt
-        return 1.0
 
 
 @description

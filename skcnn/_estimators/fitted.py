@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -41,9 +40,8 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         return hasattr(self, "_model")
 
     def _history(self) -> History:
-        """Return a copy of the history, with NaN for values that a file of an older version lacks."""
-        known = {name: [math.nan] * len(self.loss_curve_) for name in vars(History())}
-        return History(**known | {key: list(values) for key, values in self.history_.items()})
+        """Return a copy of the history."""
+        return History(**{name: list(values) for name, values in self.history_.items()})
 
     def _keep(self, fit: Fit) -> None:
         """Set the fitted attributes."""

@@ -57,10 +57,7 @@ class Judge:
                 return -tally.loss
             if len(data.rows) < 2 or callable(self.estimator.scoring):
                 return math.nan
-            if self.estimator.scoring is None:
-                return self.score(fit, data, tally.raw)
-            with ufunc_settings():
-                return self.score(fit, data, tally.raw)
+            return self.score(fit, data, tally.raw)
 
         return score
 
@@ -70,16 +67,21 @@ class Judge:
 
         def validate() -> tuple[float, float]:
             raw = evaluation.raw(fit.model)
-            with ufunc_settings():  # NumPy should not warn of an infinite loss or a probability of 0
+            with ufunc_settings():  # NumPy should not warn of an infinite loss
                 loss = mean_loss(self.loss, raw, data.targets, data.weights)
-                return loss, -loss if self.estimator.scoring == "loss" else self.score(fit, data, raw)
+            return loss, -loss if self.estimator.scoring == "loss" else self.score(fit, data, raw)
 
         return validate
 
     def score(self, fit: Fit, data: Data, raw: Array) -> float:
         """Return the score of raw predictions (rows, k) for the rows of the data."""
-        if self.estimator.scoring is None:
-            return self.estimator._score_raw(raw, data.targets, data.weights)
+        with ufunc_settings():  # NumPy should not warn of a probability of 0
+            if self.estimator.scoring is None:
+                return self.estimator._score_raw(raw, data.targets, data.weights)
+            return self._by_scorer(fit, data, raw)
+
+    def _by_scorer(self, fit: Fit, data: Data, raw: Array) -> float:
+        """Return the score of a scorer or a callable, which get an estimator that knows the raw predictions."""
         shell = self.estimator._shell(fit)
         scorer = check_scoring(shell, scoring=shell.scoring)
         images = data.images[data.rows] if callable(shell.scoring) else data.images[:1]  # a named scorer reads none
