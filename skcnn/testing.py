@@ -321,7 +321,7 @@ class LayerRun:
     dtype : dtype, default=float64
         Floating-point type used for computation.
     arenas : sequence of Arena, default=None
-        Memory of each shard. By default each shard has separate memory.
+        Memory of each shard. By default the shards share it like those of one thread in a training.
     seed : int, default=0
         Seed of random layers.
     """
@@ -341,13 +341,29 @@ class LayerRun:
         self.training = training
         self.p = {name: np.array(value, dtype, order="C") for name, value in p.items()}
         rows = np.array_split(np.arange(x_shape[0]), shards)
-        batch = Batch(x_shape[0], shards)
-        self.shards = []
-        for number, own in enumerate(rows):
-            arena = Arena() if arenas is None else arenas[number]
-            rng = np.random.default_rng([seed, number])
-            tape = Tape(dtype, batch, number, training=training, rng=rng, arena=arena, poison=True)
-            self.shards.append(self._record(tape, layers, (len(own), *x_shape[1:]), own))
+        shared, constants = Arena(), {}
+
+        def record(batch: Batch, owns: Sequence[Any]) -> list[Any]:
+            found = []
+            for number, (own, its) in enumerate(zip(rows, owns, strict=True)):
+                tape = Tape(
+                    dtype,
+                    batch,
+                    number,
+                    training=training,
+                    rng=np.random.default_rng([seed, number]),
+                    arena=shared if arenas is None else arenas[number],
+                    own=its,
+                    constants=constants,
+                    poison=True,
+                )
+                found.append(self._record(tape, layers, (len(own), *x_shape[1:]), own))
+            return found
+
+        self.shards = record(Batch(x_shape[0], shards), [None] * shards)
+        if shards > 1 and arenas is None:  # as in a training, see `Passes`
+            owns = [(Arena(), shard.tape.crossing) for shard in self.shards]
+            self.shards = record(Batch(x_shape[0], shards), owns)
 
     def _record(self, tape: Tape, layers: Sequence[Layer], shape: Shape, rows: Array) -> Any:
         shard = SimpleNamespace(tape=tape, rows=rows, x=tape.input(shape))
@@ -372,6 +388,7 @@ class LayerRun:
                 assert dx is not None
                 dy = dx
             shard.dx = self._give(tape, dy)
+        tape.finish()
         return shard
 
     @staticmethod

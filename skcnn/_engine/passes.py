@@ -7,9 +7,10 @@ on how they are split, so a cut by the number of threads would make the result d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ class Passes:
         self.shards = self._shards(self._batch_size)
         self._gradients = np.zeros((self.shards, model.weights.size), model.weights.dtype)
         self.threads = min(recipe.threads, self.shards)
-        self._arenas = [Arena() for _ in range(self.shards)]
+        self._arenas, self._own = ([Arena() for _ in range(count)] for count in (self.threads, self.shards))
+        self._constants: list[dict[Any, Any]] = [{} for _ in range(self.threads)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
         self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
         share = np.zeros((), model.weights.dtype)
@@ -141,10 +143,20 @@ class Passes:
     def recorded(self, rows: int) -> Pass:
         """Return the step for a batch of ``rows``, recorded when it is first needed."""
         if rows not in self._passes:
-            self._passes[rows] = self._record(rows)
+            # The shards of a thread share their memory, which then stays in the cache, because the thread replays them
+            # one after the other. Only buffers that are in use before and after a barrier must be apart. A recording
+            # tells which ones, so if there are any, its arrays are never written and the step is recorded once more.
+            arenas, self._arenas = self._arenas, [arena.copy() for arena in self._arenas]
+            found = self._record(rows)
+            crossing = [tape.crossing for tape in found.tapes]
+            if len(crossing) > self.threads and any(map(any, crossing)):
+                del found
+                self._arenas = arenas
+                found = self._record(rows, crossing)
+            self._passes[rows] = found
         return self._passes[rows]
 
-    def _record(self, rows: int) -> Pass:
+    def _record(self, rows: int, crossing: Sequence[Sequence[bool]] | None = None) -> Pass:
         """Record the step for a batch of ``rows``: a tape per shard, and the update split over them."""
         model, recipe, progress, network = self._model, self._recipe, self._progress, self._model.network
         sizes = [len(part) for part in np.array_split(np.arange(rows), self._shards(rows))]
@@ -154,17 +166,15 @@ class Passes:
         images = None if self._frozen is None else np.empty((rows, *network.input_shape), model.weights.dtype)
         shards: list[_Shard] = []
         for number, size in enumerate(sizes):
-            # A thread replays its shards one after the other up to the next barrier. If the tapes have no barrier
-            # before the update, a shard needs none of its arrays afterwards, and all shards of a thread can
-            # share the same memory, which stays in the cache. Otherwise each shard needs memory of its own.
-            waiting = len(shards) > 0 and len(shards[0].tape.segments) > 1
             tape = Tape(
                 model.weights.dtype,
                 batch,
                 number,
                 training=True,
                 rng=self._rngs[number],
-                arena=self._arenas[number if waiting else number % self.threads],
+                arena=self._arenas[number % self.threads],
+                own=None if crossing is None else (self._own[number], crossing[number]),
+                constants=self._constants[number % self.threads],
             )
             x = tape.input((size, *shape))
             shard = _Shard(
