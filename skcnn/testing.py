@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays.elementwise import Array, copy
+from ._arrays.elementwise import Array, copy, fill
 from ._engine.network import Network
 from ._engine.scaling import no_scaling
 from ._tape.arena import Arena
@@ -17,7 +17,7 @@ from ._tape.tape import Batch, Tape, read_only
 from .description import refuse_class, resolve
 from .initializers import Initializer
 from .layers import Layer
-from .layers.base import Shape, ShapeError
+from .layers.base import Shape, ShapeError, reads
 from .losses import Loss
 
 INSIDE, OUTSIDE = (1, 2, 0, 3), (2, 0, 1, 3)  # (n, h, w, c) -> (h, w, n, c), and back
@@ -370,14 +370,19 @@ class LayerRun:
         shard.g = {name: np.full(value.shape, np.nan, value.dtype) for name, value in self.p.items()}
         with tape.step("x"):
             y = self._move(tape, shard.x, INSIDE)
-        steps = []
+        steps, between = [], [y]
         for layer in layers:
             with tape.step("layer"):
                 g = Arrays(**shard.g) if self.training else Arrays()
                 y, backward = layer.record(tape, read_only(y), Arrays(**self.p), g)
             steps.append(backward)
+            between.append(y)
         shard.y = self._give(tape, y)
         if self.training:
+            with tape.step("unread"):  # what no backward pass reads, so that a wrong declaration shows
+                for number, array in enumerate(between):
+                    if not any(reads(backward, array) for backward in steps[max(0, number - 1) : number + 1]):
+                        tape(fill, np.nan, array)
             shard.dy = tape.input(shard.y.shape)
             with tape.step("dy"):
                 dy = self._move(tape, shard.dy, INSIDE)

@@ -9,7 +9,7 @@ from .._tape.channels import by_channel, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Backward, Layer, Shape
+from .base import Backward, Layer, Shape, unread
 from .bias import Bias
 
 
@@ -65,4 +65,4 @@ class Scale(Layer):
             record_channel_products(tape, x, dy, g.scale)
             return tape(np.multiply, dy, by_channel(tape, p.scale, dy), dy) if needs_dx else None
 
-        return y, backward
+        return y, unread(backward, y)
