@@ -60,18 +60,20 @@ class Rectified(Layer):
         else:
             bounded.record_value(tape, y, y)
 
+        if not tape.backward:
+            return y, None
+        positive = tape.keep(y.shape, bool)  # a quarter of the output's memory or less, which need not be kept then
+        if bounded is None:
+            tape(np.greater, y, 0, positive)
+        else:
+            bounded.record_inside(tape, y, positive)
+
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            positive = tape.scratch(y.shape, bool)
-            if bounded is None:
-                tape(np.greater, y, 0, positive)
-            else:
-                bounded.record_inside(tape, y, positive)
             dy = tape(np.multiply, dy, positive, dy)
-            tape.release(positive)
             assert through is not None
             return through(dy, needs_dx)
 
-        return y, backward if reads(through, x) else unread(backward, x)
+        return y, unread(backward, y) if reads(through, x) else unread(backward, x, y)
 
 
 @description

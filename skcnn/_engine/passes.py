@@ -231,9 +231,7 @@ class Passes:
             self._passes[rows] = found
         return self._passes[rows]
 
-    def _record(
-        self, rows: int, crossing: Sequence[Sequence[bool]] | None = None, sums: Sequence[Array] = ()
-    ) -> Pass:
+    def _record(self, rows: int, crossing: Sequence[Sequence[bool]] | None = None, sums: Sequence[Array] = ()) -> Pass:
         """Record the step for a batch of ``rows``: a tape for each shard of this process, and the update."""
         model, recipe, network, team = self._model, self._recipe, self._model.network, self._team
         count = self._work.shards_of(rows)
