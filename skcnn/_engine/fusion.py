@@ -28,6 +28,10 @@ from ..layers.pooling import GlobalMaxPool2D, MaxPool2D
 from ..layers.residual import Branches, part_of
 from ..layers.sequence import Step
 
+# Numbers in a kernel into which batch norm is not folded. Each output is a sum of so many products that its scaling takes
+# no measurable time, and the scaled kernel would need as much memory as the weights.
+LARGE = 1 << 19
+
 Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 
@@ -178,6 +182,7 @@ def fuse(steps: list[Step]) -> list[Step]:
 def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
     """Fold batch norm into the kernel and bias of the convolution or dense layer before it, for prediction.
 
+    It stays a step of its own after a large kernel.
     Lowered steps and the parameters of their owners are not changed. The new steps and parameters share the arrays that
     stay the same.
     """
@@ -186,10 +191,12 @@ def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str,
     for owner, layer in steps:
         target = _before_bias(folded)
         scalable = target[1].scalable() if target is not None else None
-        if isinstance(layer, BatchNorm) and target is not None and scalable is not None:
+        kernel = None if target is None or scalable is None else vars(parameters[target[0]])[scalable]
+        if isinstance(layer, BatchNorm) and kernel is not None and kernel.size < LARGE:
+            assert target is not None
+            assert scalable is not None
             factor, shift = layer.predicting(p[owner])
             old = vars(parameters[target[0]])
-            kernel = old[scalable]
             changed = {scalable: kernel * factor, "bias": shift + factor * old.get("bias", 0.0)}
             new = {name: value.astype(kernel.dtype) for name, value in changed.items()}
             parameters[target[0]] = SimpleNamespace(**(old | new))
