@@ -1,7 +1,8 @@
 """Recorded training steps, with a tape for each shard of a batch and the update of the weights split over the tapes.
 
-A batch is cut into shards, so that threads can share it. The cut depends on the batch alone: floating-point sums depend
-on how they are split, so a cut by the number of threads would make the result depend on it.
+A batch is cut into shards, so that threads or processes can share it. The cut depends on the network, the batch and the
+processors of the machine: floating-point sums depend on how they are split, so a cut by ``n_jobs`` would make the
+result depend on it.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .frozen import Frozen
 from .model import Model
-from .parallel import EVEN
+from .parallel import EVEN, processors
 from .progress import Fit, Recipe
 from .update import Average, Update
 
-# Smallest shards, as rows and floating-point operations of a training step. In smaller shards, a thread saves less time
-# than the meeting of the threads costs. A batch with less than two shards of the first size may be cut into two of the
-# second.
-SHARD = 32, 64e6
-LEAST = 4, 36e6
+# Smallest shards, as rows and floating-point operations of a training step. In smaller shards, a member of the team
+# saves less time than the meeting costs. With shards of the first size, one thread is as fast as with the whole batch.
+# A batch with fewer shards than the machine has processors may be cut into shards of the third size, and into two of
+# the second.
+SHARD, PAIR, LEAST = (32, 64e6), (4, 36e6), (8, 36e6)
+MOST = 16  # upper bound of the number of shards for the sake of the processors
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Work:
     operations: int  # floating-point operations of a training step per row
     batch_size: int
     mixed: bool  # whether images are mixed with each other
-    frozen: Frozen | None = None  # layers that predict the input of the tapes for each batch
+    frozen: Frozen | None  # layers that predict the input of the tapes for each batch
+    processors: int  # of the machine of the fit
+    sizes: tuple[tuple[float, float], ...]  # smallest shards, in rows and operations
 
     @classmethod
     def of(cls, model: Model, data: Data, recipe: Recipe) -> Work:
@@ -61,6 +65,8 @@ class Work:
             min(recipe.batch_size, len(data.rows)),
             any(isinstance(augmentation, Mixing) for augmentation in recipe.augmentation),
             frozen,
+            processors(),
+            (SHARD, PAIR, LEAST),
         )
 
     @property
@@ -69,14 +75,14 @@ class Work:
         return self.shards_of(self.batch_size)
 
     def shards_of(self, rows: int) -> int:
-        """Return the number of shards of a batch, which depends on the batch and never on the number of threads."""
+        """Return the number of shards of a batch, which does not depend on ``n_jobs``."""
         batch = rows, self.operations * rows
-        wanted, possible = (
-            min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
+        wanted, pair, possible = (
+            min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in self.sizes
         )
-        if wanted > 2:
-            return (wanted + 1) // EVEN * EVEN  # rounded down, except that three become four
-        return max(1, wanted, min(2, possible))
+        wanted = max(1, wanted, min(2, pair), min(self.processors, MOST, possible))
+        # Teams are mostly powers of two. More than two shards are rounded down, except that three become four.
+        return wanted if wanted <= 2 else (wanted + 1) // EVEN * EVEN
 
 
 class Members(Protocol):
@@ -85,6 +91,10 @@ class Members(Protocol):
     @property
     def size(self) -> int:
         """Number of members."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process computes the learning rates."""
 
     def own(self, shards: int) -> range:
         """Return the numbers of the shards that this process computes."""
@@ -95,8 +105,8 @@ class Members(Protocol):
     def shared(self, array: Array) -> Array:
         """Return a copy in memory that all members see, or the array itself if they see it already."""
 
-    def begin(self, orders: tuple[Any, ...]) -> None:
-        """Let the members in other processes begin an epoch, with the state on which it depends."""
+    def begin(self, epoch: int) -> None:
+        """Let the members in other processes begin an epoch, which is given by the number of epochs before it."""
 
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
         """Run the jobs of this process, and return when all members have done their jobs."""
@@ -121,8 +131,9 @@ class Passes:
         self._raw = team.zeros((len(data.rows), model.network.outputs), dtype)
         self._arenas = [Arena() for _ in range(shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(shards)]
-        self._scalars = np.zeros(len(recipe.optimizer.scalars), dtype)
-        self._average = None if progress.trained is None else Average(model.weights, np.zeros((), dtype))
+        # Read after a meeting in each step, so the leader can write them before it.
+        self._scalars = team.zeros((len(recipe.optimizer.scalars),), dtype)
+        self._average = None if progress.trained is None else Average(model.weights, team.zeros((), dtype))
         self._passes: dict[int, Pass] = {}
 
     def learning_rate(self, epoch: float) -> float:
@@ -144,15 +155,17 @@ class Passes:
     def epoch(self, epoch: int, report: Callable[[int, float], None]) -> Tally:
         """Train for one epoch. ``report`` is called after each batch, with the rows so far and their mean loss."""
         progress = self._progress
-        self._team.begin((epoch, progress.epochs, progress.steps, progress.averaged, progress.trend))
+        self._team.begin(progress.epochs)
         order = self._order()
         # The tapes refer to these generators, so their states are set instead of new generators made.
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
         total = penalties = 0.0
         for batch in self._batches(order):
-            penalty = self.penalty()
-            self.tick(self.learning_rate(epoch + batch.start / len(order)))
+            penalty = 0.0
+            if self._team.leads:
+                penalty = self.penalty()
+                self.tick(self.learning_rate(epoch + batch.start / len(order)))
             total += self.step(order[batch], batch.start)
             penalties += penalty * (batch.stop - batch.start)
             if not math.isfinite(total):
