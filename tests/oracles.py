@@ -158,7 +158,8 @@ def batch_norm(layer, x, p):
     y = np.empty_like(x)
     for c in range(x.shape[-1]):
         deviation = math.sqrt(p["running_variance"][c] + layer.epsilon)
-        y[..., c] = p["scale"][c] * (x[..., c] - p["running_mean"][c]) / deviation + p["offset"][c]
+        scale, offset = (p[name][c] if name in p else number for name, number in (("scale", 1), ("offset", 0)))
+        y[..., c] = scale * (x[..., c] - p["running_mean"][c]) / deviation + offset
     return y
 
 

@@ -112,6 +112,8 @@ FIELDS = [
     (MaxPool2D(padding="full"), ["padding", "'same', 'valid'", "got 'full'"]),
     (AvgPool2D(strides=0), ["strides", "None", "1 or more", "got 0"]),
     (BatchNorm(momentum=1.5), ["momentum", "less than 1", "got 1.5"]),
+    (BatchNorm(scale=1), ["scale", "True or False", "got 1"]),
+    (BatchNorm(offset=None), ["offset", "True or False", "got None"]),
     (BatchNorm(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (DepthwiseConv2D(0), ["kernel_size", "1 or more", "got 0"]),
     (DepthwiseConv2D(depth_multiplier=0), ["depth_multiplier", "int of 1 or more", "got 0"]),

@@ -149,8 +149,9 @@ def _up_sample(graph: Graph, layer: UpSample2D, x: Tensor, p: Any) -> str:
 
 
 def _batch_norm(graph: Graph, layer: BatchNorm, x: Tensor, p: Any) -> str:
+    arrays = {"scale": np.ones_like(p.running_mean), "offset": np.zeros_like(p.running_mean)} | vars(p)
     names = "scale", "offset", "running_mean", "running_variance"
-    vectors = [graph.constant(getattr(p, name), name) for name in names]
+    vectors = [graph.constant(arrays[name], name) for name in names]
     return graph("BatchNormalization", x, *vectors, attributes={"epsilon": float(layer.epsilon)})
 
 
