@@ -21,7 +21,7 @@ from skcnn.augmentation import (
 )
 from skcnn.description import description
 from skcnn.initializers import Constant as ConstantKernel
-from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
+from skcnn.initializers import Dirac, Glorot, He, LeCun, Orthogonal, TruncatedNormal, VarianceScaling, Zeros
 from skcnn.layers import (
     ELU,
     GELU,
@@ -516,6 +516,10 @@ INITIALIZERS += [
     TruncatedNormal(0.2),
     Orthogonal(),
     Orthogonal(2.0),
+    VarianceScaling(),
+    VarianceScaling(1 / 3, "fan_avg", distribution="uniform"),
+    Dirac(),
+    Dirac(LeCun("uniform")),
 ]
 
 AUGMENTATIONS = [

@@ -147,7 +147,7 @@ class Moments:
         tape(np.add, y, by_channel(tape, shift, y), y)
 
     def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array]:
-        """Record the gradients of scale and offset, if there are any; return (slope, constant) of the moments' part of dx.
+        """Record the gradients of scale and offset, if they exist; return (slope, constant) of the moments' part of dx.
 
         That part of dx is slope * x + constant. ``x`` are the numbers to which ``dy`` belongs: all numbers, or only
         the maxima of a pooling layer.
