@@ -48,6 +48,7 @@ from skcnn.layers import (
     PReLU,
     ReLU,
     ReLU6,
+    Rescaling,
     Residual,
     Scale,
     SeparableConv2D,
@@ -250,6 +251,9 @@ LAYERS = [
     _case(Scale(), (4, 3, 5), oracles.scale),
     _case(Scale(0.1, use_bias=False), (3, 2, 18), oracles.scale),
     _case(Scale(-2.0), (7,), oracles.scale),
+    _case(Rescaling(1 / 9), (4, 3, 5), oracles.elementwise(lambda layer, v: v / 9)),
+    _case(Rescaling(-2), (3, 2, 18), oracles.elementwise(lambda layer, v: -2 * v)),
+    _case(Rescaling(0.5), (7,), oracles.elementwise(lambda layer, v: v / 2)),
 ]
 
 LAYERS += [

@@ -1,5 +1,6 @@
 """What is wrong is said: what was given, what was expected, and what to do. And nothing is lost by it."""
 
+import math
 import re
 
 import numpy as np
@@ -25,6 +26,7 @@ from skcnn.layers import (
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    Rescaling,
     Residual,
     SeparableConv2D,
     SpatialDropout2D,
@@ -114,6 +116,7 @@ FIELDS = [
     (BatchNorm(momentum=1.5), ["momentum", "less than 1", "got 1.5"]),
     (BatchNorm(scale=1), ["scale", "True or False", "got 1"]),
     (BatchNorm(offset=None), ["offset", "True or False", "got None"]),
+    (Rescaling(math.inf), ["factor", "finite number", "got inf"]),
     (BatchNorm(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (DepthwiseConv2D(0), ["kernel_size", "1 or more", "got 0"]),
     (DepthwiseConv2D(depth_multiplier=0), ["depth_multiplier", "int of 1 or more", "got 0"]),

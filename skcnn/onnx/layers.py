@@ -38,6 +38,7 @@ from ..layers import (
     PReLU,
     ReLU,
     ReLU6,
+    Rescaling,
     Residual,
     Scale,
     SeparableConv2D,
@@ -177,6 +178,10 @@ def _group_norm(graph: Graph, layer: GroupNorm, x: Tensor, p: Any) -> str:
 def _scale(graph: Graph, layer: Scale, x: Tensor, p: Any) -> str:
     y = Tensor(graph("Mul", x, graph.by_channel(p.scale, x, "scale")), x.shape)
     return _bias(graph, Bias(), y, p) if layer.use_bias else y.name
+
+
+def _rescaling(graph: Graph, layer: Rescaling, x: Tensor, p: Any) -> str:
+    return graph("Mul", x, float(layer.factor))
 
 
 # -- activations
@@ -327,6 +332,7 @@ CONVERTERS: dict[type, Converter] = {
     Concatenate: _concatenate,
     Gate: _gate,
     Scale: _scale,
+    Rescaling: _rescaling,
     ReLU: _activation("Relu"),
     ReLU6: _clip,
     Clip: _clip,
