@@ -59,6 +59,7 @@ from skcnn.layers import (
     SpatialDropout2D,
     Tanh,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from skcnn.layers.bias import Bias
@@ -176,6 +177,9 @@ LAYERS = [
     _case(Conv2D(20, kernel_size=1), (3, 4, 18), oracles.conv2d),
     _case(Conv2D(4, kernel_size=1, strides=2), (5, 5, 3), oracles.conv2d),
     _case(Conv2D(1, kernel_initializer="lecun"), (1, 1, 1), oracles.conv2d),
+    _case(WhiteningConv2D(), (6, 5, 3), oracles.whitening_conv2d),
+    _case(WhiteningConv2D(2, padding="valid", use_bias=False), (5, 4, 2), oracles.whitening_conv2d),
+    _case(WhiteningConv2D((1, 2), strides=2, dilation=(1, 2)), (5, 6, 18), oracles.whitening_conv2d),
     _case(MaxPool2D(), (6, 4, 3), oracles.max_pool),
     _case(MaxPool2D(), (5, 7, 17), oracles.max_pool),
     _case(MaxPool2D(3, strides=2), (7, 7, 2), oracles.max_pool),

@@ -1,6 +1,7 @@
 """The layers and losses once more, as slow loops and in PyTorch's words: the engine is compared with them."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -51,6 +52,10 @@ def conv2d(layer, x, p):
                     for c in range(per_group):
                         y[:, row, column, k] += values[:, first + c] * p["kernel"][i, j, c, k]
     return y + p.get("bias", 0.0)
+
+
+def whitening_conv2d(layer, x, p):
+    return conv2d(SimpleNamespace(**layer.get_params(), filters=p["kernel"].shape[3], groups=1), x, p)
 
 
 def depthwise_conv2d(layer, x, p):

@@ -31,6 +31,7 @@ from skcnn.layers import (
     SeparableConv2D,
     SpatialDropout2D,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from skcnn.losses import LogLoss
@@ -117,6 +118,7 @@ FIELDS = [
     (BatchNorm(scale=1), ["scale", "True or False", "got 1"]),
     (BatchNorm(offset=None), ["offset", "True or False", "got None"]),
     (Rescaling(math.inf), ["factor", "finite number", "got inf"]),
+    (WhiteningConv2D(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (BatchNorm(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (DepthwiseConv2D(0), ["kernel_size", "1 or more", "got 0"]),
     (DepthwiseConv2D(depth_multiplier=0), ["depth_multiplier", "int of 1 or more", "got 0"]),

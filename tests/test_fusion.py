@@ -25,8 +25,10 @@ from skcnn.layers import (
     MaxPool2D,
     ReLU,
     ReLU6,
+    Rescaling,
     Residual,
     SeparableConv2D,
+    WhiteningConv2D,
 )
 from skcnn.losses import LogLoss
 
@@ -122,6 +124,17 @@ def gradients(network, steps, monkeypatch):
             Flatten(),
             Dense(5),
             ReLU6(),
+        ],
+        [
+            Residual([Conv2D(4), BatchNorm(scale=False, offset=False), ReLU(), Rescaling(0.5), WhiteningConv2D(2)]),
+            ReLU(),
+            Concatenate([[Conv2D(3), BatchNorm(scale=False), MaxPool2D()], [MaxPool2D(), BatchNorm(offset=False)]]),
+            ReLU(),
+            WhiteningConv2D(2),
+            BatchNorm(scale=False),
+            ReLU(),
+            Flatten(),
+            Rescaling(1 / 9),
         ],
         [Concatenate([[Conv2D(3), ReLU(), MaxPool2D()], [MaxPool2D(), BatchNorm()]]), ReLU(), Conv2D(4), Flatten()],
     ],

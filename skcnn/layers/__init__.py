@@ -21,6 +21,7 @@ from .reshape import Flatten
 from .residual import Concatenate, Gate, Residual
 from .resize import UpSample2D, ZeroPad2D
 from .scale import Rescaling, Scale
+from .whitening import WhiteningConv2D
 
 __all__ = [
     "ELU",
@@ -64,6 +65,7 @@ __all__ = [
     "Tanh",
     "Tape",
     "UpSample2D",
+    "WhiteningConv2D",
     "ZeroPad2D",
     "by_channel",
     "copy",

@@ -82,8 +82,8 @@ class Rescaling(Layer):
     y = factor x, and dx = factor dy. In contrast to `Scale`, the factor is not learned.
 
     As the last hidden layer, it multiplies the raw predictions, except the bias of the output layer, and the gradients
-    of all kernels. K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3.1, uses a
-    factor of 1 / 9. Keras has a layer of this name.
+    of all kernels. K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, uses a factor of
+    1 / 9. Keras has a layer of this name.
 
     Examples
     --------

@@ -49,6 +49,7 @@ from ..layers import (
     SpatialDropout2D,
     Tanh,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from ..layers.activation import SELU_ALPHA, SELU_SCALE
@@ -89,7 +90,7 @@ def _windows(geometry: Windows) -> dict[str, Any]:
     }
 
 
-def _conv(graph: Graph, layer: Conv2D | DepthwiseConv2D, x: Tensor, p: Any) -> str:
+def _conv(graph: Graph, layer: Conv2D | DepthwiseConv2D | WhiteningConv2D, x: Tensor, p: Any) -> str:
     return _convolution(graph, x, layer.geometry(x.shape), p.kernel, getattr(p, "bias", None))
 
 
@@ -313,6 +314,7 @@ def images(graph: Graph, x: str, shape: Shape) -> Tensor:
 CONVERTERS: dict[type, Converter] = {
     Conv2D: _conv,
     DepthwiseConv2D: _conv,
+    WhiteningConv2D: _conv,
     SeparableConv2D: _separable,
     Dense: _dense,
     Bias: _bias,
