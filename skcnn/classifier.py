@@ -100,7 +100,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         block, optionally followed by one per dense layer.
     output_initializer : str or Initializer, default="zeros"
         Initializer of the output layer's kernel: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
-        "constant", or an object of `skcnn.initializers`. It also applies when `layers` is given.
+        "variance_scaling", "dirac", "constant", or an object of `skcnn.initializers`. It also applies when `layers` is
+        given.
     loss : str or Loss, default="log_loss"
         Loss function to minimize: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. The
         hinge losses provide no `predict_proba`. A fitted model predicts with the loss of its fit.

@@ -76,7 +76,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         block, optionally followed by one per dense layer.
     output_initializer : str or Initializer, default="zeros"
         Initializer of the output layer's kernel: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
-        "constant", or an object of `skcnn.initializers`. It also applies when `layers` is given.
+        "variance_scaling", "dirac", "constant", or an object of `skcnn.initializers`. It also applies when `layers` is
+        given.
     loss : str or Loss, default="squared_error"
         Loss function to minimize: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
         `skcnn.losses`. A fitted model predicts with the loss of its fit.

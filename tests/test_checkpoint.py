@@ -26,7 +26,7 @@ from skcnn._engine.data import Data
 from skcnn._engine.passes import Passes
 from skcnn.augmentation import MixUp, RandomFlip
 from skcnn.callbacks import Checkpoint
-from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU
+from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU, WhiteningConv2D
 from skcnn.optimizers import SGD
 from skcnn.persistence import read
 
@@ -85,7 +85,7 @@ SETTINGS = {
     "stops by the loss": {"tol": 0.05, "max_iter": 60, "n_iter_no_change": 2},
     "averaged": {"average": 0.9, "early_stopping": True},
     "random": {
-        "layers": [Conv2D(4), BatchNorm(), ReLU(), Dropout(0.3), Flatten()],
+        "layers": [WhiteningConv2D(2), Conv2D(4), BatchNorm(), ReLU(), Dropout(0.3), Flatten()],
         "augmentation": [RandomFlip(), MixUp()],
     },
     "float64, clipped": {"dtype": "float64", "clip_norm": 0.5, "alpha": 0.1},

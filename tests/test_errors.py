@@ -1,5 +1,6 @@
 """What is wrong is said: what was given, what was expected, and what to do. And nothing is lost by it."""
 
+import math
 import re
 
 import numpy as np
@@ -25,10 +26,12 @@ from skcnn.layers import (
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    Rescaling,
     Residual,
     SeparableConv2D,
     SpatialDropout2D,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from skcnn.losses import LogLoss
@@ -112,6 +115,10 @@ FIELDS = [
     (MaxPool2D(padding="full"), ["padding", "'same', 'valid'", "got 'full'"]),
     (AvgPool2D(strides=0), ["strides", "None", "1 or more", "got 0"]),
     (BatchNorm(momentum=1.5), ["momentum", "less than 1", "got 1.5"]),
+    (BatchNorm(scale=1), ["scale", "True or False", "got 1"]),
+    (BatchNorm(offset=None), ["offset", "True or False", "got None"]),
+    (Rescaling(math.inf), ["factor", "finite number", "got inf"]),
+    (WhiteningConv2D(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (BatchNorm(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (DepthwiseConv2D(0), ["kernel_size", "1 or more", "got 0"]),
     (DepthwiseConv2D(depth_multiplier=0), ["depth_multiplier", "int of 1 or more", "got 0"]),

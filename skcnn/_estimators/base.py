@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.elementwise import Array
+from .._engine.adapting import adapt
 from .._engine.data import INIT, SPLIT, Data, stream
 from .._engine.memory import check_memory
 from .._engine.model import Model
@@ -277,11 +278,14 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
         state = network.initial(network.state, rng, dtype)
+        taken: list[str] = []
         if source is not None:
-            take_over(source, network, vector, state, self.freeze)
+            taken = take_over(source, network, vector, state, self.freeze)
             warn_of_scale(images, scaling)
         network.weights.views(vector)["output.bias"][...] = recipe.loss.base_score(data.targets, data.weights)
-        return Model(network, scaling, vector, state, recipe.loss, targets)
+        model = Model(network, scaling, vector, state, recipe.loss, targets)
+        adapt(model, data, seed, taken)
+        return model
 
     def _network(self, input_shape: tuple[int, ...], outputs: int) -> Network:
         """Return the network that a fit trains."""
