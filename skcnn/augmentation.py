@@ -141,7 +141,7 @@ def _are_shares(value: Any, high: float = 1.0) -> bool:
 def _require_fill(augmentation: Any) -> None:
     fill = augmentation.fill
     valid = fill in PADDING if isinstance(fill, str) else is_real(fill, -np.inf)
-    augmentation._require("fill", valid, "a number, 'nearest' or 'reflect'")
+    augmentation._require("fill", valid, "a number, 'nearest', 'reflect' or 'mirror'")
 
 
 def _whole_steps(rng: np.random.Generator, most: int, n: int) -> Array:
@@ -203,8 +203,9 @@ class RandomCrop(Augmentation):
     ----------
     padding : int or (int, int), default=4
         Width of the border in pixels, 0 or more. A pair sets (top and bottom, left and right) separately.
-    fill : float, "nearest" or "reflect", default=0.0
-        Value of the border. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its edge.
+    fill : float, "nearest", "reflect" or "mirror", default=0.0
+        Value of the border. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its edge. "mirror" does
+        so without repeating the pixels at the edge.
 
     Notes
     -----
@@ -248,8 +249,9 @@ class RandomShift(Augmentation):
     shift : float or (float, float), default=0.1
         Maximum shift, as a share of height and width from 0 to 1, rounded to pixels. A pair sets the shares of height
         and width separately.
-    fill : float, "nearest" or "reflect", default=0.0
+    fill : float, "nearest", "reflect" or "mirror", default=0.0
         Value of the pixels shifted in. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its edge.
+        "mirror" does so without repeating the pixels at the edge.
 
     Notes
     -----
@@ -296,17 +298,17 @@ class RandomAffine(Augmentation):
         Maximum change of size, 0 or more and less than 1. Images are enlarged by factors from 1 - zoom to 1 + zoom.
     shear : float, default=0.0
         Maximum angle by which vertical lines are slanted, in degrees, 0 or more and less than 90.
-    fill : float, "nearest" or "reflect", default=0.0
+    fill : float, "nearest", "reflect" or "mirror", default=0.0
         Value of the pixels outside the image. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its
-        edge.
+        edge. "mirror" does so without repeating the pixels at the edge.
 
     Notes
     -----
     y(p) = x(A (p - t)) for positions p relative to the centre. With the angle a, the slant s and the zoom z,
     A = ((cos a, sin a), (-sin a, cos a)) ((1, 0), (tan s, 1)) / z. Values between pixels are interpolated bilinearly,
-    with the equations of `scipy.ndimage.affine_transform` for ``order=1`` and its modes "grid-constant", "nearest" and
-    "reflect". P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural networks applied to
-    visual document analysis", ICDAR 2003, section 2.
+    with the equations of `scipy.ndimage.affine_transform` for ``order=1`` and its modes "grid-constant", "nearest",
+    "reflect" and "mirror". P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural networks
+    applied to visual document analysis", ICDAR 2003, section 2.
 
     Examples
     --------
@@ -363,9 +365,9 @@ class RandomRotation(Augmentation):
     ----------
     degrees : float, default=10.0
         Maximum angle in either direction, in degrees from 0 to 180.
-    fill : float, "nearest" or "reflect", default=0.0
+    fill : float, "nearest", "reflect" or "mirror", default=0.0
         Value of the pixels outside the image. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its
-        edge.
+        edge. "mirror" does so without repeating the pixels at the edge.
 
     Notes
     -----
@@ -403,9 +405,9 @@ class RandomZoom(Augmentation):
     ----------
     zoom : float, default=0.1
         Maximum change of size, 0 or more and less than 1. Images are enlarged by factors from 1 - zoom to 1 + zoom.
-    fill : float, "nearest" or "reflect", default=0.0
+    fill : float, "nearest", "reflect" or "mirror", default=0.0
         Value of the pixels outside the image. "nearest" repeats the nearest pixel. "reflect" mirrors the image at its
-        edge.
+        edge. "mirror" does so without repeating the pixels at the edge.
 
     Notes
     -----

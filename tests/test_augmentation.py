@@ -44,8 +44,9 @@ from skcnn.losses import Loss
 augmentations = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=repr)
 DOCS = Path(__file__).parents[1] / "docs"
 DTYPES = ["u1", "?", "i2", ">i4", "i8", "f2", "f4", ">f4", "f8"]
-FILLS = [0.0, 7.0, "nearest", "reflect"]
-SCIPY = {"nearest": "nearest", "reflect": "reflect"}  # numbers: "grid-constant", which interpolates to the outside
+FILLS = [0.0, 7.0, "nearest", "reflect", "mirror"]
+# Modes of scipy. Numbers are "grid-constant", which interpolates to the outside.
+SCIPY = {"nearest": "nearest", "reflect": "reflect", "mirror": "mirror"}
 
 
 def rng(seed=0):
@@ -151,6 +152,17 @@ def test_translate_moves_each_image_as_scipy_does(fill, dtype):
     for image, moved, a, b in zip(images, translate(images, down, right, fill), down, right, strict=True):
         mode = {"mode": SCIPY.get(fill, "constant"), "cval": fill if isinstance(fill, float) else 0.0}
         assert_array_equal(moved, ndimage.shift(image, (a, b, 0), order=0, **mode))
+
+
+@pytest.mark.parametrize(("fill", "mode"), [("mirror", "reflect"), ("nearest", "replicate"), (7.0, "constant")])
+def test_crops_are_windows_of_the_image_that_pytorch_pads(fill, mode):
+    torch = pytest.importorskip("torch")
+    image = photos(n=1, dtype=np.float64)
+    crops = RandomCrop((2, 3), fill=fill).augment(np.repeat(image, 300, axis=0), rng())
+    value = fill if mode == "constant" else None
+    padded = torch.nn.functional.pad(torch.tensor(image.transpose(0, 3, 1, 2)), (3, 3, 2, 2), mode, value)
+    windows = padded.unfold(2, 9, 1).unfold(3, 7, 1).permute(0, 2, 3, 4, 5, 1).reshape(-1, 9, 7, 3).numpy()
+    assert {crop.tobytes() for crop in crops} == {window.tobytes() for window in windows}
 
 
 @pytest.mark.parametrize("fill", FILLS)
