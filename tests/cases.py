@@ -519,6 +519,7 @@ AUGMENTATIONS = [
     RandomFlip(),
     RandomFlip(horizontal=False, vertical=True),
     RandomFlip(vertical=True),
+    RandomFlip(alternate=True),
     RandomCrop(),
     RandomCrop((1, 2), fill="reflect"),
     RandomCrop(2, fill="mirror"),

@@ -33,9 +33,11 @@ from skcnn.augmentation import (
     RandomRotation,
     RandomShift,
     RandomZoom,
+    Rows,
     affine_maps,
     augmentation_names,
     augmented,
+    splitmix64,
 )
 from skcnn.description import description, registered
 from skcnn.layers import Conv2D, Dropout, Flatten, ReLU
@@ -128,8 +130,9 @@ def test_every_augmentation_has_a_name_that_says_its_class():
 @pytest.mark.parametrize(
     "augmentation",
     [
-        RandomFlip(horizontal=1), RandomCrop(-1), RandomCrop(1.5), RandomCrop((1, 2, 3)), RandomCrop(fill="wrap"),
-        RandomShift(1.5), RandomShift((0.1,)), RandomShift(fill=np.nan), RandomAffine(degrees=-1), RandomAffine(zoom=1),
+        RandomFlip(horizontal=1), RandomFlip(alternate=None), RandomCrop(-1), RandomCrop(1.5), RandomCrop((1, 2, 3)),
+        RandomCrop(fill="wrap"), RandomShift(1.5), RandomShift((0.1,)), RandomShift(fill=np.nan),
+        RandomAffine(degrees=-1), RandomAffine(zoom=1),
         RandomAffine(shear=90), RandomAffine(shift="a"), RandomRotation(181), RandomRotation(fill=None),
         RandomZoom(1.0), GaussianNoise(-0.1), ColorJitter(-1), ColorJitter(hue=0.6), Cutout(2), Cutout(fill="nearest"),
         MixUp(0), CutMix(-1),
@@ -284,6 +287,87 @@ def test_flips_come_by_chance_and_undo_themselves(horizontal, vertical):
     assert min(matches) > 400 / len(options) * 0.7
 
 
+# -- views that depend on the row and the epoch
+
+
+def test_random_numbers_of_rows_are_those_of_the_published_generator():
+    # https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64
+    numbers = splitmix64(1234567, np.arange(5))
+    assert numbers.tolist() == [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821
+    ]  # fmt: skip
+    assert_array_equal(Rows(np.array([4, 1, 1]), 7, 1234567).draw(1000), [821, 973, 973])
+
+
+def marked(n):
+    """Images of 4 x 4 pixels that show their row, and which way they are turned."""
+    return 16 * np.arange(n)[:, None, None] + np.arange(16.0).reshape(4, 4)
+
+
+def views_of(key, epochs):
+    """For each epoch, a dictionary of row -> (flipped vertically, flipped horizontally), from what a `Recorder` saw."""
+    images = np.concatenate([batch for batch, _ in SEEN.pop(key)])[..., 0]
+    for part in np.split(images, epochs):
+        rows = part.min(axis=(1, 2)) // 16
+        turned = zip(part[:, 0, 0] > part[:, 3, 0], part[:, 0, 0] > part[:, 0, 3], strict=True)
+        yield dict(zip(rows.astype(int).tolist(), turned, strict=True))
+
+
+WAYS = {
+    "whole": {},
+    "in order": {"shuffle": False, "batch_size": 60},
+    "threads": {"n_jobs": 3, "batch_size": 40},
+    "validation": {"early_stopping": True, "validation_fraction": 0.3},
+    "frozen": {"freeze": "conv1", "pretrained": "another fit"},
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS, "weights", "partial_fit", "warm_start"])
+def test_alternating_flips_depend_on_the_row_and_the_epoch_alone(way):
+    X, y, flip = marked(60), np.arange(60) % 2, [RandomFlip(alternate=True), Recorder("views")]
+    given = small(augmentation=flip, max_iter=4, batch_size=16)
+    given.fit(X, y)
+    expected = list(views_of("views", 4))
+    assert 15 < sum(view[1] for view in expected[0].values()) < 45
+    model = given.set_params(**WAYS.get(way, {}))
+    if way == "frozen":
+        model.set_params(pretrained=small(max_iter=1).fit(X, y))
+    if way == "partial_fit":
+        model = clone(given)
+        for _ in range(4):
+            model = pickle.loads(pickle.dumps(model.partial_fit(X, y, classes=[0, 1])))
+    elif way == "warm_start":
+        model = clone(given).set_params(warm_start=True, max_iter=1).fit(X, y).set_params(max_iter=3).fit(X, y)
+    else:
+        model.fit(X, y, sample_weight=np.arange(60) % 3 if way == "weights" else None)
+    found = list(views_of("views", 4))
+    used = set(found[0])
+    assert len(used) == {"validation": 42, "weights": 40}.get(way, 60)
+    for epoch, views in enumerate(found):
+        assert views == {row: view for row, view in expected[epoch].items() if row in used}
+        assert all(views[row] == (False, found[0][row][1] ^ (epoch % 2 == 1)) for row in used)
+
+
+def test_another_seed_alternates_from_another_choice():
+    X, y, first = marked(60), np.arange(60) % 2, []
+    for seed in (0, 1):
+        small(augmentation=[RandomFlip(alternate=True), Recorder("seeds")], random_state=seed, max_iter=1).fit(X, y)
+        first += views_of("seeds", 1)
+    assert 15 < sum(first[0][row] != first[1][row] for row in range(60)) < 45
+
+
+def test_both_axes_show_all_four_views_in_four_epochs():
+    X, y = marked(60), np.arange(60) % 2
+    for axes, count in (((True, True), 4), ((False, True), 2), ((False, False), 1)):
+        small(augmentation=[RandomFlip(*axes, alternate=True), Recorder("axes")], max_iter=8).fit(X, y)
+        found = list(views_of("axes", 8))
+        for row in range(60):
+            views = [views[row] for views in found]
+            assert len(set(views[:count])) == count
+            assert views == views[:count] * (8 // count)
+        assert len({views[0] for views in found}) == len({views[row] for views in found[:1] for row in views}) == count
+
+
 # -- numbers and colours
 
 
@@ -418,10 +502,11 @@ def test_a_list_is_applied_in_order():
     source, expected = rng(), images
     for member in members:
         expected = member.augment(expected, source)
-    out, mixture = augmented(members, images, rng())
+    rows = Rows(np.arange(5), epoch=0, seed=0)
+    out, mixture = augmented(members, images, rng(), rows)
     assert_array_equal(out, expected)
     assert len(mixture.share) == 5
-    assert augmented((RandomFlip(),), images, rng())[1] is None
+    assert augmented((RandomFlip(),), images, rng(), rows)[1] is None
 
 
 @description
@@ -596,7 +681,7 @@ def test_targets_of_a_regression_are_mixed_themselves():
     x = np.empty((4, 3, 4, 2))
     shard = _Shard(None, x, x, np.empty((4, 2)), np.empty(4), np.empty(1), np.empty((4, 2)))
     rows = np.array([5, 0, 2, 3])
-    shard.load_augmented(Data(images, np.arange(6), numbers, w, numbers), rows, (FixedMix(),), rng())
+    shard.load_augmented(Data(images, np.arange(6), numbers, w, numbers), rows, (FixedMix(),), rng(), (0, 0))
     share, partner = np.linspace(0.1, 1, 4), np.array([1, 2, 3, 0])
     assert_allclose(shard.x, blend(images[rows], partner, share))
     own, other = share * w[rows], (1 - share) * w[rows][partner]

@@ -16,7 +16,7 @@ import numpy as np
 from .._arrays.elementwise import Array, reshape
 from .._tape.arena import Arena
 from .._tape.tape import Batch, Tape
-from ..augmentation import Augmentation, Mixing, augmented
+from ..augmentation import Augmentation, Mixing, Rows, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .frozen import Frozen
@@ -102,7 +102,8 @@ class Passes:
             recorded = self.recorded(batch.stop - batch.start)
             if recipe.augmentation:
                 rngs = [stream(progress.seed, AUGMENT, progress.epochs, batch.start, i) for i in range(self.shards)]
-                recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, team)
+                when = progress.epochs, progress.seed
+                recorded.load_augmented(self._data, order[batch], recipe.augmentation, rngs, when, team)
                 if self._frozen is not None:
                     recorded.enter(self._frozen)
             else:
@@ -237,13 +238,19 @@ class _Shard:
     mixed: MixedTargets | None = None  # only for mixed classes, because mixed numbers are numbers themselves
 
     def load_augmented(
-        self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
+        self,
+        data: Data,
+        used: Array,
+        augmentations: tuple[Augmentation, ...],
+        rng: np.random.Generator,
+        when: tuple[int, int],
     ) -> None:
-        """Copy augmented rows to the inputs of the tape.
+        """Copy augmented rows, as in an epoch of a fit with a seed, to the inputs of the tape.
 
         The loss of a mixed row is the sum of the losses of its two rows, each with its sample weight times its share.
         """
-        images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
+        rows = Rows(data.rows[used], *when)
+        images, mixture = augmented(augmentations, data.images[rows.numbers], rng, rows)
         np.copyto(self.images, images, casting="unsafe")
         targets, weights = data.targets[used], data.weights[used]
         if mixture is not None:
@@ -282,12 +289,13 @@ class Pass:
         used: Array,
         augmentations: tuple[Augmentation, ...],
         rngs: list[np.random.Generator],
+        when: tuple[int, int],
         team: Team,
     ) -> None:
         """Copy a batch to the inputs of the tapes, each shard augmented by the thread that will train on it."""
         parts = np.split(used, np.cumsum([len(shard.x) for shard in self._shards])[:-1])
         members = zip(self._shards, parts, rngs, strict=False)
-        team.run([partial(shard.load_augmented, data, part, augmentations, rng) for shard, part, rng in members])
+        team.run([partial(shard.load_augmented, data, part, augmentations, rng, when) for shard, part, rng in members])
 
     def enter(self, frozen: Frozen) -> None:
         """Write the output of the last frozen layer for the batch to the inputs of the tapes."""
