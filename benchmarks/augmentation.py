@@ -48,7 +48,8 @@ def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[
             if not members:
                 return timed(lambda: recorded.load(data, next(rows)), repetitions)
             return timed(
-                lambda: recorded.load_augmented(data, next(rows), recipe.augmentation, next(rngs), team), repetitions
+                lambda: recorded.load_augmented(data, next(rows), recipe.augmentation, next(rngs), (0, 0), team),
+                repetitions,
             )
 
     return measure

@@ -132,6 +132,11 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout", "mixup",
         "cutmix", an object of `skcnn.augmentation`, or a list of these, applied in order. Validation and prediction use
         the original images.
+    test_time_augmentation : {"flip", "flip_shift"}, default=None
+        Views of each image over which raw predictions are averaged, in predictions and validation scores. "flip"
+        averages over the image and its mirror image. "flip_shift" also includes both images shifted by one pixel, down
+        and right and up and left, each with half the weight of the original. They take 2 and 6 times as long. It can be
+        changed after ``fit``. By default, only the image itself is used.
     standardize : bool, default=True
         Whether to subtract the mean and divide by the standard deviation of each channel. Both are computed from the
         training images. Raw 8-bit pixels then need no scaling.
@@ -273,6 +278,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         max_iter: int = 30,
         shuffle: bool = True,
         augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
+        test_time_augmentation: Literal["flip", "flip_shift"] | None = None,
         standardize: bool = True,
         class_weight: Any = None,
         early_stopping: bool = False,
@@ -309,6 +315,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.max_iter = max_iter
         self.shuffle = shuffle
         self.augmentation = augmentation
+        self.test_time_augmentation = test_time_augmentation
         self.standardize = standardize
         self.class_weight = class_weight
         self.early_stopping = early_stopping

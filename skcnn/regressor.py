@@ -108,6 +108,11 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout", "mixup",
         "cutmix", an object of `skcnn.augmentation`, or a list of these, applied in order. Validation and prediction use
         the original images.
+    test_time_augmentation : {"flip", "flip_shift"}, default=None
+        Views of each image over which raw predictions are averaged, in predictions and validation scores. "flip"
+        averages over the image and its mirror image. "flip_shift" also includes both images shifted by one pixel, down
+        and right and up and left, each with half the weight of the original. They take 2 and 6 times as long. It can be
+        changed after ``fit``. By default, only the image itself is used.
     standardize : bool, default=True
         Whether to subtract the mean and divide by the standard deviation of each channel. Both are computed from the
         training images. Raw 8-bit pixels then need no scaling.
@@ -252,6 +257,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         max_iter: int = 30,
         shuffle: bool = True,
         augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
+        test_time_augmentation: Literal["flip", "flip_shift"] | None = None,
         standardize: bool = True,
         early_stopping: bool = False,
         scoring: str | Callable[..., float] | None = None,
@@ -287,6 +293,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         self.max_iter = max_iter
         self.shuffle = shuffle
         self.augmentation = augmentation
+        self.test_time_augmentation = test_time_augmentation
         self.standardize = standardize
         self.early_stopping = early_stopping
         self.scoring = scoring

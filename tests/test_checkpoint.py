@@ -86,7 +86,7 @@ SETTINGS = {
     "averaged": {"average": 0.9, "early_stopping": True},
     "random": {
         "layers": [WhiteningConv2D(2), Conv2D(4), BatchNorm(), ReLU(), Dropout(0.3), Flatten()],
-        "augmentation": [RandomFlip(), MixUp()],
+        "augmentation": [RandomFlip(vertical=True, alternate=True), MixUp()],
     },
     "float64, clipped": {"dtype": "float64", "clip_norm": 0.5, "alpha": 0.1},
     "weighted": {"class_weight": "balanced", "standardize": False},

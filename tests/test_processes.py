@@ -128,7 +128,7 @@ def test_processes_give_the_bits_of_threads(data, n_jobs, counted):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"augmentation": [RandomFlip(), RandomCrop(2)], "early_stopping": True},
+        {"augmentation": [RandomFlip(alternate=True), RandomCrop(2)], "early_stopping": True},
         {"augmentation": [MixUp()], "average": 0.9},
         {"clip_norm": 0.1, "optimizer": SGD(), "learning_rate": 0.01, "schedule": "adaptive"},
         {"dtype": "float64", "shuffle": False, "class_weight": "balanced"},

@@ -19,7 +19,7 @@ from .._arrays.elementwise import Array, reshape
 from .._arrays.geometry import evenly
 from .._tape.arena import Arena
 from .._tape.tape import Batch, Tape
-from ..augmentation import Augmentation, Mixing, augmented
+from ..augmentation import Augmentation, Mixing, Rows, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .frozen import Frozen
@@ -207,7 +207,7 @@ class Passes:
         progress, recipe, part = self._progress, self._recipe, used[shard.part]
         if recipe.augmentation:
             rng = stream(progress.seed, AUGMENT, progress.epochs, start, shard.tape.shard)
-            shard.load_augmented(self._work.data, part, recipe.augmentation, rng)
+            shard.load_augmented(self._work.data, part, recipe.augmentation, rng, (progress.epochs, progress.seed))
         else:
             shard.load(self._work.data, part)
 
@@ -335,13 +335,19 @@ class _Shard:
         np.take(data.weights, used, 0, self.weight, "clip")
 
     def load_augmented(
-        self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
+        self,
+        data: Data,
+        used: Array,
+        augmentations: tuple[Augmentation, ...],
+        rng: np.random.Generator,
+        when: tuple[int, int],
     ) -> None:
-        """Copy augmented rows to the inputs of the tape.
+        """Copy augmented rows, as in an epoch of a fit with a seed, to the inputs of the tape.
 
         The loss of a mixed row is the sum of the losses of its two rows, each with its sample weight times its share.
         """
-        images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
+        rows = Rows(data.rows[used], *when)
+        images, mixture = augmented(augmentations, data.images[rows.numbers], rng, rows)
         np.copyto(self.images, images, casting="unsafe")
         targets, weights = data.targets[used], data.weights[used]
         if mixture is not None:

@@ -361,19 +361,18 @@ class Processes:
             time.sleep(1e-3)
 
     def _copied(self, data: Data) -> tuple[Data, _Located]:
-        """Return data whose images are the used ones in a file, and their place there.
+        """Return data whose images are in a file, with gaps for unused rows, and their place there.
 
         The pages of a file can leave the memory, unlike a second array.
         """
         images, rows = data.images, data.rows
-        shape = len(rows), *images.shape[1:]
-        file = self._file(math.prod(shape) * images.itemsize, in_memory=False)
-        copied: Array = np.ndarray(shape, images.dtype, _mapped(file.path, writable=True))
+        file = self._file(math.prod(images.shape) * images.itemsize, in_memory=False)
+        copied: Array = np.ndarray(images.shape, images.dtype, _mapped(file.path, writable=True))
         step = max(1, (1 << 24) // images[:1].nbytes)
         for start in range(0, len(rows), step):
-            copied[start : start + step] = images[rows[start : start + step]]
-        place = _Located(file.path, 0, shape, copied.strides, images.dtype, copied[:1].tobytes())
-        return replace(data, images=copied, rows=np.arange(len(rows))), place
+            copied[rows[start : start + step]] = images[rows[start : start + step]]
+        place = _Located(file.path, 0, images.shape, copied.strides, images.dtype, copied[:1].tobytes())
+        return replace(data, images=copied), place
 
     def _file(self, size: int, *, in_memory: bool) -> _File:
         file = _File(max(1, size), in_memory=in_memory)

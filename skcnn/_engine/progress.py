@@ -41,6 +41,7 @@ class Recipe:
     threads: int
     augmentation: tuple[Augmentation, ...] = ()
     freeze: str | None = None  # the last layer that is not trained
+    test_time_augmentation: str | None = None  # of predictions for the validation set
 
 
 @dataclass

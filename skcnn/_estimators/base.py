@@ -61,7 +61,7 @@ KNOBS = (
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
-    "early_stopping", "verbose", "freeze",
+    "early_stopping", "verbose", "freeze", "test_time_augmentation",
 )  # fmt: skip
 
 
