@@ -130,28 +130,28 @@ PUBLISHED = {
 }
 
 
-def of_pytorch(optimizer, w, learning_rate):
+def of_pytorch(optimizer, params, learning_rate):
     """PyTorch's optimizer of the same settings; None where it has none."""
     import torch
 
     o, optim = optimizer, torch.optim
     if isinstance(o, SGD):
-        return optim.SGD([w], lr=learning_rate, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0)
+        return optim.SGD(params, lr=learning_rate, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0)
     if isinstance(o, AdamW):
         more = {"amsgrad": o.amsgrad, "weight_decay": o.weight_decay}
-        return optim.AdamW([w], lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
+        return optim.AdamW(params, lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
     if isinstance(o, Adam):
-        return optim.Adam([w], lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, amsgrad=o.amsgrad)
+        return optim.Adam(params, lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, amsgrad=o.amsgrad)
     if isinstance(o, Nadam):
         more = {"momentum_decay": o.momentum_decay}
-        return optim.NAdam([w], lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
+        return optim.NAdam(params, lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
     if isinstance(o, RMSprop):
         more = {"centered": o.centered, "momentum": o.momentum}
-        return optim.RMSprop([w], lr=learning_rate, alpha=o.decay, eps=o.epsilon, **more)
+        return optim.RMSprop(params, lr=learning_rate, alpha=o.decay, eps=o.epsilon, **more)
     if isinstance(o, AdaGrad):
-        return optim.Adagrad([w], lr=learning_rate, eps=o.epsilon)
+        return optim.Adagrad(params, lr=learning_rate, eps=o.epsilon)
     if isinstance(o, AdaDelta):
-        return optim.Adadelta([w], lr=learning_rate, rho=o.rho, eps=o.epsilon)
+        return optim.Adadelta(params, lr=learning_rate, rho=o.rho, eps=o.epsilon)
     return None
 
 
@@ -173,7 +173,7 @@ def test_trajectory_equals_that_of_pytorch(optimizer):
     torch = pytest.importorskip("torch")
     start = np.array([-0.5, 0.7])
     w = torch.tensor(start, requires_grad=True)
-    theirs = of_pytorch(optimizer, w, 1e-3)
+    theirs = of_pytorch(optimizer, [w], 1e-3)
     if theirs is None:
         pytest.skip("not in PyTorch")
     path = []

@@ -20,6 +20,7 @@ from ..augmentation import Augmentation, Mixing, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .frozen import Frozen
+from .groups import grouped, parameter_factors
 from .parallel import EVEN, Team
 from .progress import Fit, Recipe
 from .update import Average, Update
@@ -38,7 +39,9 @@ class Passes:
         model, progress = fit.model, fit.progress
         self._model, self._data, self._recipe, self._progress = model, data, recipe, progress
         self._weights = model.weights if progress.trained is None else progress.trained
-        self._trained = model.network.trained(recipe.freeze)
+        layout = model.network.weights
+        factors = parameter_factors(layout.parameters, recipe.learning_rate_factors)
+        self._groups = grouped(layout, model.network.trained(recipe.freeze), factors)
         # Operations per row: a multiply-add is two, and the backward pass takes twice as many as the forward pass.
         self._operations = 6 * model.network.multiply_adds_after(recipe.freeze)
         self._frozen: Frozen | None = None
@@ -56,7 +59,11 @@ class Passes:
         self.threads = min(recipe.threads, self.shards)
         self._arenas = [Arena() for _ in range(self.shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(self.shards)]
-        self._scalars = np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
+        # For each factor of the learning rate, the scalars that the tapes read.
+        self._scalars = {
+            factor: np.zeros(len(recipe.optimizer.scalars), model.weights.dtype)
+            for factor in sorted({group.factor for group in self._groups if group.factor})
+        }
         share = np.zeros((), model.weights.dtype)
         self._average = None if progress.trained is None else Average(model.weights, share)
         self._passes: dict[int, Pass] = {}
@@ -82,7 +89,8 @@ class Passes:
         """Write the scalars that the tapes read in the next step, such as the learning rate."""
         progress, recipe = self._progress, self._recipe
         progress.steps += 1
-        self._scalars[:] = recipe.optimizer.tick(progress.steps, learning_rate)
+        for factor, scalars in self._scalars.items():
+            scalars[:] = recipe.optimizer.tick(progress.steps, factor * learning_rate)
         if self._average is not None:
             progress.averaged += 1
             # The weights of the steps are powers of the decay, divided by their sum, so the average is not biased
@@ -125,8 +133,11 @@ class Passes:
 
     def penalty(self) -> float:
         """Return the L2 penalty of the current weights."""
-        kernels = self._weights[self._trained[0].start : self._model.network.weights.decayed]
-        return self._recipe.alpha / 2 * float(np.dot(kernels, kernels)) if self._recipe.alpha else 0.0
+        if not self._recipe.alpha:
+            return 0.0
+        decayed = self._model.network.weights.decayed
+        kernels = [self._weights[:decayed][group.part] for group in self._groups if group.factor]
+        return self._recipe.alpha / 2 * sum(float(np.dot(kernel, kernel)) for kernel in kernels)
 
     def _order(self) -> Array:
         n = len(self._data.rows)
@@ -195,7 +206,10 @@ class Passes:
                 freeze=recipe.freeze,
             )
             shards.append(shard)
-        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+        scalars = {
+            factor: {name: reshape(numbers[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+            for factor, numbers in self._scalars.items()
+        }
         gradients = self._gradients[: len(shards)]
         decayed = network.weights.decayed
         update = Update(
@@ -205,10 +219,10 @@ class Passes:
             self._weights,
             gradients,
             progress.slots,
+            self._groups,
             scalars,
             recipe.clip_norm,
             self._average,
-            self._trained,
         )
         update.record([shard.tape for shard in shards])
         return Pass(shards, images)
