@@ -105,7 +105,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         Loss function to minimize: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. The
         hinge losses provide no `predict_proba`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
-        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of
+        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "muon", or an object of
         `skcnn.optimizers`.
     learning_rate : float, default=1e-3
         Learning rate, 0 or more.

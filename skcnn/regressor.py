@@ -81,7 +81,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         Loss function to minimize: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
         `skcnn.losses`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
-        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of
+        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "muon", or an object of
         `skcnn.optimizers`.
     learning_rate : float, default=1e-3
         Learning rate, 0 or more.

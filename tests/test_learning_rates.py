@@ -15,7 +15,7 @@ from skcnn import CNNClassifier
 from skcnn._engine.groups import CHUNK, parameter_factors
 from skcnn._tape.parameters import Layout
 from skcnn.layers import BatchNorm, Conv2D, Dense, Flatten, ReLU, Residual, Tanh
-from skcnn.optimizers import Lion
+from skcnn.optimizers import Lion, Muon
 
 RATE, ALPHA = 0.02, 0.1
 NAMES = [
@@ -101,7 +101,7 @@ def test_what_has_no_meaning_is_an_error_and_changes_nothing(digits, given, said
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.3])
-@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if not isinstance(o, Lion)], ids=repr)
+@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if not isinstance(o, (Lion, Muon))], ids=repr)
 def test_steps_are_those_of_pytorch_with_a_group_for_each_parameter(optimizer, clip_norm, digits, torch):
     X, y = digits
     decoupled = getattr(optimizer, "weight_decay", 0)

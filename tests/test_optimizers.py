@@ -11,7 +11,7 @@ from skcnn import CNNClassifier
 from skcnn._arrays.elementwise import reshape
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Dense, Flatten, ReLU
-from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
+from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Muon, Nadam, RMSprop
 
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 
@@ -118,6 +118,12 @@ def lion_as_published(o, w, gradient, steps, learning_rate):
     return np.array(path)
 
 
+def muon_as_published(o, w, gradient, steps, learning_rate):
+    """Of weights that are not kernels, which take the steps of another optimizer: test_muon.py has those of kernels."""
+    inner = Adam() if o.optimizer == "adam" else o.optimizer
+    return PUBLISHED[type(inner)](inner, w, gradient, steps, o.factor * learning_rate)
+
+
 PUBLISHED = {
     SGD: sgd_as_published,
     Adam: adam_as_published,
@@ -127,6 +133,7 @@ PUBLISHED = {
     AdaGrad: adagrad_as_published,
     AdaDelta: adadelta_as_published,
     Lion: lion_as_published,
+    Muon: muon_as_published,
 }
 
 
@@ -191,7 +198,9 @@ def free_of_decay(optimizer):
 @optimizers
 def test_parabola_is_minimized(optimizer):
     target = np.array([1.0, -2.0, 3.0])
-    height = {AdaGrad: 0.5, AdaDelta: 1.0}.get(type(optimizer), 0.02)  # those two bring their own small steps
+    height = {AdaGrad: 0.5, AdaDelta: 1.0, Muon: 1.0}.get(
+        type(optimizer), 0.02
+    )  # those three bring their own small steps
     falling = lambda step: height * (1 - step / 3_001)  # noqa: E731
     path = minimize(free_of_decay(optimizer), np.zeros(3), lambda w: w - target, 3_000, falling)
     np.testing.assert_allclose(path[-1], target, atol=1e-3)
@@ -273,7 +282,7 @@ def test_a_field_without_a_meaning_is_named(optimizer, said):
 
 @optimizers
 def test_digits_are_learnt(optimizer, digits):
-    rates = {SGD: 0.05, AdaGrad: 0.02, AdaDelta: 1.0, Lion: 1e-3}
+    rates = {SGD: 0.05, AdaGrad: 0.02, AdaDelta: 1.0, Lion: 1e-3, Muon: 0.05}
     model = CNNClassifier(
         layers=[Flatten(), Dense(32), ReLU()],
         optimizer=free_of_decay(optimizer),

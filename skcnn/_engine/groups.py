@@ -1,4 +1,4 @@
-"""Groups of weights that have the same learning rate, and lie next to each other in the vector of all weights."""
+"""Groups of weights that are updated in the same way, and lie next to each other in the vector of all weights."""
 
 from __future__ import annotations
 
@@ -9,29 +9,43 @@ from fnmatch import fnmatchcase
 
 from .._tape.parameters import Layout
 from ..description import is_real
+from ..optimizers import Optimizer
 
 CHUNK = 64_000  # weights in a chunk: with gradients and slots about 1 MB in single precision
 
 
 @dataclass(frozen=True)
 class Group:
-    """Part of the vector of weights, and the factor of its learning rate. Weights with the factor 0 do not change."""
+    """Part of the vector of weights, and the factor of its learning rate. Weights with the factor 0 do not change.
+
+    A group with a ``shape`` is one kernel, which the optimizer updates as a whole.
+    """
 
     part: slice
     factor: float = 1.0
+    shape: tuple[int, ...] | None = None
 
     @property
     def size(self) -> int:
         """Number of weights."""
         return self.part.stop - self.part.start
 
+    @property
+    def cost(self) -> int:
+        """Estimate of the time of an update: for a whole kernel, the multiplications of the product with its square."""
+        return self.size if self.shape is None else self.size * min(self.size // self.shape[-1], self.shape[-1])
+
     def chunks(self) -> list[Group]:
-        """Return the group in chunks of weights that fit the cache."""
+        """Return the group in chunks of weights that fit the cache. A whole kernel is one chunk."""
+        if self.shape is not None:
+            return [self]
         starts = range(self.part.start, self.part.stop, CHUNK)
         return [Group(slice(start, min(start + CHUNK, self.part.stop)), self.factor) for start in starts]
 
 
-def grouped(layout: Layout, trained: Sequence[slice], factors: Mapping[str, float]) -> list[Group]:
+def grouped(
+    layout: Layout, trained: Sequence[slice], factors: Mapping[str, float], optimizer: Optimizer
+) -> list[Group]:
     """Return the groups of the weights in the ``trained`` slices, for the factor of each parameter by its name.
 
     The groups are as long as possible, because each costs separate calls.
@@ -40,7 +54,10 @@ def grouped(layout: Layout, trained: Sequence[slice], factors: Mapping[str, floa
     for name, part in layout.slices.items():
         if not any(own.start <= part.start < own.stop for own in trained):
             continue
-        if found and found[-1].part.stop == part.start and found[-1].factor == factors[name]:
+        parameter = layout.parameters[name]
+        if parameter.decay and optimizer.updates_whole(name, parameter.shape):
+            found.append(Group(part, factors[name], parameter.shape))
+        elif found and found[-1] == Group(slice(found[-1].part.start, part.start), factors[name]):
             found[-1] = Group(slice(found[-1].part.start, part.stop), factors[name])
         else:
             found.append(Group(part, factors[name]))

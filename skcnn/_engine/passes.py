@@ -41,7 +41,7 @@ class Passes:
         self._weights = model.weights if progress.trained is None else progress.trained
         layout = model.network.weights
         factors = parameter_factors(layout.parameters, recipe.learning_rate_factors)
-        self._groups = grouped(layout, model.network.trained(recipe.freeze), factors)
+        self._groups = grouped(layout, model.network.trained(recipe.freeze), factors, recipe.optimizer)
         # Operations per row: a multiply-add is two, and the backward pass takes twice as many as the forward pass.
         self._operations = 6 * model.network.multiply_adds_after(recipe.freeze)
         self._frozen: Frozen | None = None

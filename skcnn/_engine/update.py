@@ -2,7 +2,8 @@
 
 Gradients are summed in the order of the shards, whatever the order in which threads finish them, because a
 floating-point sum depends on its order. Sum and update run in chunks of weights, which stay in the cache during all
-calls of the optimizer. The chunks are split over the tapes of the shards.
+calls of the optimizer. An optimizer may also update whole kernels. Chunks and kernels are split over the tapes of the
+shards, by their estimated time.
 """
 
 from __future__ import annotations
@@ -70,18 +71,23 @@ class Update:
         if self.alpha and decayed.size:
             pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
             tape(np.add, gradient[: decayed.size], pull, gradient[: decayed.size])
-        if decayed.size:
+        if decayed.size and group.shape is None:
             self.optimizer.record_decay(tape, decayed, scalars)
         slots = dict(zip(self.optimizer.slots, self.slots[:, part], strict=True))
-        self.optimizer.record(tape, self.weights[part], gradient, slots, scalars)
+        if group.shape is None:
+            self.optimizer.record(tape, self.weights[part], gradient, slots, scalars)
+        else:
+            kernel, gradient = reshape(self.weights[part], group.shape), reshape(gradient, group.shape)
+            slots = {name: reshape(slot, group.shape) for name, slot in slots.items()}
+            self.optimizer.record_kernel(tape, kernel, gradient, slots, scalars)
 
     def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[Group, Tape]]:
         """Yield the chunks and the tape of each, which depends on the number of shards and never on the threads."""
-        size, done = sum(group.size for group in self.groups), 0
+        total, done = sum(group.cost for group in self.groups), 0
         for group in self.groups:
-            for chunk in group.chunks():
-                yield chunk, tapes[done * len(tapes) // size]
-                done += chunk.size
+            for chunk in group.chunks():  # on the tape in whose share of the costs the middle of the chunk lies
+                yield chunk, tapes[(2 * done + chunk.cost) * len(tapes) // (2 * total)]
+                done += chunk.cost
 
     def _record_clipping(self, tape: Tape, tapes: Sequence[Tape]) -> Array:
         """Record the sums of the tape's chunks, and return the factor that clips the gradients, computed at a barrier.
