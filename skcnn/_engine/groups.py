@@ -55,7 +55,7 @@ def grouped(
         if not any(own.start <= part.start < own.stop for own in trained):
             continue
         parameter = layout.parameters[name]
-        if parameter.decay and optimizer.updates_whole(name, parameter.shape):
+        if factors[name] and parameter.decay and optimizer.updates_whole(name, parameter.shape):
             found.append(Group(part, factors[name], parameter.shape))
         elif found and found[-1] == Group(slice(found[-1].part.start, part.start), factors[name]):
             found[-1] = Group(slice(found[-1].part.start, part.stop), factors[name])

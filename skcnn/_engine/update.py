@@ -44,7 +44,10 @@ class Update:
     average: Average | None = None
 
     def record(self, tapes: Sequence[Tape]) -> None:
-        """Record the update on the tapes of the shards, after a barrier at which all gradients are complete."""
+        """Record the update after a barrier at which all gradients are complete.
+
+        ``tapes`` are the tapes of this process. Other processes record the chunks of the other shards.
+        """
         for tape in tapes:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
@@ -82,11 +85,14 @@ class Update:
             self.optimizer.record_kernel(tape, kernel, gradient, slots, scalars)
 
     def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[Group, Tape]]:
-        """Yield the chunks and the tape of each, which depends on the number of shards and never on the threads."""
+        """Yield the chunks of the tapes' shards. They depend on the number of shards, not of threads."""
+        owners, shards = {tape.shard: tape for tape in tapes}, tapes[0].batch.shards
         total, done = sum(group.cost for group in self.groups), 0
         for group in self.groups:
-            for chunk in group.chunks():  # on the tape in whose share of the costs the middle of the chunk lies
-                yield chunk, tapes[(2 * done + chunk.cost) * len(tapes) // (2 * total)]
+            for chunk in group.chunks():  # of the shard in whose share of the costs the middle of the chunk lies
+                owner = owners.get((2 * done + chunk.cost) * shards // (2 * total))
+                if owner is not None:
+                    yield chunk, owner
                 done += chunk.cost
 
     def _record_clipping(self, tape: Tape, tapes: Sequence[Tape]) -> Array:
