@@ -74,7 +74,7 @@ from skcnn.losses import (
     SquaredError,
     SquaredHinge,
 )
-from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
+from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Muon, Nadam, RMSprop
 from skcnn.schedules import (
     Adaptive,
     Constant,
@@ -490,6 +490,8 @@ OPTIMIZERS = [
     AdaDelta(rho=0.5, epsilon=1e-3),
     Lion(),
     Lion(beta_1=0.5, beta_2=0.8, weight_decay=2.0),
+    Muon(),
+    Muon(momentum=0.6, nesterov=False, steps=3, weight_decay=2.0, normalize=True, optimizer=SGD(0.8), factor=0.2),
 ]
 
 SCHEDULES = [

@@ -27,7 +27,7 @@ from skcnn._engine.passes import Passes
 from skcnn.augmentation import MixUp, RandomFlip
 from skcnn.callbacks import Checkpoint
 from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU, WhiteningConv2D
-from skcnn.optimizers import SGD
+from skcnn.optimizers import SGD, Muon
 from skcnn.persistence import read
 
 pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
@@ -89,6 +89,7 @@ SETTINGS = {
         "augmentation": [RandomFlip(vertical=True, alternate=True), MixUp()],
     },
     "float64, clipped": {"dtype": "float64", "clip_norm": 0.5, "alpha": 0.1},
+    "muon": {"optimizer": Muon(optimizer="sgd"), "learning_rate_factors": {"bias": 2.0, "conv1": 0.0}},
     "weighted": {"class_weight": "balanced", "standardize": False},
 }
 

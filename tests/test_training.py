@@ -58,6 +58,7 @@ VARIANTS = {
     "amsgrad": {"optimizer": Adam(amsgrad=True)},
     "rmsprop": {"optimizer": RMSprop(centered=True, momentum=0.5)},
     "nadam": {"optimizer": "nadam"},
+    "muon": {"optimizer": "muon", "learning_rate": 0.02},
     "average": {"average": 0.9},
     "clipped": {"clip_norm": 0.1},
     "adaptive": {"schedule": Adaptive(patience=0, tol=0.2)},

@@ -23,6 +23,7 @@ from ..augmentation import Augmentation, Mixing, Rows, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .frozen import Frozen
+from .groups import grouped, parameter_factors
 from .model import Model
 from .parallel import EVEN, processors
 from .progress import Fit, Recipe
@@ -124,15 +125,18 @@ class Passes:
         model, progress = fit.model, fit.progress
         self._model, self._work, self._recipe, self._progress, self._team = model, work, recipe, progress, team
         self._weights = model.weights if progress.trained is None else progress.trained
-        self._trained = model.network.trained(recipe.freeze)
+        layout = model.network.weights
+        factors = parameter_factors(layout.parameters, recipe.learning_rate_factors)
+        self._groups = grouped(layout, model.network.trained(recipe.freeze), factors, recipe.optimizer)
         data, shards, dtype = work.data, work.shards, model.weights.dtype
         self._gradients = team.zeros((shards, model.weights.size), dtype)
         self._totals = team.zeros((-(-len(data.rows) // work.batch_size), shards), np.float64)
         self._raw = team.zeros((len(data.rows), model.network.outputs), dtype)
         self._arenas = [Arena() for _ in range(shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(shards)]
+        used = sorted({group.factor for group in self._groups if group.factor})
         # Read after a meeting in each step, so the leader can write them before it.
-        self._scalars = team.zeros((len(recipe.optimizer.scalars),), dtype)
+        self._scalars = {factor: team.zeros((len(recipe.optimizer.scalars),), dtype) for factor in used}
         self._average = None if progress.trained is None else Average(model.weights, team.zeros((), dtype))
         self._passes: dict[int, Pass] = {}
 
@@ -145,7 +149,8 @@ class Passes:
         """Write the scalars that the tapes read in the next step, such as the learning rate."""
         progress, recipe = self._progress, self._recipe
         progress.steps += 1
-        self._scalars[:] = recipe.optimizer.tick(progress.steps, learning_rate)
+        for factor, scalars in self._scalars.items():
+            scalars[:] = recipe.optimizer.tick(progress.steps, factor * learning_rate)
         if self._average is not None:
             progress.averaged += 1
             # The weights of the steps are powers of the decay, divided by their sum, so the average is not biased
@@ -213,8 +218,11 @@ class Passes:
 
     def penalty(self) -> float:
         """Return the L2 penalty of the current weights."""
-        kernels = self._weights[self._trained[0].start : self._model.network.weights.decayed]
-        return self._recipe.alpha / 2 * float(np.dot(kernels, kernels)) if self._recipe.alpha else 0.0
+        if not self._recipe.alpha:
+            return 0.0
+        decayed = self._weights[: self._model.network.weights.decayed]
+        kernels = [decayed[group.part] for group in self._groups if group.factor]
+        return self._recipe.alpha / 2 * sum(float(np.dot(kernel, kernel)) for kernel in kernels)
 
     def _order(self) -> Array:
         n = len(self._work.data.rows)
@@ -287,7 +295,10 @@ class Passes:
                 freeze=recipe.freeze,
             )
             shards.append(shard)
-        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+        scalars = {
+            factor: {name: reshape(numbers[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+            for factor, numbers in self._scalars.items()
+        }
         update = Update(
             recipe.optimizer,
             recipe.alpha,
@@ -295,10 +306,10 @@ class Passes:
             self._weights,
             self._gradients[:count],
             self._progress.slots,
+            self._groups,
             scalars,
             recipe.clip_norm,
             self._average,
-            self._trained,
         )
         update.record([shard.tape for shard in shards])
         segments = len(shards[0].tape.segments)

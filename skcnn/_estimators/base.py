@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._arrays.elementwise import Array
 from .._engine.adapting import adapt
 from .._engine.data import INIT, SPLIT, Data, stream
+from .._engine.groups import parameter_factors
 from .._engine.memory import check_memory
 from .._engine.model import Model
 from .._engine.network import Network
@@ -60,8 +61,8 @@ KNOBS = (
 )  # fmt: skip
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
-    "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
-    "early_stopping", "verbose", "freeze", "test_time_augmentation",
+    "learning_rate", "learning_rate_factors", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle",
+    "tol", "n_iter_no_change", "early_stopping", "verbose", "freeze", "test_time_augmentation",
 )  # fmt: skip
 
 
@@ -139,6 +140,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[data.rows], seed, recipe, targets)
             fit = Fit(model, Progress.begin(model, recipe, seed))
         fit.model.loss, fit.model.target_scaling, fit.progress.weight_scale = recipe.loss, targets, scale
+        parameter_factors(fit.model.network.weights.parameters, recipe.learning_rate_factors)  # raises for a wrong key
         if validation is not None and validation.images is not images:  # rows set aside from X have the same scale
             warn_of_scale(validation.images, fit.model.scaling, "X_val")
 
