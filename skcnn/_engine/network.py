@@ -179,6 +179,7 @@ class Network:
             # Divided by the rows of the whole batch, so that the gradients of the shards only have to be added.
             dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
         backward(dy, False)
+        tape.finish()
 
     def record_prediction(
         self, tape: Tape, x: Array, *, steps: list[Step], p: Mapping[str, Arrays], scaling: Scaling | None

@@ -132,7 +132,9 @@ class Passes:
         self._gradients = team.zeros((shards, model.weights.size), dtype)
         self._totals = team.zeros((-(-len(data.rows) // work.batch_size), shards), np.float64)
         self._raw = team.zeros((len(data.rows), model.network.outputs), dtype)
-        self._arenas = [Arena() for _ in range(shards)]
+        # Memory of each thread (only the first ones are used), and of each shard.
+        self._arenas, self._own = ([Arena() for _ in range(shards)] for _ in range(2))
+        self._constants: list[dict[Any, Any]] = [{} for _ in range(shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(shards)]
         used = sorted({group.factor for group in self._groups if group.factor})
         # Read after a meeting in each step, so the leader can write them before it.
@@ -237,15 +239,27 @@ class Passes:
     def recorded(self, rows: int) -> Pass:
         """Return the step for a batch of ``rows``, recorded when it is first needed."""
         if rows not in self._passes:
-            self._passes[rows] = self._record(rows)
+            # The shards of a thread share their memory, which then stays in the cache, because the thread replays them
+            # one after the other. Only buffers that are in use before and after a barrier must be apart. A recording
+            # tells which ones, so if there are any, its arrays are never written and the step is recorded once more.
+            arenas, self._arenas = self._arenas, [arena.copy() for arena in self._arenas]
+            found = self._record(rows)
+            crossing = [tape.crossing for tape in found.tapes]
+            if found.count > self._team.size and any(map(any, crossing)):
+                sums = found.tapes[0].batch.sums
+                del found
+                self._arenas = arenas
+                found = self._record(rows, crossing, sums)
+            self._passes[rows] = found
         return self._passes[rows]
 
-    def _record(self, rows: int) -> Pass:
+    def _record(self, rows: int, crossing: Sequence[Sequence[bool]] | None = None, sums: Sequence[Array] = ()) -> Pass:
         """Record the step for a batch of ``rows``: a tape for each shard of this process, and the update."""
         model, recipe, network, team = self._model, self._recipe, self._model.network, self._team
         count = self._work.shards_of(rows)
         parts = evenly(rows, count)
         batch = Batch(rows, count, team.zeros)
+        batch.sums.extend(sums)
         p = network.bind(self._weights, model.state)
         shape = network.input_shape if recipe.freeze is None else network.reached[recipe.freeze]
         images = None if self._work.frozen is None else np.empty((rows, *network.input_shape), model.weights.dtype)
@@ -255,17 +269,15 @@ class Passes:
         for number in team.own(count) or [0]:
             part = parts[number]
             size = part.stop - part.start
-            # A thread replays its shards one after the other up to the next barrier. If the tapes have no barrier
-            # before the update, a shard needs none of its arrays afterwards, and all shards of a thread can
-            # share the same memory, which stays in the cache. Otherwise each shard needs memory of its own.
-            waiting = len(shards) > 0 and len(shards[0].tape.segments) > 1
             tape = Tape(
                 model.weights.dtype,
                 batch,
                 number,
                 training=True,
                 rng=self._rngs[number],
-                arena=self._arenas[number if waiting else number % team.size],
+                arena=self._arenas[number % team.size],
+                own=None if crossing is None else (self._own[number], crossing[len(shards)]),
+                constants=self._constants[number % team.size],
             )
             x = tape.input((size, *shape))
             shard = _Shard(

@@ -102,8 +102,7 @@ class Update:
         """
         factor = np.ones((), self.weights.dtype)
         with tape.step("optimizer"):
-            squares = tape.scratch((1,), np.float64)
-            square = tape.scratch((1,), np.float64)
+            squares, square = np.zeros(1), np.zeros(1)
             tape(fill, 0.0, squares)
             for group, owner in self._chunks(tapes):
                 if owner is tape and group.factor:

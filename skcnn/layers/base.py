@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from .._arrays.elementwise import Array
 from .._arrays.geometry import Borders
 from .._tape.parameters import Arrays, Parameter
-from .._tape.tape import Tape
+from .._tape.tape import Tape, memory
 from ..description import Description
 
 Shape = tuple[int, ...]
@@ -22,6 +23,31 @@ class Backward(Protocol):
     """
 
     def __call__(self, dy: Array, needs_dx: bool = True) -> Array | None: ...
+
+
+@dataclass(frozen=True)
+class _Unreading:
+    """A backward pass with the arrays that it does not read."""
+
+    record: Backward
+    unread: tuple[Array, ...]
+
+    def __call__(self, dy: Array, needs_dx: bool = True) -> Array | None:
+        return self.record(dy, needs_dx)
+
+
+def unread(backward: Backward, *arrays: Array) -> Backward:
+    """Return ``backward`` with the declaration that it does not read ``arrays``, the layer's input, output or both.
+
+    If the backward passes of two neighbouring layers do not read the array between them, its memory is free when the
+    forward pass of the second one ends. A function that calls the result makes no such declaration.
+    """
+    return _Unreading(backward, arrays)
+
+
+def reads(backward: Backward | None, array: Array) -> bool:
+    """Return whether a backward pass may read an array."""
+    return not any(memory(array) is memory(other) for other in getattr(backward, "unread", ()))
 
 
 class ShapeError(ValueError):

@@ -11,7 +11,7 @@ from .._tape.channels import by_channel, record_channel_moments, record_channel_
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Backward, Layer, Shape
+from .base import Backward, Layer, Shape, unread
 
 
 @description
@@ -87,7 +87,7 @@ class BatchNorm(Layer):
             factor, shift = (by_channel(tape, vector, x) for vector in self.predicting(p))
             y = tape(np.multiply, x, factor, tape.output(x.shape, framed=True))
             tape(np.add, y, shift, y)
-            return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
+            return y, unread(lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy), x, y)
 
         moments = Moments(self, tape, x, p)
         y = tape.output(x.shape, framed=True)
@@ -102,7 +102,7 @@ class BatchNorm(Layer):
             tape(np.add, dy, pull, dy)
             return tape(np.add, dy, by_channel(tape, constant, dy), dy)
 
-        return y, backward
+        return y, unread(backward, y)
 
 
 def learned(p: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from .._tape.channels import by_channel, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Backward, Layer, Shape
+from .base import Backward, Layer, Shape, unread
 from .bias import Bias
 
 
@@ -65,7 +65,7 @@ class Scale(Layer):
             record_channel_products(tape, x, dy, g.scale)
             return tape(np.multiply, dy, by_channel(tape, p.scale, dy), dy) if needs_dx else None
 
-        return y, backward
+        return y, unread(backward, y)
 
 
 @description
@@ -104,4 +104,4 @@ class Rescaling(Layer):
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         factor = float(self.factor)
         y = tape(np.multiply, x, factor, tape.output(x.shape))
-        return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
+        return y, unread(lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy), x, y)
