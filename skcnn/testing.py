@@ -341,7 +341,8 @@ class LayerRun:
         self.training = training
         self.p = {name: np.array(value, dtype, order="C") for name, value in p.items()}
         rows = np.array_split(np.arange(x_shape[0]), shards)
-        shared, constants = Arena(), {}
+        shared = Arena()
+        constants: dict[Any, Any] = {}
 
         def record(batch: Batch, owns: Sequence[Any]) -> list[Any]:
             found = []

@@ -6,6 +6,7 @@ The network and all layers that contain other layers record their steps with the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from .._arrays.elementwise import Array
 from .._tape.parameters import Arrays
@@ -92,7 +93,7 @@ def record_steps(
     """
     prefix = f"{tape.owner}." if tape.owner else ""
     shape, rows = shape_and_rows(x)
-    done = []
+    done: list[tuple[Any, list[Array]]] = []
     y = x
     for i, (owner, layer) in enumerate(steps):
         before, shape = y, layer.output_shape(shape)

@@ -12,7 +12,7 @@ from .._tape.convolution import choose, record_convolution
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Backward, Shape, ShapeError
+from .base import Backward, Shape, ShapeError, unread
 from .bias import Bias
 from .conv import Convolution
 
@@ -125,15 +125,15 @@ class WhiteningConv2D(Convolution):
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         h, w, _, c = x.shape
-        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), 1, False)
+        y, through, reads_x = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), 1, False)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             if not needs_dx:
                 return None
-            unread = reshape(tape.scratch((p.kernel.size,)), p.kernel.shape)
-            return through(dy, unread, True)
+            unused = reshape(tape.scratch((p.kernel.size,)), p.kernel.shape)
+            return through(dy, unused, True)
 
-        return y, backward
+        return y, unread(backward, y) if reads_x else unread(backward, x, y)
 
     def _filters(self, shape: Shape) -> int:
         kh, kw = pair(self.kernel_size)
