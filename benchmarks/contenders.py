@@ -84,25 +84,23 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
     from skcnn._arrays.elementwise import ufunc_settings
     from skcnn._engine.data import Data
     from skcnn._engine.parallel import Team, one_blas_thread
-    from skcnn._engine.passes import Passes
+    from skcnn._engine.passes import Passes, Work
     from skcnn._engine.progress import Fit, Progress
 
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)), y)
-    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), data, recipe)
-    rows = batches(batch)
+    work, rows = Work.of(model, data, recipe), batches(batch)
+    team = Team(min(recipe.threads, work.shards))
+    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), work, recipe, team)
 
-    def step(team: Team) -> float:
-        used = next(rows)
-        recorded = passes.recorded(len(used))
-        recorded.load(data, used)
+    def step() -> float:
         passes.tick(recipe.learning_rate)
-        return recorded.run(team)
+        return passes.step(next(rows))
 
     def measure(repetitions: int) -> list[float]:
-        with one_blas_thread, ufunc_settings(), Team(passes.threads) as team:
-            return timed(lambda: step(team), repetitions)
+        with one_blas_thread, ufunc_settings(), team:
+            return timed(step, repetitions)
 
     return measure
 

@@ -273,8 +273,8 @@ def test_a_fit_that_has_diverged_does_not_go_on_from_its_checkpoint(data, tmp_pa
     X, y = data
     epoch, died = Passes.epoch, []
 
-    def diverging(self, number, team, report):
-        tally = epoch(self, number, team, report)
+    def diverging(self, number, report):
+        tally = epoch(self, number, report)
         return tally if number < 2 else replace(tally, loss=np.nan)
 
     class Dying(Failing):

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn import CNNClassifier
 from skcnn._engine.network import Network
-from skcnn._engine.passes import LEAST, SHARD, Passes
+from skcnn._engine.passes import LEAST, SHARD, Work
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from skcnn.losses import LogLoss
@@ -167,7 +167,7 @@ def test_shards_are_as_many_as_two_and_four_threads_can_share():
     counts = []
     for rows in range(1, 600):
         one, shards = (
-            Passes._shards(SimpleNamespace(_operations=6 * network.multiply_adds), rows) for network in (small, large)
+            Work.shards_of(SimpleNamespace(operations=6 * network.multiply_adds), rows) for network in (small, large)
         )
         assert one == 1
         assert shards in (1, 2) or shards % 4 == 0

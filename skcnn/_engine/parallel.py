@@ -20,9 +20,10 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .._arrays.elementwise import ufunc_settings
+from .._arrays.elementwise import Array, ufunc_settings
 
 IDLE_SECONDS = 5.0  # time after which unused threads and memory of predictions are released
 EVEN = 4  # more than two shards or chunks are a multiple of it, so that two or four threads have equal shares
@@ -152,6 +153,21 @@ class Team:
         self._outbox: SimpleQueue[BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         weakref.finalize(self, _dismiss, self._inboxes).atexit = False
+
+    def own(self, shards: int) -> range:
+        """Return the numbers of the shards that this process computes."""
+        return range(shards)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of zeros in memory that all members see."""
+        return np.zeros(shape, dtype)
+
+    def shared(self, array: Array) -> Array:
+        """Return the array in memory that all members see."""
+        return array
+
+    def begin(self, orders: tuple[Any, ...]) -> None:
+        """Let the members in other processes, of which there are none, begin an epoch."""
 
     def __enter__(self) -> Self:
         for number in range(1, self.size):

@@ -44,7 +44,10 @@ class Update:
     parts: Sequence[slice] | None = None  # the weights that are trained, or None for all
 
     def record(self, tapes: Sequence[Tape]) -> None:
-        """Record the update on the tapes of the shards, after a barrier at which all gradients are complete."""
+        """Record the update after a barrier at which all gradients are complete.
+
+        ``tapes`` are the tapes of this process. Other processes record the chunks of the other shards.
+        """
         for tape in tapes:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
@@ -70,15 +73,15 @@ class Update:
                     tape(np.add, mean, pull, mean)
 
     def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[slice, Tape]]:
-        """Yield the chunks and the tape of each, which depends on the number of shards and never on the threads."""
+        """Yield the chunks of the tapes' shards. They depend on the number of shards, not of threads."""
+        owners, shards = {tape.shard: tape for tape in tapes}, tapes[0].batch.shards
         parts = [slice(0, self.weights.size)] if self.parts is None else self.parts
         size, done = sum(part.stop - part.start for part in parts), 0
         for part in parts:
             for start in range(part.start, part.stop, CHUNK):
-                yield (
-                    slice(start, min(start + CHUNK, part.stop)),
-                    tapes[(done + start - part.start) * len(tapes) // size],
-                )
+                owner = owners.get((done + start - part.start) * shards // size)
+                if owner is not None:
+                    yield slice(start, min(start + CHUNK, part.stop)), owner
             done += part.stop - part.start
 
     def _record_clipping(self, tape: Tape, tapes: Sequence[Tape]) -> Array:

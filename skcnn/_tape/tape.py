@@ -30,12 +30,16 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Batch:
-    """State shared by the tapes of all shards of a batch: the number of rows, and the vectors to sum."""
+    """State shared by the tapes of all shards of a batch: the number of rows, and the vectors to sum.
 
-    def __init__(self, rows: int, shards: int = 1) -> None:
+    ``zeros(shape, dtype)`` returns memory that all shards see, also if other processes compute them.
+    """
+
+    def __init__(self, rows: int, shards: int = 1, zeros: Callable[[tuple[int, ...], Any], Array] = np.zeros) -> None:
         self.rows = rows
         self.shards = shards
-        self.sums: list[list[Array]] = []  # one list for each sum of the pass, with one vector per shard
+        self.sums: list[Array] = []  # one array (shards, size) for each sum of the pass
+        self.zeros = zeros
 
 
 class Tape:
@@ -272,11 +276,11 @@ class Tape:
         sums = []
         for vector in vectors:
             if self._sums == len(self.batch.sums):
-                self.batch.sums.append([])
+                # Not from the arena, because the other shards read it at any time.
+                self.batch.sums.append(self.batch.zeros((self.batch.shards, *vector.shape), np.float64))
             parts = self.batch.sums[self._sums]
             self._sums += 1
-            # Not from the arena, because the other shards read it at any time.
-            parts.append(self(copy, vector, np.empty(vector.shape)))
+            self(copy, vector, parts[self.shard])
             sums.append((parts, self.scratch(vector.shape, np.float64)))
         self.barrier()
         for parts, out in sums:
@@ -365,7 +369,7 @@ def memory(array: Array) -> Array:
     return array if array.base is None else array.base
 
 
-def _sum_in_order(parts: list[Array], out: Array) -> None:
+def _sum_in_order(parts: Array, out: Array) -> None:
     """Compute ``out <- parts[0] + parts[1] + ...``."""
     np.copyto(out, parts[0])
     for part in parts[1:]:
