@@ -680,7 +680,7 @@ def test_targets_of_a_regression_are_mixed_themselves():
     """A shard without room for second targets, as for losses of numbers."""
     images, numbers, w = rng().normal(size=(6, 3, 4, 2)), rng(1).normal(size=(6, 2)), rng(2).uniform(1, 2, 6)
     x = np.empty((4, 3, 4, 2))
-    shard = _Shard(None, x, x, np.empty((4, 2)), np.empty(4), np.empty(1), np.empty((4, 2)))
+    shard = _Shard(None, slice(0, 4), x, x, np.empty((4, 2)), np.empty(4), np.empty(1), np.empty((4, 2)))
     rows = np.array([5, 0, 2, 3])
     shard.load_augmented(Data(images, np.arange(6), numbers, w, numbers), Rows(rows, 0, 0), (FixedMix(),), rng())
     share, partner = np.linspace(0.1, 1, 4), np.array([1, 2, 3, 0])
