@@ -59,7 +59,7 @@ class Augmentation(Description):
         raise NotImplementedError
 
     def augment_rows(self, images: Array, rng: np.random.Generator, rows: Rows) -> Array:
-        """Return changed copies of the images, which may also depend on their rows and on the epoch.
+        """Return changed copies of the images, which may also depend on their rows in X and on the epoch.
 
         A fit calls this method. By default it returns the result of `augment`. Override it if the views of an image in
         different epochs should not be independent of each other.
@@ -100,7 +100,7 @@ class Mixture(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Training rows of a batch, the epoch in which they are used, and the seed of the fit.
+    """Rows of X in a batch, the epoch in which they are used, and the seed of the fit.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class Rows(NamedTuple):
     (array([0, 5, 9]), array([0, 5, 9]))
     """
 
-    numbers: Array  # (n,) positions among the training rows, without rows that are set aside or have weight 0
+    numbers: Array  # (n,) positions in X
     epoch: int  # number of completed epochs, including the epochs of earlier calls of `partial_fit`
     seed: int
 

@@ -100,15 +100,21 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         block, optionally followed by one per dense layer.
     output_initializer : str or Initializer, default="zeros"
         Initializer of the output layer's kernel: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
-        "constant", or an object of `skcnn.initializers`. It also applies when `layers` is given.
+        "variance_scaling", "dirac", "constant", or an object of `skcnn.initializers`. It also applies when `layers` is
+        given.
     loss : str or Loss, default="log_loss"
         Loss function to minimize: "log_loss", "focal", "hinge", "squared_hinge", or an object of `skcnn.losses`. The
         hinge losses provide no `predict_proba`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
-        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of
+        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "muon", or an object of
         `skcnn.optimizers`.
     learning_rate : float, default=1e-3
         Learning rate, 0 or more.
+    learning_rate_factors : dict of str -> float, default=None
+        Factors of the learning rate, 0 or more, for a part of the weights. A key is the name of a layer, such as
+        "conv1", a kind of parameter, such as "bias", a name in `parameters_`, such as "conv1.kernel", or one of these
+        with wildcards, such as "conv*.kernel". If several keys match a parameter, their factors are multiplied. Weights
+        with the factor 0 are not trained, and `alpha` does not penalize them. By default, all factors are 1.
     schedule : str or Schedule, default="constant"
         Schedule of the learning rate: "constant", "step", "exponential", "polynomial", "inverse_scaling", "cosine",
         "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of `skcnn.schedules`.
@@ -269,6 +275,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         loss: str | Loss = "log_loss",
         optimizer: str | Optimizer = "adam",
         learning_rate: float = 1e-3,
+        learning_rate_factors: dict[str, float] | None = None,
         schedule: str | Schedule = "constant",
         alpha: float = 1e-4,
         clip_norm: float | None = None,
@@ -306,6 +313,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.learning_rate_factors = learning_rate_factors
         self.schedule = schedule
         self.alpha = alpha
         self.clip_norm = clip_norm

@@ -75,6 +75,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "loss": [str, Loss],
     "optimizer": [str, Optimizer],
     "learning_rate": [Interval(Real, 0, None, closed="left")],
+    "learning_rate_factors": [dict, None],
     "schedule": [str, Schedule],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],

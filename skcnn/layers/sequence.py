@@ -11,7 +11,7 @@ from .._arrays.elementwise import Array
 from .._tape.parameters import Arrays
 from .._tape.tape import Tape, memory, read_only
 from ..description import numbered, refuse_class
-from .base import Layer, Shape, ShapeError
+from .base import Layer, Shape, ShapeError, reads
 
 Step = tuple[str, Layer]  # name of the layer that the user wrote, and the layer to record
 Through = Callable[[Array, bool], "Array | None"]
@@ -54,6 +54,13 @@ def infer_shapes(layers: Sequence[Layer], shape: Shape, where: str = "layers") -
         except ShapeError as error:
             raise ShapeError(f"{where}[{i}] = {layer!r} cannot take input of shape {shapes[-1]}: {error}") from None
     return shapes
+
+
+def _end_one(tape: Tape, held: list[Array], array: Array, but: Array) -> None:
+    """Free a buffer of a step that its backward pass then does not free again."""
+    if memory(array) is not memory(but):
+        tape.end([other for other in held if memory(other) is memory(array)], but)
+        held[:] = [other for other in held if memory(other) is not memory(array)]
 
 
 def flattened(name: str, layer: Layer, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
@@ -103,8 +110,11 @@ def record_steps(
                 f"{layer!r} records no backward pass. Its record must return one whenever tape.backward is true, also"
                 " in prediction."
             )
-        if not tape.backward and (spend or memory(before) is not memory(x)):
-            tape.end([before], but=y)
+        if not tape.backward:
+            if spend or memory(before) is not memory(x):
+                tape.end([before], but=y)
+        elif done and not (reads(done[-1][0], before) or reads(through, before)):
+            _end_one(tape, done[-1][1], before, y)
         done.append((through, held))
 
     def backward(dy: Array, needs_dx: bool) -> Array | None:
