@@ -146,8 +146,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         standard deviation if they are standardized. Networks with less than 32,768 multiply-adds per image always
         predict in float64.
     n_jobs : int, default=None
-        Number of threads for a fit or a prediction. They replace the threads of BLAS. None means the current number of
-        BLAS threads, and -1 means all processors. The results have the same bits for every number.
+        Number of threads for a fit or a prediction, or of processes for a long fit. They replace the threads of BLAS.
+        None means the current number of BLAS threads, and -1 means all processors. On one machine, the results have the
+        same bits for every number.
     verbose : int, default=0
         Verbosity. 1 prints a line per epoch. 2 also prints a line every ten seconds within an epoch.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import colour
 import contenders
+import cores
 import few_images
 import images
 import large
@@ -156,6 +157,16 @@ def test_readers_of_files_are_timed(monkeypatch, tmp_path):
     assert len(rows) == 3
     assert all(float(row.split("|")[2].replace(",", "")) > 0 for row in rows)
     assert missing == "| nothing | - |"
+
+
+def test_speed_ups_are_counted_from_the_fewest_workers():
+    times = {
+        ("N1", 64, 8): {"processes": 2.0, "threads": 5.0, "PyTorch": 4.0},
+        ("N1", 64, 1): {"processes": 8.0, "threads": 6.0, "PyTorch": 12.0},
+    }
+    one, eight = cores.table(times).splitlines()[2:]
+    assert one == "| N1 | 64 | 1 | 8 | 6 | 12 | **0.50** | 1.0 | 1.0 |"
+    assert eight == "| N1 | 64 | 8 | 2 | 5 | 4 | **0.50** | 3.0 | 3.0 |"
 
 
 def test_searches_are_measured_in_tables():
