@@ -170,16 +170,19 @@ def test_a_fitted_model_owns_its_arrays(data):
     assert_same_model(pickle.loads(pickle.dumps(fitted)), fitted)
 
 
-@pytest.mark.parametrize("how", ["mapped", "a part of a mapped one", "channels first", "in memory"])
+@pytest.mark.parametrize("how", ["mapped", "a part of a mapped one", "copied on write", "channels first", "in memory"])
 def test_images_reach_the_workers(data, how, tmp_path, counted):
     X, y = data
     np.save(tmp_path / "X.npy", np.repeat(X, 2, axis=0))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     given = {"mapped": mapped[:300], "a part of a mapped one": mapped[7:307, 1:, ::-1]}.get(how, X)
+    if how == "copied on write":
+        given = np.load(tmp_path / "X.npy", mmap_mode="c")[:300]
+        given[:] = X  # not in the file
     if how == "channels first":
         given = np.ascontiguousarray(X.reshape(300, 1, 12, 12)).transpose(0, 2, 3, 1)
     model = CNNClassifier(**SETTINGS)
-    assert (_Located.of(given) is None) == (how in ("channels first", "in memory"))
+    assert (_Located.of(given) is None) == (how in ("copied on write", "channels first", "in memory"))
     assert_same_model(clone(model).fit(given, y), on_threads(model, np.array(given), y))
     assert counted == [2]
 

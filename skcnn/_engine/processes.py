@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +45,7 @@ STARTING_SECONDS = 120.0  # longest time for the start of the workers
 LEAVING_SECONDS = 10.0  # longest time that workers have to leave a fit that was broken off
 SPINS = 200  # times that a member looks for the others before it lets other programs run, about 50 microseconds
 PATIENCE = 2e-3, 20e-3  # seconds of waiting after which a member begins to sleep, and to look whether all are alive
+yield_processor = getattr(os, "sched_yield", partial(time.sleep, 0))  # not on all systems
 SPARE = 1 << 26  # bytes of shared memory for the sums over shards and for gaps; the system provides what is used
 LINE = 8  # numbers in a cache line, in which only one member writes
 
@@ -115,7 +117,9 @@ class _Located:
         while isinstance(root.base, np.ndarray):
             root = root.base
         path = getattr(root, "filename", None)
-        if path is None or not isinstance(root.base, mmap.mmap):
+        if (
+            path is None or not isinstance(root.base, mmap.mmap) or root.mode == "c"
+        ):  # whose changes are not in the file
             return None
         offset = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
         return cls(str(path), offset, array.shape, array.strides, array.dtype, array[:1].tobytes())
@@ -231,7 +235,7 @@ class Member:
                     checked = now
                     self._check()
                 if now - began < sleeping:
-                    os.sched_yield()
+                    yield_processor()
                 else:
                     time.sleep(min(1e-3, (now - began) / 20))
         with self._fence:
