@@ -279,6 +279,15 @@ class PressedAfter(Schedule):
         return 1.0
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, although pytest-xdist ignores it in its processes."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("seconds", [0.0, 0.013, 0.08, 0.2])
 def test_an_interruption_ends_the_fit_and_frees_the_workers(data, seconds):
     CNNClassifier(**SETTINGS).fit(*data)
@@ -366,10 +375,31 @@ def test_a_second_training_at_the_same_time_uses_threads(data, monkeypatch):
         assert_same_model(model.fit(*data), expected)
 
 
-def test_a_forked_child_trains_with_workers_of_its_own(data):
-    model = CNNClassifier(**SETTINGS).fit(*data)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert_same_model(pool.apply(CNNClassifier(**SETTINGS).fit, data), model)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_fits_in_a_pool_of_multiprocessing_use_threads(data, method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        fitted, sizes = pool.apply(fitted_in_a_worker, (data,))
+    assert sizes == []
+    assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), *data))
+
+
+def test_a_forked_process_starts_workers_of_its_own(data, tmp_path):
+    """As servers do before they train."""
+    expected = CNNClassifier(**SETTINGS).fit(*data)
+    child = os.fork()
+    if not child:
+        try:
+            fitted, sizes = fitted_in_a_worker(data)
+            (tmp_path / "done").write_bytes(pickle.dumps((fitted, sizes, children())))
+            processes.workers.end()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    fitted, sizes, workers = pickle.loads((tmp_path / "done").read_bytes())
+    assert sizes == [2]
+    assert len(workers) == 1
+    assert not set(workers) & set(children())
+    assert_same_model(fitted, expected)
 
 
 def test_members_that_wait_long_see_that_the_others_have_ended():
