@@ -116,7 +116,7 @@ class PooledBatchNorm(Layer):
         geometry = self.pool.geometry((h, w, c))
         moments = Moments(self.norm, tape, x, p)
         chosen = tape.keep((*geometry.out, n, c))
-        raised = record_max(tape, x, geometry, chosen, negative=p.scale)
+        raised = record_max(tape, x, geometry, chosen, negative=p.scale if self.norm.scale else None)
         y = tape.output(chosen.shape, framed=True)
         moments.record_normalization(chosen, y)
 

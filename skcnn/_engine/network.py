@@ -224,7 +224,7 @@ class Network:
 
         It has the memory order and the border that the first step reads without another copy.
         """
-        tape.margin = steps[0][1].margin(tape, x.shape[1:], len(x))
+        tape.margin = steps[0][1].margin(tape, x.shape[1:], len(x)) if steps else None
         if scaling is None:
             with tape.step("input"):
                 if x.ndim == 2:

@@ -1,7 +1,8 @@
 """Recorded training steps, with a tape for each shard of a batch and the update of the weights split over the tapes.
 
-A batch is cut into shards, so that threads can share it. The cut depends on the batch alone: floating-point sums depend
-on how they are split, so a cut by the number of threads would make the result depend on it.
+A batch is cut into shards, so that threads or processes can share it. The cut depends on the network, the batch and the
+processors of the machine: floating-point sums depend on how they are split, so a cut by ``n_jobs`` would make the
+result depend on it.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ from .._arrays.elementwise import Array, reshape
 from .._arrays.geometry import evenly
 from .._tape.arena import Arena
 from .._tape.tape import Batch, Tape
-from ..augmentation import Augmentation, Mixing, augmented
+from ..augmentation import Augmentation, Mixing, Rows, augmented
 from ..losses import MixedTargets
 from .data import AUGMENT, DROPOUT, SHUFFLE, Data, stream
 from .frozen import Frozen
+from .groups import grouped, parameter_factors
 from .model import Model
-from .parallel import EVEN
+from .parallel import EVEN, processors
 from .progress import Fit, Recipe
 from .update import Average, Update
 
-# Smallest shards, as rows and floating-point operations of a training step. In smaller shards, a thread saves less time
-# than the meeting of the threads costs. A batch with less than two shards of the first size may be cut into two of the
-# second.
-SHARD = 32, 64e6
-LEAST = 4, 36e6
+# Smallest shards, as rows and floating-point operations of a training step. In smaller shards, a member of the team
+# saves less time than the meeting costs. With shards of the first size, one thread is as fast as with the whole batch.
+# A batch with fewer shards than the machine has processors may be cut into shards of the third size, and into two of
+# the second.
+SHARD, PAIR, LEAST = (32, 64e6), (4, 36e6), (8, 36e6)
+MOST = 16  # upper bound of the number of shards for the sake of the processors
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class Work:
     operations: int  # floating-point operations of a training step per row
     batch_size: int
     mixed: bool  # whether images are mixed with each other
-    frozen: Frozen | None = None  # layers that predict the input of the tapes for each batch
+    frozen: Frozen | None  # layers that predict the input of the tapes for each batch
+    processors: int  # of the machine of the fit
+    sizes: tuple[tuple[float, float], ...]  # smallest shards, in rows and operations
 
     @classmethod
     def of(cls, model: Model, data: Data, recipe: Recipe) -> Work:
@@ -61,6 +66,8 @@ class Work:
             min(recipe.batch_size, len(data.rows)),
             any(isinstance(augmentation, Mixing) for augmentation in recipe.augmentation),
             frozen,
+            processors(),
+            (SHARD, PAIR, LEAST),
         )
 
     @property
@@ -69,14 +76,14 @@ class Work:
         return self.shards_of(self.batch_size)
 
     def shards_of(self, rows: int) -> int:
-        """Return the number of shards of a batch, which depends on the batch and never on the number of threads."""
+        """Return the number of shards of a batch, which does not depend on ``n_jobs``."""
         batch = rows, self.operations * rows
-        wanted, possible = (
-            min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in (SHARD, LEAST)
+        wanted, pair, possible = (
+            min(int(have / need) for have, need in zip(batch, size, strict=True)) for size in self.sizes
         )
-        if wanted > 2:
-            return (wanted + 1) // EVEN * EVEN  # rounded down, except that three become four
-        return max(1, wanted, min(2, possible))
+        wanted = max(1, wanted, min(2, pair), min(self.processors, MOST, possible))
+        # Teams are mostly powers of two. More than two shards are rounded down, except that three become four.
+        return wanted if wanted <= 2 else (wanted + 1) // EVEN * EVEN
 
 
 class Members(Protocol):
@@ -85,6 +92,10 @@ class Members(Protocol):
     @property
     def size(self) -> int:
         """Number of members."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process computes the learning rates."""
 
     def own(self, shards: int) -> range:
         """Return the numbers of the shards that this process computes."""
@@ -95,8 +106,8 @@ class Members(Protocol):
     def shared(self, array: Array) -> Array:
         """Return a copy in memory that all members see, or the array itself if they see it already."""
 
-    def begin(self, orders: tuple[Any, ...]) -> None:
-        """Let the members in other processes begin an epoch, with the state on which it depends."""
+    def begin(self, epoch: int) -> None:
+        """Let the members in other processes begin an epoch, which is given by the number of epochs before it."""
 
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
         """Run the jobs of this process, and return when all members have done their jobs."""
@@ -114,7 +125,9 @@ class Passes:
         model, progress = fit.model, fit.progress
         self._model, self._work, self._recipe, self._progress, self._team = model, work, recipe, progress, team
         self._weights = model.weights if progress.trained is None else progress.trained
-        self._trained = model.network.trained(recipe.freeze)
+        layout = model.network.weights
+        factors = parameter_factors(layout.parameters, recipe.learning_rate_factors)
+        self._groups = grouped(layout, model.network.trained(recipe.freeze), factors, recipe.optimizer)
         data, shards, dtype = work.data, work.shards, model.weights.dtype
         self._gradients = team.zeros((shards, model.weights.size), dtype)
         self._totals = team.zeros((-(-len(data.rows) // work.batch_size), shards), np.float64)
@@ -123,8 +136,10 @@ class Passes:
         self._arenas, self._own = ([Arena() for _ in range(shards)] for _ in range(2))
         self._constants: list[dict[Any, Any]] = [{} for _ in range(shards)]
         self._rngs = [stream(progress.seed, DROPOUT, shard) for shard in range(shards)]
-        self._scalars = np.zeros(len(recipe.optimizer.scalars), dtype)
-        self._average = None if progress.trained is None else Average(model.weights, np.zeros((), dtype))
+        used = sorted({group.factor for group in self._groups if group.factor})
+        # Read after a meeting in each step, so the leader can write them before it.
+        self._scalars = {factor: team.zeros((len(recipe.optimizer.scalars),), dtype) for factor in used}
+        self._average = None if progress.trained is None else Average(model.weights, team.zeros((), dtype))
         self._passes: dict[int, Pass] = {}
 
     def learning_rate(self, epoch: float) -> float:
@@ -136,7 +151,8 @@ class Passes:
         """Write the scalars that the tapes read in the next step, such as the learning rate."""
         progress, recipe = self._progress, self._recipe
         progress.steps += 1
-        self._scalars[:] = recipe.optimizer.tick(progress.steps, learning_rate)
+        for factor, scalars in self._scalars.items():
+            scalars[:] = recipe.optimizer.tick(progress.steps, factor * learning_rate)
         if self._average is not None:
             progress.averaged += 1
             # The weights of the steps are powers of the decay, divided by their sum, so the average is not biased
@@ -146,15 +162,17 @@ class Passes:
     def epoch(self, epoch: int, report: Callable[[int, float], None]) -> Tally:
         """Train for one epoch. ``report`` is called after each batch, with the rows so far and their mean loss."""
         progress = self._progress
-        self._team.begin((epoch, progress.epochs, progress.steps, progress.averaged, progress.trend))
+        self._team.begin(progress.epochs)
         order = self._order()
         # The tapes refer to these generators, so their states are set instead of new generators made.
         for shard, rng in enumerate(self._rngs):
             rng.bit_generator.state = stream(progress.seed, DROPOUT, progress.epochs, shard).bit_generator.state
         total = penalties = 0.0
         for batch in self._batches(order):
-            penalty = self.penalty()
-            self.tick(self.learning_rate(epoch + batch.start / len(order)))
+            penalty = 0.0
+            if self._team.leads:
+                penalty = self.penalty()
+                self.tick(self.learning_rate(epoch + batch.start / len(order)))
             total += self.step(order[batch], batch.start)
             penalties += penalty * (batch.stop - batch.start)
             if not math.isfinite(total):
@@ -196,14 +214,17 @@ class Passes:
         progress, recipe, part = self._progress, self._recipe, used[shard.part]
         if recipe.augmentation:
             rng = stream(progress.seed, AUGMENT, progress.epochs, start, shard.tape.shard)
-            shard.load_augmented(self._work.data, part, recipe.augmentation, rng)
+            shard.load_augmented(self._work.data, part, recipe.augmentation, rng, (progress.epochs, progress.seed))
         else:
             shard.load(self._work.data, part)
 
     def penalty(self) -> float:
         """Return the L2 penalty of the current weights."""
-        kernels = self._weights[self._trained[0].start : self._model.network.weights.decayed]
-        return self._recipe.alpha / 2 * float(np.dot(kernels, kernels)) if self._recipe.alpha else 0.0
+        if not self._recipe.alpha:
+            return 0.0
+        decayed = self._weights[: self._model.network.weights.decayed]
+        kernels = [decayed[group.part] for group in self._groups if group.factor]
+        return self._recipe.alpha / 2 * sum(float(np.dot(kernel, kernel)) for kernel in kernels)
 
     def _order(self) -> Array:
         n = len(self._work.data.rows)
@@ -223,8 +244,9 @@ class Passes:
             # tells which ones, so if there are any, its arrays are never written and the step is recorded once more.
             arenas, self._arenas = self._arenas, [arena.copy() for arena in self._arenas]
             found = self._record(rows)
-            crossing, sums = [tape.crossing for tape in found.tapes], found.tapes[0].batch.sums
+            crossing = [tape.crossing for tape in found.tapes]
             if found.count > self._team.size and any(map(any, crossing)):
+                sums = found.tapes[0].batch.sums
                 del found
                 self._arenas = arenas
                 found = self._record(rows, crossing, sums)
@@ -285,7 +307,10 @@ class Passes:
                 freeze=recipe.freeze,
             )
             shards.append(shard)
-        scalars = {name: reshape(self._scalars[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+        scalars = {
+            factor: {name: reshape(numbers[i : i + 1], ()) for i, name in enumerate(recipe.optimizer.scalars)}
+            for factor, numbers in self._scalars.items()
+        }
         update = Update(
             recipe.optimizer,
             recipe.alpha,
@@ -293,10 +318,10 @@ class Passes:
             self._weights,
             self._gradients[:count],
             self._progress.slots,
+            self._groups,
             scalars,
             recipe.clip_norm,
             self._average,
-            self._trained,
         )
         update.record([shard.tape for shard in shards])
         segments = len(shards[0].tape.segments)
@@ -333,13 +358,19 @@ class _Shard:
         np.take(data.weights, used, 0, self.weight, "clip")
 
     def load_augmented(
-        self, data: Data, used: Array, augmentations: tuple[Augmentation, ...], rng: np.random.Generator
+        self,
+        data: Data,
+        used: Array,
+        augmentations: tuple[Augmentation, ...],
+        rng: np.random.Generator,
+        when: tuple[int, int],
     ) -> None:
-        """Copy augmented rows to the inputs of the tape.
+        """Copy augmented rows, as in an epoch of a fit with a seed, to the inputs of the tape.
 
         The loss of a mixed row is the sum of the losses of its two rows, each with its sample weight times its share.
         """
-        images, mixture = augmented(augmentations, data.images[data.rows[used]], rng)
+        rows = Rows(data.rows[used], *when)
+        images, mixture = augmented(augmentations, data.images[rows.numbers], rng, rows)
         np.copyto(self.images, images, casting="unsafe")
         targets, weights = data.targets[used], data.weights[used]
         if mixture is not None:

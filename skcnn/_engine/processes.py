@@ -16,7 +16,6 @@ import math
 import mmap
 import multiprocessing
 import os
-import pickle
 import signal
 import tempfile
 import threading
@@ -24,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,8 +45,8 @@ STARTING_SECONDS = 120.0  # longest time for the start of the workers
 LEAVING_SECONDS = 10.0  # longest time that workers have to leave a fit that was broken off
 SPINS = 200  # times that a member looks for the others before it lets other programs run, about 50 microseconds
 PATIENCE = 2e-3, 20e-3  # seconds of waiting after which a member begins to sleep, and to look whether all are alive
+yield_processor = getattr(os, "sched_yield", partial(time.sleep, 0))  # not on all systems
 SPARE = 1 << 26  # bytes of shared memory for the sums over shards and for gaps; the system provides what is used
-MESSAGE = 1 << 12  # most bytes of the orders for an epoch
 LINE = 8  # numbers in a cache line, in which only one member writes
 
 
@@ -117,7 +117,9 @@ class _Located:
         while isinstance(root.base, np.ndarray):
             root = root.base
         path = getattr(root, "filename", None)
-        if path is None or not isinstance(root.base, mmap.mmap):
+        if (
+            path is None or not isinstance(root.base, mmap.mmap) or root.mode == "c"
+        ):  # whose changes are not in the file
             return None
         offset = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
         return cls(str(path), offset, array.shape, array.strides, array.dtype, array[:1].tobytes())
@@ -153,11 +155,15 @@ class Member:
     def __init__(self, path: str, rank: int, size: int, check: Callable[[], None]) -> None:
         self._memory, self.rank, self.size, self._check = _Memory(path), rank, size, check
         self._slots = self.zeros((size, LINE), np.int64).ravel().data  # the number of meetings of each member
-        self._flags = self.zeros((2 * LINE,), np.int64).data  # the number of orders, and whether a member has stopped
-        self._message = self.zeros((MESSAGE,), np.uint8).data
+        # Whether a member has stopped, and the number of the epoch that has begun, plus 1.
+        self._flags = self.zeros((2 * LINE,), np.int64).data
         self._others = [LINE * other for other in range(size) if other != rank]
-        self._meetings = self._ordered = 0
+        self._meetings = self._begun = 0
         self._fence = threading.Lock()
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
 
     def own(self, shards: int) -> range:
         return range(self.rank, shards, self.size)
@@ -167,22 +173,19 @@ class Member:
 
     def shared(self, array: Array) -> Array:
         place = self.zeros(array.shape, array.dtype)
-        if self.rank == 0:
+        if self.leads:
             place[...] = array
         return place
 
-    def begin(self, orders: tuple[Any, ...]) -> None:
-        if self.rank == 0:
-            message = pickle.dumps(orders)
-            self._message[: len(message)] = message
-            self._ordered += 1
-            self._publish(self._flags, 0, self._ordered)
+    def begin(self, epoch: int) -> None:
+        if self.leads:
+            self._publish(self._flags, LINE, epoch + 1)
 
-    def orders(self) -> Any:
-        """Wait for the orders for the next epoch, and return them."""
-        self._ordered += 1
-        self._wait(lambda: self._flags[0] >= self._ordered)
-        return pickle.loads(self._message)
+    def next_epoch(self) -> int:
+        """Wait until the next epoch begins, and return its number."""
+        self._wait(lambda: self._flags[LINE] > self._begun)
+        self._begun = self._flags[LINE]
+        return int(self._begun - 1)
 
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
         for job in jobs:
@@ -199,11 +202,11 @@ class Member:
     @property
     def stopped(self) -> bool:
         """Whether a member has left the training."""
-        return bool(self._flags[LINE])
+        return bool(self._flags[0])
 
     def stop(self) -> None:
         """Let all members leave the training."""
-        self._flags[LINE] = 1
+        self._flags[0] = 1
 
     def _publish(self, flags: Any, index: int, value: int) -> None:
         """Write a number that tells the others that all arrays are written."""
@@ -232,7 +235,7 @@ class Member:
                     checked = now
                     self._check()
                 if now - began < sleeping:
-                    os.sched_yield()
+                    yield_processor()
                 else:
                     time.sleep(min(1e-3, (now - began) / 20))
         with self._fence:
@@ -362,19 +365,18 @@ class Processes:
             time.sleep(1e-3)
 
     def _copied(self, data: Data) -> tuple[Data, _Located]:
-        """Return data whose images are the used ones in a file, and their place there.
+        """Return data whose images are in a file, with gaps for unused rows, and their place there.
 
         The pages of a file can leave the memory, unlike a second array.
         """
         images, rows = data.images, data.rows
-        shape = len(rows), *images.shape[1:]
-        file = self._file(math.prod(shape) * images.itemsize, in_memory=False)
-        copied: Array = np.ndarray(shape, images.dtype, _mapped(file.path, writable=True))
+        file = self._file(math.prod(images.shape) * images.itemsize, in_memory=False)
+        copied: Array = np.ndarray(images.shape, images.dtype, _mapped(file.path, writable=True))
         step = max(1, (1 << 24) // images[:1].nbytes)
         for start in range(0, len(rows), step):
-            copied[start : start + step] = images[rows[start : start + step]]
-        place = _Located(file.path, 0, shape, copied.strides, images.dtype, copied[:1].tobytes())
-        return replace(data, images=copied, rows=np.arange(len(rows))), place
+            copied[rows[start : start + step]] = images[rows[start : start + step]]
+        place = _Located(file.path, 0, images.shape, copied.strides, images.dtype, copied[:1].tobytes())
+        return replace(data, images=copied), place
 
     def _file(self, size: int, *, in_memory: bool) -> _File:
         file = _File(max(1, size), in_memory=in_memory)
@@ -392,12 +394,11 @@ class Processes:
             if self._futures:
                 self.member.stop()
                 self._wait_for_all()
-                if not all(future.done() and future.exception() is None for future in self._futures):
-                    workers.end()
+        finally:  # also if waiting is interrupted
+            if not all(future.done() and future.exception() is None for future in self._futures):
+                workers.end()
             for file in self._files:
                 file.close()
-            self._files = []
-        finally:
             workers.lock.release()
 
 
@@ -429,8 +430,8 @@ def _train(rank: int, path: str, size: int, parent: int, fit: Fit, work: Work, r
             passes, progress = Passes(fit, work, recipe, member), fit.progress
             member.meet()
             while True:
-                epoch, progress.epochs, progress.steps, progress.averaged, progress.trend = member.orders()
-                passes.epoch(epoch, _silent)
+                progress.epochs = member.next_epoch()
+                passes.epoch(progress.epochs, _silent)
     except _StoppedError:
         pass
     except BaseException:

@@ -6,7 +6,7 @@ and data, the rest of the fit depends on these alone, so a resumed fit gives the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ class Recipe:
     optimizer: Optimizer
     schedule: Schedule
     learning_rate: float
+    learning_rate_factors: Mapping[str, float] | None  # by patterns of the parameters' names
     alpha: float
     clip_norm: float | None
     average: float  # decay of the exponential moving average of the weights; 0 for none
@@ -41,6 +42,7 @@ class Recipe:
     threads: int
     augmentation: tuple[Augmentation, ...] = ()
     freeze: str | None = None  # the last layer that is not trained
+    test_time_augmentation: str | None = None  # of predictions for the validation set
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -69,6 +70,14 @@ class Layer(Description):
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Return a dictionary of name -> parameter for an input of ``shape``."""
+        return {}
+
+    def adapt(self, shape: Shape, batches: Iterator[Array]) -> dict[str, Array]:
+        """Return arrays for parameters that are not trainable, computed from training images before the first step.
+
+        ``batches`` are the inputs of the layer, (n, h, w, c) or (n, features), for a sample of the training images. A
+        layer with such parameters that keeps their initial values need not define this method.
+        """
         return {}
 
     def multiply_adds(self, shape: Shape) -> int:
