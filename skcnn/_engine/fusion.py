@@ -28,8 +28,8 @@ from ..layers.pooling import GlobalMaxPool2D, MaxPool2D
 from ..layers.residual import Branches, part_of
 from ..layers.sequence import Step
 
-# Numbers in a kernel into which batch norm is not folded. Each output is a sum of so many products that its scaling takes
-# no measurable time, and the scaled kernel would need as much memory as the weights.
+# Numbers in a kernel into which batch norm is not folded. The scaled kernel would need as much memory as the weights,
+# and each output is a sum of so many products that scaling it takes no measurable time.
 LARGE = 1 << 19
 
 Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
