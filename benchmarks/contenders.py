@@ -38,7 +38,7 @@ WARM_UP = 3  # calls at the start of a turn that do not count: the other contend
 CHUNK = 64  # rows that PyTorch predicts at a time, if that is faster than all at once
 STEP_IMAGES = 2048  # that the batches of the training step are taken from
 MEMORY_STEPS = 30
-TRAINING_EPOCHS, TRAINING_STEPS = 4, 8
+TRAINING_EPOCHS, TRAINING_STEPS = 3, 6
 ESTIMATOR_IMAGES = 640  # that the estimators are fitted to before they predict one
 UPDATES = 1000  # of the small fit
 

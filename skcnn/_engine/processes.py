@@ -38,8 +38,8 @@ from .passes import Passes, Work
 from .progress import Fit, Recipe
 
 # Floating-point operations of a fit that are worth processes, if they have to be started, and if they wait already.
-# They take about 20 and 2 seconds on two processors, and starting the workers takes about 2 and 0.2.
-WORTH = 2e12, 2e11
+# They take 5 to 15 seconds on two processors, and a tenth of it. Starting the workers takes 0.4 and 0.01 seconds.
+WORTH = 5e11, 5e10
 IDLE_SECONDS = 300  # time after which waiting workers end
 STARTING_SECONDS = 120.0  # longest time for the start of the workers
 LEAVING_SECONDS = 10.0  # longest time that workers have to leave a fit that was broken off
