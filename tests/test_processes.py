@@ -375,6 +375,7 @@ def test_a_second_training_at_the_same_time_uses_threads(data, monkeypatch):
         assert_same_model(model.fit(*data), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_fits_in_a_pool_of_multiprocessing_use_threads(data, method):
     with multiprocessing.get_context(method).Pool(1) as pool:
@@ -383,6 +384,7 @@ def test_fits_in_a_pool_of_multiprocessing_use_threads(data, method):
     assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), *data))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_starts_workers_of_its_own(data, tmp_path):
     """As servers do before they train."""
     expected = CNNClassifier(**SETTINGS).fit(*data)
