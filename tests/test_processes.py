@@ -24,6 +24,8 @@ from through import assert_same_model
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn._engine import processes
+from skcnn._engine.data import Data
+from skcnn._engine.passes import LEAST, PAIR, SHARD, Work
 from skcnn._engine.processes import Member, _File, _Located
 from skcnn.augmentation import Augmentation, MixUp, RandomCrop, RandomFlip
 from skcnn.callbacks import Checkpoint
@@ -35,6 +37,7 @@ from skcnn.schedules import Schedule
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="fits use processes on POSIX systems only")
 ROOT = Path(__file__).parents[1]
 LAYERS = [Conv2D(8), BatchNorm(), ReLU(), MaxPool2D(), Conv2D(8), ReLU(), Dropout(0.3), Flatten()]
+WORTH = processes.WORTH
 SETTINGS = {"layers": LAYERS, "batch_size": 64, "max_iter": 3, "random_state": 0, "n_jobs": 2}
 
 
@@ -365,6 +368,19 @@ def test_threads_are_used_where_the_user_wants_them_or_is_not_in_the_main_thread
     with ThreadPoolExecutor(1) as pool:
         pool.submit(CNNClassifier(**SETTINGS).fit, *data).result()
     assert not counted
+
+
+@pytest.mark.parametrize(
+    ("epochs", "is_waiting", "expected"), [(1, False, 1), (4, False, 2), (1, True, 2), (0, True, 1)]
+)
+def test_only_long_fits_use_processes(epochs, is_waiting, expected, monkeypatch):
+    """Shorter ones where the workers are waiting."""
+    monkeypatch.setattr(processes, "WORTH", WORTH)
+    monkeypatch.setattr(processes.workers, "are_waiting", lambda count: is_waiting)
+    rows = np.arange(60_000)
+    work = Work(Data(rows, rows, rows, rows, rows), 2_300_000, 64, False, None, 2, (SHARD, PAIR, LEAST))
+    recipe = CNNClassifier(**SETTINGS)._recipe()
+    assert processes.processes_worth(work, recipe, epochs) == expected
 
 
 def test_a_second_training_at_the_same_time_uses_threads(data, monkeypatch):
