@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from through import assert_same_model
 
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn._engine import processes
+from skcnn._engine.data import Data
+from skcnn._engine.passes import LEAST, PAIR, SHARD, Work
 from skcnn._engine.processes import Member, _File, _Located
 from skcnn.augmentation import Augmentation, MixUp, RandomCrop, RandomFlip
 from skcnn.callbacks import Checkpoint
@@ -35,6 +38,7 @@ from skcnn.schedules import Schedule
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="fits use processes on POSIX systems only")
 ROOT = Path(__file__).parents[1]
 LAYERS = [Conv2D(8), BatchNorm(), ReLU(), MaxPool2D(), Conv2D(8), ReLU(), Dropout(0.3), Flatten()]
+WORTH = processes.WORTH
 SETTINGS = {"layers": LAYERS, "batch_size": 64, "max_iter": 3, "random_state": 0, "n_jobs": 2}
 
 
@@ -196,6 +200,14 @@ def test_images_of_a_file_that_was_replaced_are_not_used(data, tmp_path):
     np.save(path, 255 - X)
     with pytest.warns(UserWarning, match=r"on 2 processes is not possible: OSError: .*X.npy is no longer the file"):
         fitted = CNNClassifier(**SETTINGS).fit(mapped, y)
+    assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), X, y))
+
+
+def test_threads_are_used_where_the_disk_has_no_room_for_the_images(data, monkeypatch):
+    X, y = data
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(100, 100, 2 * X.nbytes - 1))
+    with pytest.warns(UserWarning, match=r"has no room for a copy of the images, 0\.0 GB\. Threads are used instead"):
+        fitted = CNNClassifier(**SETTINGS).fit(X, y)
     assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), X, y))
 
 
@@ -367,6 +379,19 @@ def test_threads_are_used_where_the_user_wants_them_or_is_not_in_the_main_thread
     assert not counted
 
 
+@pytest.mark.parametrize(
+    ("epochs", "is_waiting", "expected"), [(1, False, 1), (4, False, 2), (1, True, 2), (0, True, 1)]
+)
+def test_only_long_fits_use_processes(epochs, is_waiting, expected, monkeypatch):
+    """Shorter ones where the workers are waiting."""
+    monkeypatch.setattr(processes, "WORTH", WORTH)
+    monkeypatch.setattr(processes.workers, "are_waiting", lambda count: is_waiting)
+    rows = np.arange(60_000)
+    work = Work(Data(rows, rows, rows, rows, rows), 2_300_000, 64, False, None, 2, (SHARD, PAIR, LEAST))
+    recipe = CNNClassifier(**SETTINGS)._recipe()
+    assert processes.processes_worth(work, recipe, epochs) == expected
+
+
 def test_a_second_training_at_the_same_time_uses_threads(data, monkeypatch):
     """The workers have one training at a time."""
     monkeypatch.setattr(threading, "current_thread", threading.main_thread)
@@ -375,6 +400,7 @@ def test_a_second_training_at_the_same_time_uses_threads(data, monkeypatch):
         assert_same_model(model.fit(*data), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_fits_in_a_pool_of_multiprocessing_use_threads(data, method):
     with multiprocessing.get_context(method).Pool(1) as pool:
@@ -383,6 +409,7 @@ def test_fits_in_a_pool_of_multiprocessing_use_threads(data, method):
     assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), *data))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_starts_workers_of_its_own(data, tmp_path):
     """As servers do before they train."""
     expected = CNNClassifier(**SETTINGS).fit(*data)
