@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from itertools import cycle
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from skcnn._arrays.elementwise import ufunc_settings
 from skcnn._engine.data import Data
 from skcnn._engine.parallel import Team, one_blas_thread
-from skcnn._engine.passes import Passes
+from skcnn._engine.passes import Passes, Work
 from skcnn._engine.progress import Fit, Progress
 from skcnn.augmentation import Augmentation, ColorJitter, Cutout, RandomCrop, RandomFlip
 from skcnn.description import registered
@@ -39,17 +39,18 @@ def loading(members: tuple[Augmentation, ...], images: Any, y: Any) -> Callable[
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network).set_params(augmentation=list(members) or None)._recipe()
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)), y)
-    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), data, recipe)
-    recorded, rows = passes.recorded(BATCH), batches(BATCH)
-    rngs = cycle([[np.random.default_rng([i, shard]) for shard in range(passes.shards)] for i in range(8)])
+    work, batch = Work.of(model, data, recipe), batches(BATCH)
+    team = Team(min(recipe.threads, work.shards))
+    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), work, recipe, team)
+    shards = passes.recorded(BATCH).shards
+
+    def load() -> None:
+        rows = next(batch)
+        team.run([partial(passes._load, shard, rows, 0) for shard in shards])
 
     def measure(repetitions: int) -> list[float]:
-        with one_blas_thread, ufunc_settings(), Team(passes.threads) as team:
-            if not members:
-                return timed(lambda: recorded.load(data, next(rows)), repetitions)
-            return timed(
-                lambda: recorded.load_augmented(data, next(rows), recipe.augmentation, next(rngs), team), repetitions
-            )
+        with one_blas_thread, ufunc_settings(), team:
+            return timed(load, repetitions)
 
     return measure
 

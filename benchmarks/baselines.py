@@ -44,7 +44,6 @@ from threadpoolctl import threadpool_info
 from skcnn import CNNClassifier
 from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
 
-CIFAR10_TRAINING_ROWS = 50_000
 SLOW_ROWS = 10_000  # of CIFAR-10, for the classifiers that would need hours
 ERRORS = 24  # misclassified images that are saved for the figures
 Split = tuple[Any, ...]  # X, y to learn from, X, y to test on
@@ -110,11 +109,7 @@ def split(name: str) -> Split:
         case "mnist":
             return mnist.load().rows()
         case "cifar10":
-            X, y = colour.load()
-            return (
-                *(part[:CIFAR10_TRAINING_ROWS] for part in (X, y)),
-                *(part[CIFAR10_TRAINING_ROWS:] for part in (X, y)),
-            )
+            return colour.split(*colour.load(), test=True)
         case "synthetic":
             return *colour.make(300, seed=0), *colour.make(100, seed=1)
     raise ValueError(f"There are no images {name!r}.")

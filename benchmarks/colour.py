@@ -4,8 +4,12 @@ The images come from ``cifar10.npz`` in the folder of the environment variable S
 uint8 and y (n,)), or from OpenML through scikit-learn, which caches them.
 
     SKCNN_DATA=folder python benchmarks/colour.py small residual
+    SKCNN_DATA=folder python benchmarks/colour.py record --test --seeds 3
+    SKCNN_DATA=folder python benchmarks/colour.py parts --rows 20000 --epochs 4 --width 32 --seeds 3
 
-``--synthetic`` uses a small generated data set instead, to test the script.
+The classifiers learn from the first 40,000 training images and are scored on the other 10,000. With ``--test``, they
+learn from all 50,000 and are scored on the 10,000 test images, after their last epoch. ``parts`` changes one part of
+the recipe of ``record`` at a time. ``--synthetic`` uses a small generated data set instead, to test the script.
 """
 
 from __future__ import annotations
@@ -14,17 +18,32 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from speed import cpu_model
 
 from skcnn import CNNClassifier
 from skcnn.architecture import resnet
 from skcnn.augmentation import RandomCrop, RandomFlip
-from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
-from skcnn.optimizers import SGD
+from skcnn.initializers import Dirac, He, Initializer, VarianceScaling
+from skcnn.layers import (
+    GELU,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Rescaling,
+    WhiteningConv2D,
+)
+from skcnn.losses import LogLoss
+from skcnn.optimizers import SGD, Muon
 
 TRAINING_ROWS, VALIDATION_ROWS = 40_000, 10_000
 HELP = """\
@@ -66,7 +85,7 @@ def make(n: int = 500, seed: int = 0) -> tuple[Any, Any]:
 def small(epochs: int) -> CNNClassifier:
     """Conv 32 - Conv 64 - Dense 128: 70 % on the validation images is the published hope."""
     layers = [Conv2D(32), ReLU(), MaxPool2D(), Conv2D(64), ReLU(), MaxPool2D(), Flatten(), Dense(128), ReLU()]
-    return CNNClassifier(layers=layers, schedule="cosine", max_iter=epochs, random_state=0, verbose=1)
+    return CNNClassifier(layers=layers, schedule="cosine", max_iter=epochs, verbose=1)
 
 
 def residual(epochs: int) -> CNNClassifier:
@@ -80,41 +99,138 @@ def residual(epochs: int) -> CNNClassifier:
         alpha=5e-4,
         batch_size=128,
         max_iter=epochs,
-        random_state=0,
         verbose=1,
     )
 
 
-RUNS: dict[str, tuple[Callable[[int], CNNClassifier], int]] = {"small": (small, 12), "residual": (residual, 60)}
+WHITENING = WhiteningConv2D(2, padding="valid"), GELU()
+NORMALIZATION = BatchNorm(0.6, epsilon=1e-12, scale=False)
+IDENTITY = Dirac(VarianceScaling(1 / 3, distribution="uniform"))
+ALTERNATING = RandomFlip(alternate=True)
 
 
-def run(name: str, X: Any, y: Any, epochs: int | None = None) -> tuple[float, float]:
+def record(
+    epochs: int,
+    *,
+    width: int = 64,
+    first: Sequence[Layer] = WHITENING,
+    normalization: Layer = NORMALIZATION,
+    initializer: Initializer = IDENTITY,
+    flip: RandomFlip = ALTERNATING,
+    fill: str | float = "mirror",
+    views: str | None = "flip_shift",
+    smoothing: float = 0.2,
+    batch_size: int = 1000,
+    **other: Any,
+) -> CNNClassifier:
+    """The recipe of airbench94_muon (K. Jordan, 2024, https://github.com/KellerJordan/cifar10-airbench).
+
+    Its learning rates are those of the published code, which adds the losses of a batch where skcnn averages them.
+    """
+    layers = list(first)
+    for filters in (width, 4 * width, 4 * width):
+        for pooling in ([MaxPool2D()], []):
+            convolution = Conv2D(filters, use_bias=False, kernel_initializer=initializer)
+            layers += [convolution, *pooling, normalization, GELU()]
+    layers += [MaxPool2D(3), Flatten(), Rescaling(1 / (4 * width))]
+    biases, output = 0.053 * batch_size, 0.67 * batch_size
+    recipe = {
+        "optimizer": Muon(0.6, steps=3, normalize=True, optimizer=SGD(0.85), factor=biases / 0.24),
+        "learning_rate": 0.24,
+        "learning_rate_factors": {"output.kernel": output / biases, "output.bias": 0},
+        "schedule": "polynomial",
+        "alpha": 2e-6 * batch_size / output,
+    }
+    return CNNClassifier(
+        layers=layers,
+        loss=LogLoss(label_smoothing=smoothing),
+        augmentation=[flip, RandomCrop(2, fill=fill)],
+        test_time_augmentation=views,
+        batch_size=batch_size,
+        max_iter=epochs,
+        n_iter_no_change=epochs,
+        verbose=1,
+        **recipe | other,
+    )
+
+
+ADAM = {"optimizer": "adam", "learning_rate": 2e-3, "learning_rate_factors": None, "alpha": 0.0}
+# The rates of airbench94, for gradients of a mean.
+MOMENTUM = {
+    "optimizer": SGD(0.85), "learning_rate": 1.5, "learning_rate_factors": {"batchnorm*": 64, "output.bias": 0},
+    "alpha": 1.33e-3,
+}  # fmt: skip
+PARTS: dict[str, dict[str, Any]] = {
+    "all parts": {},
+    "a trained first convolution": {"first": (Conv2D(24, kernel_size=2, padding="valid"), GELU())},
+    "He initialization": {"initializer": He()},
+    "batch norm with scale": {"normalization": BatchNorm(0.6, epsilon=1e-12)},
+    "flips at random": {"flip": RandomFlip()},
+    "crops padded with zeros": {"fill": 0.0},
+    "predictions of one view": {"views": None},
+    "predictions of two views": {"views": "flip"},
+    "no label smoothing": {"smoothing": 0.0},
+    "averaged weights": {"average": 0.97},
+    "Adam": ADAM,
+    "SGD": MOMENTUM,
+    "SGD, without 64 times the rate for biases": MOMENTUM | {"learning_rate_factors": {"output.bias": 0}},
+}
+RUNS: dict[str, tuple[Callable[..., CNNClassifier], int]] = {
+    "small": (small, 12),
+    "residual": (residual, 60),
+    "record": (record, 12),
+}
+
+
+def split(X: Any, y: Any, *, test: bool, rows: int | None = None) -> tuple[Any, ...]:
+    """Images to learn from and their classes, and images to be scored on and theirs."""
+    learnt = TRAINING_ROWS + VALIDATION_ROWS * test
+    if len(X) < learnt + VALIDATION_ROWS:  # the small generated set
+        learnt = len(X) * 4 // 5
+    scored = slice(learnt, learnt + VALIDATION_ROWS)
+    return X[:learnt][:rows], y[:learnt][:rows], X[scored], y[scored]
+
+
+def run(build: Callable[[], CNNClassifier], images: tuple[Any, ...], seed: int = 0) -> tuple[float, float]:
     """Seconds of training, and the accuracy on the rows that were not learnt from."""
-    build, usual = RUNS[name]
-    rows = len(X) * TRAINING_ROWS // (TRAINING_ROWS + VALIDATION_ROWS) if len(X) < 50_000 else TRAINING_ROWS
-    aside = slice(rows, rows + VALIDATION_ROWS)
-    classifier = build(epochs or usual)
+    X, y, X_scored, y_scored = images
+    classifier = build().set_params(random_state=seed)
     start = time.perf_counter()
-    classifier.fit(X[:rows], y[:rows])
-    return time.perf_counter() - start, float(classifier.score(X[aside], y[aside]))
+    classifier.fit(X, y)
+    return time.perf_counter() - start, float(classifier.score(X_scored, y_scored))
 
 
 def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description="Train on CIFAR-10.")
-    parser.add_argument("runs", nargs="*", metavar="run", help=f"{', '.join(RUNS)}; all by default")
+    parser.add_argument("runs", nargs="*", metavar="run", help=f"{', '.join(RUNS)}, parts; small by default")
     parser.add_argument("--epochs", type=int, help="in place of the usual number")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--rows", type=int, help="number of images to learn from; all by default")
+    parser.add_argument("--width", type=int, default=64, help="filters of the first block of record and parts")
+    parser.add_argument("--test", action="store_true", help="learn from all training images, score the test images")
     parser.add_argument("--synthetic", action="store_true", help="a small set that is made here")
     arguments = parser.parse_args()
-    chosen = arguments.runs or list(RUNS)
-    for name in chosen:
-        if name not in RUNS:
-            parser.error(f"there is no run {name!r}, only {', '.join(RUNS)}")
+    builds: dict[str, Callable[[], CNNClassifier]] = {}
+    for name in arguments.runs or ["small"]:
+        if name not in (*RUNS, "parts"):
+            parser.error(f"there is no run {name!r}, only {', '.join(RUNS)}, parts")
+        build, usual = RUNS.get(name, RUNS["record"])
+        epochs = arguments.epochs or usual
+        if name == "parts":
+            for part, change in PARTS.items():
+                builds[part] = partial(record, epochs, width=arguments.width, **change)
+        else:
+            builds[name] = partial(build, epochs, **({"width": arguments.width} if name == "record" else {}))
     X, y = make() if arguments.synthetic else load()
-    print("| run | seconds | accuracy |\n| --- | --- | --- |")
-    for name in chosen:
-        seconds, accuracy = run(name, X, y, arguments.epochs)
-        print(f"| {name} | {seconds:.1f} | {accuracy:.4f} |", flush=True)
+    images = split(X, y, test=arguments.test, rows=arguments.rows)
+    print(f"{cpu_model()}; {len(images[0]):,} images to learn from\n")
+    print("| run | seconds | accuracy | of each seed |\n| --- | --- | --- | --- |")
+    for name, one in builds.items():
+        fits = [run(one, images, seed) for seed in range(arguments.seeds)]
+        seconds, accuracy = np.mean(fits, axis=0)
+        each = ", ".join(f"{found:.4f}" for _, found in fits)
+        print(f"| {name} | {seconds:.0f} | {accuracy:.4f} | {each} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ at the first request and kept for the next ones, until another is asked for.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -37,6 +38,7 @@ WARM_UP = 3  # calls at the start of a turn that do not count: the other contend
 CHUNK = 64  # rows that PyTorch predicts at a time, if that is faster than all at once
 STEP_IMAGES = 2048  # that the batches of the training step are taken from
 MEMORY_STEPS = 30
+TRAINING_EPOCHS, TRAINING_STEPS = 3, 6
 ESTIMATOR_IMAGES = 640  # that the estimators are fitted to before they predict one
 UPDATES = 1000  # of the small fit
 
@@ -84,25 +86,23 @@ def _skcnn_step(network: ReferenceNetwork, batch: int, images: Any, y: Any) -> M
     from skcnn._arrays.elementwise import ufunc_settings
     from skcnn._engine.data import Data
     from skcnn._engine.parallel import Team, one_blas_thread
-    from skcnn._engine.passes import Passes
+    from skcnn._engine.passes import Passes, Work
     from skcnn._engine.progress import Fit, Progress
 
     model = _skcnn_model(network)
     recipe = _skcnn_classifier(network, batch_size=batch)._recipe()
     data = Data(images, np.arange(len(images)), y, np.ones(len(images)), y)
-    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), data, recipe)
-    rows = batches(batch)
+    work, rows = Work.of(model, data, recipe), batches(batch)
+    team = Team(min(recipe.threads, work.shards))
+    passes = Passes(Fit(model, Progress.begin(model, recipe, seed=0)), work, recipe, team)
 
-    def step(team: Team) -> float:
-        used = next(rows)
-        recorded = passes.recorded(len(used))
-        recorded.load(data, used)
+    def step() -> float:
         passes.tick(recipe.learning_rate)
-        return recorded.run(team)
+        return passes.step(next(rows))
 
     def measure(repetitions: int) -> list[float]:
-        with one_blas_thread, ufunc_settings(), Team(passes.threads) as team:
-            return timed(lambda: step(team), repetitions)
+        with one_blas_thread, ufunc_settings(), team:
+            return timed(step, repetitions)
 
     return measure
 
@@ -159,6 +159,18 @@ def skcnn_epoch(network: ReferenceNetwork, rows: int) -> Measurement:
     classifier = _skcnn_classifier(network, max_iter=1)
     classifier.fit(images, y)
     return lambda repetitions: timed(lambda: classifier.fit(images, y), repetitions, warm_up=0)
+
+
+def skcnn_training(network: ReferenceNetwork, batch: int) -> Measurement:
+    """Steps within a fit of some epochs, each as the mean of an epoch. The first epoch does not count."""
+    images, y = random_images(network, batch * TRAINING_STEPS)
+    classifier = _skcnn_classifier(network, batch, TRAINING_EPOCHS + 1)
+
+    def measure(repetitions: int) -> list[float]:
+        seconds = [classifier.fit(images, y).history_["seconds"][1:] for _ in range(repetitions)]
+        return [second / TRAINING_STEPS for fit in seconds for second in fit]
+
+    return measure
 
 
 def skcnn_memory(network: ReferenceNetwork, batch: int) -> Measurement:
@@ -335,6 +347,24 @@ def torch_epoch(network: ReferenceNetwork, rows: int) -> Measurement:
 
     fit()
     return lambda repetitions: timed(fit, repetitions, warm_up=0)
+
+
+def torch_training(network: ReferenceNetwork, batch: int) -> Measurement:
+    """Steps within epochs of the plain training loop, each as the mean of an epoch."""
+    import torch
+
+    rows = batch * TRAINING_STEPS
+    images, y = random_images(network, rows)
+    x, target, update = torch.from_numpy(images), torch.from_numpy(y), _torch_update(network)
+
+    def epoch() -> None:
+        for used in torch.randperm(rows).split(batch):
+            update(_channels_last(x[used]), target[used])
+
+    def measure(repetitions: int) -> list[float]:
+        return [second / TRAINING_STEPS for second in timed(epoch, repetitions * TRAINING_EPOCHS, warm_up=1)]
+
+    return measure
 
 
 def torch_memory(network: ReferenceNetwork, batch: int) -> Measurement:
@@ -525,6 +555,7 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "step": skcnn_step,
         "inference": skcnn_inference,
         "epoch": skcnn_epoch,
+        "training": skcnn_training,
         "convolution": skcnn_convolution,
         "flops": skcnn_flops,
         "memory": skcnn_memory,
@@ -536,6 +567,7 @@ MEASUREMENTS: dict[str, dict[str, Callable[[Any, int], Measurement]]] = {
         "step": torch_step,
         "inference": torch_inference,
         "epoch": torch_epoch,
+        "training": torch_training,
         "convolution": torch_convolution_pass,
         "memory": torch_memory,
         "prediction memory": torch_prediction_memory,
@@ -563,6 +595,8 @@ def leave_out(technique: str) -> None:
     import skcnn._arrays.elementwise as elementwise
     import skcnn._engine.fusion as fusion
     import skcnn._engine.parallel as parallel
+    import skcnn._engine.passes as passes
+    import skcnn._engine.processes as processes
     import skcnn._tape.convolution as convolution
     import skcnn._tape.products as products
     import skcnn._tape.tape as tape
@@ -570,6 +604,8 @@ def leave_out(technique: str) -> None:
     import skcnn.layers.conv as conv
     import skcnn.layers.dense as dense
 
+    if "SKCNN_BENCHMARK_PROCESSORS" in os.environ:
+        passes.processors = lambda: int(os.environ["SKCNN_BENCHMARK_PROCESSORS"])
     match technique:
         case "short ufunc buffers":
             elementwise.BUFFER = 8192
@@ -597,6 +633,10 @@ def leave_out(technique: str) -> None:
             tape.NARROW = 0
         case "outputs within their border":
             conv.Convolution.margin = lambda self, tape, shape, rows: None
+        case "processes":
+            processes.WORTH = math.inf, math.inf
+        case "threads":
+            processes.WORTH = 0, 0
         case "the second thread":
             parallel.thread_count.__code__ = (lambda n_jobs: 1).__code__
         case _:

@@ -35,7 +35,7 @@ from sklearn.svm import SVC
 
 from skcnn import CNNClassifier, CNNFeatures
 from skcnn.architecture import efficientnet_lite0, photos
-from skcnn.augmentation import Augmentation, ColorJitter, RandomAffine, RandomFlip, augmented
+from skcnn.augmentation import Augmentation, ColorJitter, RandomAffine, RandomFlip, Rows, augmented
 from skcnn.layers import GlobalAvgPool2D
 from skcnn.weights import read_weights
 
@@ -180,9 +180,9 @@ class TorchClassifier:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer, self.epochs * batches, eta_min=0.0 if self.is_cosine else LEARNING_RATE
         )
-        for _ in range(self.epochs):
+        for epoch in range(self.epochs):
             for rows in np.array_split(rng.permutation(len(y)), range(self.batch_size, len(y), self.batch_size)):
-                images, _ = augmented(self.augmentation, X[rows], rng)
+                images, _ = augmented(self.augmentation, X[rows], rng, Rows(rows, epoch, self.seed))
                 loss = torch.nn.functional.cross_entropy(self.model(self._tensor(images)), torch.tensor(target[rows]))
                 optimizer.zero_grad()
                 loss.backward()

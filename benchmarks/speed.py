@@ -90,7 +90,7 @@ class Case:
     @property
     def is_long(self) -> bool:
         """Whether a single repetition makes a turn."""
-        return self.measure in ("epoch", "small fit")
+        return self.measure in ("epoch", "training", "small fit")
 
 
 class Worker:

@@ -27,6 +27,7 @@ from skcnn.augmentation import (
     RandomRotation,
     RandomShift,
     RandomZoom,
+    Rows,
     augmented,
 )
 
@@ -78,7 +79,8 @@ def draw(name: str, images: Any, rows: list[tuple[Augmentation, ...]], scale: in
     canvas = np.full((height, width, 3), 255, np.uint8)
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     for row, members in enumerate(rows):
-        changed, _ = augmented(members, images, np.random.default_rng([SEED, row]))
+        rows_of_x = Rows(np.arange(len(images)), epoch=0, seed=SEED)
+        changed, _ = augmented(members, images, np.random.default_rng([SEED, row]), rows_of_x)
         for column, image in enumerate(changed):
             large = np.broadcast_to(image.repeat(scale, axis=0).repeat(scale, axis=1), (cell - GAP, cell - GAP, 3))
             top, left = GAP + row * cell, LABEL + column * cell

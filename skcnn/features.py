@@ -192,7 +192,7 @@ def _check_layer_to_be(network: BaseCNN, layer: object) -> None:
 
 
 def activations(estimator: BaseCNN, X: Any, layer: str) -> Array:
-    """Return a layer's output for images, as in a prediction.
+    """Return a layer's output for images, as in a prediction without test-time augmentation.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ from sklearn.utils import check_consistent_length
 from ._arrays.elementwise import Array, ufunc_settings
 from ._arrays.table import Table
 from ._engine.data import Data
-from ._engine.parallel import one_blas_thread
-from ._engine.passes import Passes
+from ._engine.parallel import Team, one_blas_thread
+from ._engine.passes import Passes, Work
 from ._engine.progress import Fit, Progress
 from ._estimators.base import BaseCNN, check_fitted_network
 from ._estimators.validation import check_images
@@ -163,9 +163,8 @@ def _training_step(estimator: BaseCNN, images: Array, y: Array) -> tuple[str, li
     recipe, trained = estimator._recipe(), estimator._model
     model = replace(trained, weights=trained.weights.copy(), state=trained.state.copy())
     fit = Fit(model, Progress.begin(model, recipe, seed=0))
-    passes = Passes(fit, data, replace(recipe, threads=1))
-    step = passes.recorded(rows)
-    return f"training step of {rows} rows", step.tapes, lambda: passes.load(step, used)
+    passes = Passes(fit, Work.of(model, data, recipe), recipe, Team(1))
+    return f"training step of {rows} rows", passes.recorded(rows).tapes, lambda: passes.load(used)
 
 
 def _replay(tapes: list[Tape]) -> dict[str, float]:

@@ -76,15 +76,21 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         block, optionally followed by one per dense layer.
     output_initializer : str or Initializer, default="zeros"
         Initializer of the output layer's kernel: "zeros", "he", "glorot", "lecun", "orthogonal", "truncated_normal",
-        "constant", or an object of `skcnn.initializers`. It also applies when `layers` is given.
+        "variance_scaling", "dirac", "constant", or an object of `skcnn.initializers`. It also applies when `layers` is
+        given.
     loss : str or Loss, default="squared_error"
         Loss function to minimize: "squared_error", "absolute_error", "huber", "quantile", "poisson", or an object of
         `skcnn.losses`. A fitted model predicts with the loss of its fit.
     optimizer : str or Optimizer, default="adam"
-        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", or an object of
+        Optimizer: "adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "muon", or an object of
         `skcnn.optimizers`.
     learning_rate : float, default=1e-3
         Learning rate, 0 or more.
+    learning_rate_factors : dict of str -> float, default=None
+        Factors of the learning rate, 0 or more, for a part of the weights. A key is the name of a layer, such as
+        "conv1", a kind of parameter, such as "bias", a name in `parameters_`, such as "conv1.kernel", or one of these
+        with wildcards, such as "conv*.kernel". If several keys match a parameter, their factors are multiplied. Weights
+        with the factor 0 are not trained, and `alpha` does not penalize them. By default, all factors are 1.
     schedule : str or Schedule, default="constant"
         Schedule of the learning rate: "constant", "step", "exponential", "polynomial", "inverse_scaling", "cosine",
         "cosine_restarts", "one_cycle", "warmup", "adaptive", or an object of `skcnn.schedules`.
@@ -107,6 +113,11 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         "random_rotation", "random_zoom", "random_affine", "gaussian_noise", "color_jitter", "cutout", "mixup",
         "cutmix", an object of `skcnn.augmentation`, or a list of these, applied in order. Validation and prediction use
         the original images.
+    test_time_augmentation : {"flip", "flip_shift"}, default=None
+        Views of each image over which raw predictions are averaged, in predictions and validation scores. "flip"
+        averages over the image and its mirror image. "flip_shift" also includes both images shifted by one pixel, down
+        and right and up and left, each with half the weight of the original. They take 2 and 6 times as long. It can be
+        changed after ``fit``. By default, only the image itself is used.
     standardize : bool, default=True
         Whether to subtract the mean and divide by the standard deviation of each channel. Both are computed from the
         training images. Raw 8-bit pixels then need no scaling.
@@ -135,8 +146,9 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         standard deviation if they are standardized. Networks with less than 32,768 multiply-adds per image always
         predict in float64.
     n_jobs : int, default=None
-        Number of threads for a fit or a prediction. They replace the threads of BLAS. None means the current number of
-        BLAS threads, and -1 means all processors. The results have the same bits for every number.
+        Number of threads for a fit or a prediction, or of processes for a long fit. They replace the threads of BLAS.
+        None means the current number of BLAS threads, and -1 means all processors. On one machine, the results have the
+        same bits for every number.
     verbose : int, default=0
         Verbosity. 1 prints a line per epoch. 2 also prints a line every ten seconds within an epoch.
 
@@ -243,6 +255,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         loss: str | Loss = "squared_error",
         optimizer: str | Optimizer = "adam",
         learning_rate: float = 1e-3,
+        learning_rate_factors: dict[str, float] | None = None,
         schedule: str | Schedule = "constant",
         alpha: float = 1e-4,
         clip_norm: float | None = None,
@@ -251,6 +264,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         max_iter: int = 30,
         shuffle: bool = True,
         augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
+        test_time_augmentation: Literal["flip", "flip_shift"] | None = None,
         standardize: bool = True,
         early_stopping: bool = False,
         scoring: str | Callable[..., float] | None = None,
@@ -278,6 +292,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.learning_rate_factors = learning_rate_factors
         self.schedule = schedule
         self.alpha = alpha
         self.clip_norm = clip_norm
@@ -286,6 +301,7 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         self.max_iter = max_iter
         self.shuffle = shuffle
         self.augmentation = augmentation
+        self.test_time_augmentation = test_time_augmentation
         self.standardize = standardize
         self.early_stopping = early_stopping
         self.scoring = scoring

@@ -29,6 +29,7 @@ from ._engine.files import (
 from ._engine.inputs import cure, forms, stacked
 from ._engine.model import Model, is_binary, predicted_classes, predicted_targets, predictor_of, probabilities
 from ._engine.scaling import warn_of_scale
+from ._engine.views import averaged_raw, views_of
 from .description import Description
 from .initializers import Initializer
 from .layers import Layer
@@ -36,9 +37,10 @@ from .losses import Loss
 from .versions import warn_of_other_version
 
 SERVED_KINDS = Initializer, Layer, Loss
+SHARED = "_model", "loss", "n_jobs", "test_time_augmentation", "input_shape_", "n_features_in_"
 READ = {
-    "CNNClassifier": ("_model", "loss", "n_jobs", "input_shape_", "n_features_in_", "classes_", "_labels"),
-    "CNNRegressor": ("_model", "loss", "n_jobs", "input_shape_", "n_features_in_", "_columns"),
+    "CNNClassifier": (*SHARED, "classes_", "_labels"),
+    "CNNRegressor": (*SHARED, "_columns"),
 }
 
 
@@ -92,6 +94,7 @@ def load(path: File, *, classes: Iterable[type[Description]] = ()) -> ServedMode
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
             raise Refused(f"its n_jobs is {str(n_jobs)[:60]!r}, which is not a number of threads.")
         check_model(content.name, state)
+        views_of(state["test_time_augmentation"], state["input_shape_"])  # raises an error for an unknown name
         reader = content.more("reader")
         model = ServedModel(content.name, state, reader and check_reader(reader, state["input_shape_"]))
     warn_of_other_version(content.name, content.version, stacklevel=2)
@@ -124,6 +127,7 @@ class ServedModel:
         self.input_shape_: tuple[int, ...] = state["input_shape_"]
         self.classes_: Array | None = state.get("classes_")
         self._n_jobs: int | None = state["n_jobs"]
+        self._test_time_augmentation: str | None = state["test_time_augmentation"]
         self._labels: bool = state.get("_labels", False)
         self._columns: int | None = state.get("_columns")
         self._model: Model = state["_model"]
@@ -213,7 +217,8 @@ class ServedModel:
 
     def _raw(self, X: Any) -> Array:
         """Return raw predictions (n, outputs) in float64."""
-        return self._predictor.raw(self._images(X), self._n_jobs).astype(np.float64)
+        raw = averaged_raw(self._predictor, self._images(X), self._test_time_augmentation, self._n_jobs)
+        return raw.astype(np.float64, copy=False)
 
     def _images(self, X: Any) -> Array:
         """Convert X to images (n, h, w, c). It accepts the same input as the estimator, except sparse matrices."""

@@ -40,7 +40,7 @@ def input_gradient(
         Class or label whose raw prediction, as in ``decision_function``, is differentiated. Pass one for all images,
         or one for each image. With two classes, the gradient for the first is the negative gradient for the second.
         For a regressor with several outputs, pass the index of an output. If None, it is the class or label with the
-        largest raw prediction of each image, or the only output of a regressor.
+        largest raw prediction of each image, or the only output of a regressor. Test-time augmentation is not used.
     n_samples : int, default=1
         Number of noisy copies of each image. With 2 or more, the mean gradient of the copies is returned (SmoothGrad).
         With the default, no noise is added.

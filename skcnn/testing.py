@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays.elementwise import Array, copy
+from ._arrays.elementwise import Array, copy, fill
 from ._engine.network import Network
 from ._engine.scaling import no_scaling
 from ._tape.arena import Arena
@@ -17,7 +17,7 @@ from ._tape.tape import Batch, Tape, read_only
 from .description import refuse_class, resolve
 from .initializers import Initializer
 from .layers import Layer
-from .layers.base import Shape, ShapeError
+from .layers.base import Shape, ShapeError, reads
 from .losses import Loss
 
 INSIDE, OUTSIDE = (1, 2, 0, 3), (2, 0, 1, 3)  # (n, h, w, c) -> (h, w, n, c), and back
@@ -321,7 +321,7 @@ class LayerRun:
     dtype : dtype, default=float64
         Floating-point type used for computation.
     arenas : sequence of Arena, default=None
-        Memory of each shard. By default each shard has separate memory.
+        Memory of each shard. By default the shards share it, as all shards of one thread do in training.
     seed : int, default=0
         Seed of random layers.
     """
@@ -341,27 +341,49 @@ class LayerRun:
         self.training = training
         self.p = {name: np.array(value, dtype, order="C") for name, value in p.items()}
         rows = np.array_split(np.arange(x_shape[0]), shards)
-        batch = Batch(x_shape[0], shards)
-        self.shards = []
-        for number, own in enumerate(rows):
-            arena = Arena() if arenas is None else arenas[number]
-            rng = np.random.default_rng([seed, number])
-            tape = Tape(dtype, batch, number, training=training, rng=rng, arena=arena, poison=True)
-            self.shards.append(self._record(tape, layers, (len(own), *x_shape[1:]), own))
+        shared = Arena()
+        constants: dict[Any, Any] = {}
+
+        def record(batch: Batch, owns: Sequence[Any]) -> list[Any]:
+            found = []
+            for number, (own, its) in enumerate(zip(rows, owns, strict=True)):
+                tape = Tape(
+                    dtype,
+                    batch,
+                    number,
+                    training=training,
+                    rng=np.random.default_rng([seed, number]),
+                    arena=shared if arenas is None else arenas[number],
+                    own=its,
+                    constants=constants,
+                    poison=True,
+                )
+                found.append(self._record(tape, layers, (len(own), *x_shape[1:]), own))
+            return found
+
+        self.shards = record(Batch(x_shape[0], shards), [None] * shards)
+        if shards > 1 and arenas is None:  # as in a training, see `Passes`
+            owns = [(Arena(), shard.tape.crossing) for shard in self.shards]
+            self.shards = record(Batch(x_shape[0], shards), owns)
 
     def _record(self, tape: Tape, layers: Sequence[Layer], shape: Shape, rows: Array) -> Any:
         shard = SimpleNamespace(tape=tape, rows=rows, x=tape.input(shape))
         shard.g = {name: np.full(value.shape, np.nan, value.dtype) for name, value in self.p.items()}
         with tape.step("x"):
             y = self._move(tape, shard.x, INSIDE)
-        steps = []
+        steps, between = [], [y]
         for layer in layers:
             with tape.step("layer"):
                 g = Arrays(**shard.g) if self.training else Arrays()
                 y, backward = layer.record(tape, read_only(y), Arrays(**self.p), g)
             steps.append(backward)
+            between.append(y)
         shard.y = self._give(tape, y)
         if self.training:
+            with tape.step("unread"):  # what no backward pass reads, so that a wrong declaration shows
+                for number, array in enumerate(between):
+                    if not any(reads(backward, array) for backward in steps[max(0, number - 1) : number + 1]):
+                        tape(fill, np.nan, array)
             shard.dy = tape.input(shard.y.shape)
             with tape.step("dy"):
                 dy = self._move(tape, shard.dy, INSIDE)
@@ -372,6 +394,7 @@ class LayerRun:
                 assert dx is not None
                 dy = dx
             shard.dx = self._give(tape, dy)
+        tape.finish()
         return shard
 
     @staticmethod

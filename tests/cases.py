@@ -21,7 +21,7 @@ from skcnn.augmentation import (
 )
 from skcnn.description import description
 from skcnn.initializers import Constant as ConstantKernel
-from skcnn.initializers import Glorot, He, LeCun, Orthogonal, TruncatedNormal, Zeros
+from skcnn.initializers import Dirac, Glorot, He, LeCun, Orthogonal, TruncatedNormal, VarianceScaling, Zeros
 from skcnn.layers import (
     ELU,
     GELU,
@@ -48,6 +48,7 @@ from skcnn.layers import (
     PReLU,
     ReLU,
     ReLU6,
+    Rescaling,
     Residual,
     Scale,
     SeparableConv2D,
@@ -58,6 +59,7 @@ from skcnn.layers import (
     SpatialDropout2D,
     Tanh,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from skcnn.layers.bias import Bias
@@ -72,7 +74,7 @@ from skcnn.losses import (
     SquaredError,
     SquaredHinge,
 )
-from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
+from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Muon, Nadam, RMSprop
 from skcnn.schedules import (
     Adaptive,
     Constant,
@@ -175,6 +177,9 @@ LAYERS = [
     _case(Conv2D(20, kernel_size=1), (3, 4, 18), oracles.conv2d),
     _case(Conv2D(4, kernel_size=1, strides=2), (5, 5, 3), oracles.conv2d),
     _case(Conv2D(1, kernel_initializer="lecun"), (1, 1, 1), oracles.conv2d),
+    _case(WhiteningConv2D(), (6, 5, 3), oracles.whitening_conv2d),
+    _case(WhiteningConv2D(2, padding="valid", use_bias=False), (5, 4, 2), oracles.whitening_conv2d),
+    _case(WhiteningConv2D((1, 2), strides=2, dilation=(1, 2)), (5, 6, 18), oracles.whitening_conv2d),
     _case(MaxPool2D(), (6, 4, 3), oracles.max_pool),
     _case(MaxPool2D(), (5, 7, 17), oracles.max_pool),
     _case(MaxPool2D(3, strides=2), (7, 7, 2), oracles.max_pool),
@@ -208,6 +213,9 @@ LAYERS = [
     _case(BatchNorm(), (4, 3, 5), oracles.batch_norm, oracles.batch_norm_training),
     _case(BatchNorm(momentum=0.5, epsilon=1e-2), (2, 3, 18), oracles.batch_norm, oracles.batch_norm_training),
     _case(BatchNorm(), (7,), oracles.batch_norm, oracles.batch_norm_training),
+    _case(BatchNorm(scale=False), (4, 3, 5), oracles.batch_norm, oracles.batch_norm_training),
+    _case(BatchNorm(offset=False), (2, 3, 18), oracles.batch_norm, oracles.batch_norm_training),
+    _case(BatchNorm(scale=False, offset=False), (7,), oracles.batch_norm, oracles.batch_norm_training),
     _case(ReLU(), (4, 5, 3), oracles.elementwise(lambda layer, v: max(v, 0.0))),
     _case(ReLU(), (3, 2, 18), oracles.elementwise(lambda layer, v: max(v, 0.0))),
     _case(ReLU(), (9,), oracles.elementwise(lambda layer, v: max(v, 0.0))),
@@ -247,6 +255,9 @@ LAYERS = [
     _case(Scale(), (4, 3, 5), oracles.scale),
     _case(Scale(0.1, use_bias=False), (3, 2, 18), oracles.scale),
     _case(Scale(-2.0), (7,), oracles.scale),
+    _case(Rescaling(1 / 9), (4, 3, 5), oracles.elementwise(lambda layer, v: v / 9)),
+    _case(Rescaling(-2), (3, 2, 18), oracles.elementwise(lambda layer, v: -2 * v)),
+    _case(Rescaling(0.5), (7,), oracles.elementwise(lambda layer, v: v / 2)),
 ]
 
 LAYERS += [
@@ -479,6 +490,8 @@ OPTIMIZERS = [
     AdaDelta(rho=0.5, epsilon=1e-3),
     Lion(),
     Lion(beta_1=0.5, beta_2=0.8, weight_decay=2.0),
+    Muon(),
+    Muon(momentum=0.6, nesterov=False, steps=3, weight_decay=2.0, normalize=True, optimizer=SGD(0.8), factor=0.2),
 ]
 
 SCHEDULES = [
@@ -513,20 +526,27 @@ INITIALIZERS += [
     TruncatedNormal(0.2),
     Orthogonal(),
     Orthogonal(2.0),
+    VarianceScaling(),
+    VarianceScaling(1 / 3, "fan_avg", distribution="uniform"),
+    Dirac(),
+    Dirac(LeCun("uniform")),
 ]
 
 AUGMENTATIONS = [
     RandomFlip(),
     RandomFlip(horizontal=False, vertical=True),
     RandomFlip(vertical=True),
+    RandomFlip(alternate=True),
     RandomCrop(),
     RandomCrop((1, 2), fill="reflect"),
+    RandomCrop(2, fill="mirror"),
     RandomShift(),
     RandomShift((0.0, 0.5), fill="nearest"),
     RandomAffine(),
     RandomAffine(30.0, shift=(0.2, 0.1), zoom=0.3, shear=20.0, fill="reflect"),
     RandomRotation(),
     RandomRotation(180.0, fill="nearest"),
+    RandomRotation(90.0, fill="mirror"),
     RandomZoom(),
     RandomZoom(0.5, fill=3),
     GaussianNoise(),

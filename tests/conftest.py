@@ -23,4 +23,4 @@ def no_interruption_before(monkeypatch):
 def small_shards(monkeypatch):
     """Batches are cut into shards of eight rows, however little work is in them."""
     monkeypatch.setattr("skcnn._engine.passes.SHARD", (8, 1))
-    monkeypatch.setattr("skcnn._engine.passes.LEAST", (8, 1))
+    monkeypatch.setattr("skcnn._engine.passes.PAIR", (8, 1))

@@ -1,6 +1,7 @@
 """The layers and losses once more, as slow loops and in PyTorch's words: the engine is compared with them."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -51,6 +52,10 @@ def conv2d(layer, x, p):
                     for c in range(per_group):
                         y[:, row, column, k] += values[:, first + c] * p["kernel"][i, j, c, k]
     return y + p.get("bias", 0.0)
+
+
+def whitening_conv2d(layer, x, p):
+    return conv2d(SimpleNamespace(**layer.get_params(), filters=p["kernel"].shape[3], groups=1), x, p)
 
 
 def depthwise_conv2d(layer, x, p):
@@ -158,7 +163,8 @@ def batch_norm(layer, x, p):
     y = np.empty_like(x)
     for c in range(x.shape[-1]):
         deviation = math.sqrt(p["running_variance"][c] + layer.epsilon)
-        y[..., c] = p["scale"][c] * (x[..., c] - p["running_mean"][c]) / deviation + p["offset"][c]
+        scale, offset = (p[name][c] if name in p else number for name, number in (("scale", 1), ("offset", 0)))
+        y[..., c] = scale * (x[..., c] - p["running_mean"][c]) / deviation + offset
     return y
 
 

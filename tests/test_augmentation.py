@@ -33,9 +33,11 @@ from skcnn.augmentation import (
     RandomRotation,
     RandomShift,
     RandomZoom,
+    Rows,
     affine_maps,
     augmentation_names,
     augmented,
+    splitmix64,
 )
 from skcnn.description import description, registered
 from skcnn.layers import Conv2D, Dropout, Flatten, ReLU
@@ -44,8 +46,9 @@ from skcnn.losses import Loss
 augmentations = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=repr)
 DOCS = Path(__file__).parents[1] / "docs"
 DTYPES = ["u1", "?", "i2", ">i4", "i8", "f2", "f4", ">f4", "f8"]
-FILLS = [0.0, 7.0, "nearest", "reflect"]
-SCIPY = {"nearest": "nearest", "reflect": "reflect"}  # numbers: "grid-constant", which interpolates to the outside
+FILLS = [0.0, 7.0, "nearest", "reflect", "mirror"]
+# Modes of scipy. Numbers are "grid-constant", which interpolates to the outside.
+SCIPY = {"nearest": "nearest", "reflect": "reflect", "mirror": "mirror"}
 
 
 def rng(seed=0):
@@ -127,8 +130,9 @@ def test_every_augmentation_has_a_name_that_says_its_class():
 @pytest.mark.parametrize(
     "augmentation",
     [
-        RandomFlip(horizontal=1), RandomCrop(-1), RandomCrop(1.5), RandomCrop((1, 2, 3)), RandomCrop(fill="wrap"),
-        RandomShift(1.5), RandomShift((0.1,)), RandomShift(fill=np.nan), RandomAffine(degrees=-1), RandomAffine(zoom=1),
+        RandomFlip(horizontal=1), RandomFlip(alternate=None), RandomCrop(-1), RandomCrop(1.5), RandomCrop((1, 2, 3)),
+        RandomCrop(fill="wrap"), RandomShift(1.5), RandomShift((0.1,)), RandomShift(fill=np.nan),
+        RandomAffine(degrees=-1), RandomAffine(zoom=1),
         RandomAffine(shear=90), RandomAffine(shift="a"), RandomRotation(181), RandomRotation(fill=None),
         RandomZoom(1.0), GaussianNoise(-0.1), ColorJitter(-1), ColorJitter(hue=0.6), Cutout(2), Cutout(fill="nearest"),
         MixUp(0), CutMix(-1),
@@ -151,6 +155,17 @@ def test_translate_moves_each_image_as_scipy_does(fill, dtype):
     for image, moved, a, b in zip(images, translate(images, down, right, fill), down, right, strict=True):
         mode = {"mode": SCIPY.get(fill, "constant"), "cval": fill if isinstance(fill, float) else 0.0}
         assert_array_equal(moved, ndimage.shift(image, (a, b, 0), order=0, **mode))
+
+
+@pytest.mark.parametrize(("fill", "mode"), [("mirror", "reflect"), ("nearest", "replicate"), (7.0, "constant")])
+def test_crops_are_windows_of_the_image_that_pytorch_pads(fill, mode):
+    torch = pytest.importorskip("torch")
+    image = photos(n=1, dtype=np.float64)
+    crops = RandomCrop((2, 3), fill=fill).augment(np.repeat(image, 300, axis=0), rng())
+    value = fill if mode == "constant" else None
+    padded = torch.nn.functional.pad(torch.tensor(image.transpose(0, 3, 1, 2)), (3, 3, 2, 2), mode, value)
+    windows = padded.unfold(2, 9, 1).unfold(3, 7, 1).permute(0, 2, 3, 4, 5, 1).reshape(-1, 9, 7, 3).numpy()
+    assert {crop.tobytes() for crop in crops} == {window.tobytes() for window in windows}
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -270,6 +285,87 @@ def test_flips_come_by_chance_and_undo_themselves(horizontal, vertical):
     matches = [(out == option).all(axis=(1, 2, 3)).sum() for option in options]
     assert sum(matches) == 400
     assert min(matches) > 400 / len(options) * 0.7
+
+
+# -- views that depend on the row and the epoch
+
+
+def test_random_numbers_of_rows_are_those_of_the_published_generator():
+    # https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64
+    numbers = splitmix64(1234567, np.arange(5))
+    assert numbers.tolist() == [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821
+    ]  # fmt: skip
+    assert_array_equal(Rows(np.array([4, 1, 1]), 7, 1234567).draw(1000), [821, 973, 973])
+
+
+def marked(n):
+    """Images of 4 x 4 pixels that show their row, and which way they are turned."""
+    return 16 * np.arange(n)[:, None, None] + np.arange(16.0).reshape(4, 4)
+
+
+def views_of(key, epochs):
+    """For each epoch, a dictionary of row -> (flipped vertically, flipped horizontally), from what a `Recorder` saw."""
+    images = np.concatenate([batch for batch, _ in SEEN.pop(key)])[..., 0]
+    for part in np.split(images, epochs):
+        rows = part.min(axis=(1, 2)) // 16
+        turned = zip(part[:, 0, 0] > part[:, 3, 0], part[:, 0, 0] > part[:, 0, 3], strict=True)
+        yield dict(zip(rows.astype(int).tolist(), turned, strict=True))
+
+
+WAYS = {
+    "whole": {},
+    "in order": {"shuffle": False, "batch_size": 60},
+    "threads": {"n_jobs": 3, "batch_size": 40},
+    "validation": {"early_stopping": True, "validation_fraction": 0.3},
+    "frozen": {"freeze": "conv1", "pretrained": "another fit"},
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS, "weights", "partial_fit", "warm_start"])
+def test_alternating_flips_depend_on_the_row_and_the_epoch_alone(way):
+    X, y, flip = marked(60), np.arange(60) % 2, [RandomFlip(alternate=True), Recorder("views")]
+    given = small(augmentation=flip, max_iter=4, batch_size=16)
+    given.fit(X, y)
+    expected = list(views_of("views", 4))
+    assert 15 < sum(view[1] for view in expected[0].values()) < 45
+    model = given.set_params(**WAYS.get(way, {}))
+    if way == "frozen":
+        model.set_params(pretrained=small(max_iter=1).fit(X, y))
+    if way == "partial_fit":
+        model = clone(given)
+        for _ in range(4):
+            model = pickle.loads(pickle.dumps(model.partial_fit(X, y, classes=[0, 1])))
+    elif way == "warm_start":
+        model = clone(given).set_params(warm_start=True, max_iter=1).fit(X, y).set_params(max_iter=3).fit(X, y)
+    else:
+        model.fit(X, y, sample_weight=np.arange(60) % 3 if way == "weights" else None)
+    found = list(views_of("views", 4))
+    used = set(found[0])
+    assert len(used) == {"validation": 42, "weights": 40}.get(way, 60)
+    for epoch, views in enumerate(found):
+        assert views == {row: view for row, view in expected[epoch].items() if row in used}
+        assert all(views[row] == (False, found[0][row][1] ^ (epoch % 2 == 1)) for row in used)
+
+
+def test_another_seed_alternates_from_another_choice():
+    X, y, first = marked(60), np.arange(60) % 2, []
+    for seed in (0, 1):
+        small(augmentation=[RandomFlip(alternate=True), Recorder("seeds")], random_state=seed, max_iter=1).fit(X, y)
+        first += views_of("seeds", 1)
+    assert 15 < sum(first[0][row] != first[1][row] for row in range(60)) < 45
+
+
+def test_both_axes_show_all_four_views_in_four_epochs():
+    X, y = marked(60), np.arange(60) % 2
+    for axes, count in (((True, True), 4), ((False, True), 2), ((False, False), 1)):
+        small(augmentation=[RandomFlip(*axes, alternate=True), Recorder("axes")], max_iter=8).fit(X, y)
+        found = list(views_of("axes", 8))
+        for row in range(60):
+            views = [views[row] for views in found]
+            assert len(set(views[:count])) == count
+            assert views == views[:count] * (8 // count)
+        assert len({views[0] for views in found}) == len({views[row] for views in found[:1] for row in views}) == count
 
 
 # -- numbers and colours
@@ -406,10 +502,11 @@ def test_a_list_is_applied_in_order():
     source, expected = rng(), images
     for member in members:
         expected = member.augment(expected, source)
-    out, mixture = augmented(members, images, rng())
+    rows = Rows(np.arange(5), epoch=0, seed=0)
+    out, mixture = augmented(members, images, rng(), rows)
     assert_array_equal(out, expected)
     assert len(mixture.share) == 5
-    assert augmented((RandomFlip(),), images, rng())[1] is None
+    assert augmented((RandomFlip(),), images, rng(), rows)[1] is None
 
 
 @description
@@ -582,9 +679,9 @@ def test_targets_of_a_regression_are_mixed_themselves():
     """A shard without room for second targets, as for losses of numbers."""
     images, numbers, w = rng().normal(size=(6, 3, 4, 2)), rng(1).normal(size=(6, 2)), rng(2).uniform(1, 2, 6)
     x = np.empty((4, 3, 4, 2))
-    shard = _Shard(None, x, x, np.empty((4, 2)), np.empty(4), np.empty(1), np.empty((4, 2)))
+    shard = _Shard(None, slice(4), x, x, np.empty((4, 2)), np.empty(4), np.empty(1), np.empty((4, 2)))
     rows = np.array([5, 0, 2, 3])
-    shard.load_augmented(Data(images, np.arange(6), numbers, w, numbers), rows, (FixedMix(),), rng())
+    shard.load_augmented(Data(images, np.arange(6), numbers, w, numbers), rows, (FixedMix(),), rng(), (0, 0))
     share, partner = np.linspace(0.1, 1, 4), np.array([1, 2, 3, 0])
     assert_allclose(shard.x, blend(images[rows], partner, share))
     own, other = share * w[rows], (1 - share) * w[rows][partner]

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from skcnn import CNNClassifier, CNNRegressor
-from skcnn._engine.update import CHUNK
+from skcnn._engine.groups import CHUNK
 from skcnn.optimizers import SGD
 from skcnn.schedules import Adaptive
 

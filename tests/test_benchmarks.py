@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
+from functools import partial
 from pathlib import Path
 
 import baselines
 import colour
 import contenders
+import cores
 import equality
 import few_images
 import images
@@ -38,14 +40,25 @@ def test_photographs_are_learnt_from_a_set_that_is_made():
     X, y = colour.make(400)
     assert X.shape == (400, 32, 32, 3)
     assert X.dtype == np.uint8
-    _, accuracy = colour.run("small", X, y, epochs=12)
+    _, accuracy = colour.run(lambda: colour.small(12), colour.split(X, y, test=False))
     assert accuracy > 0.8
 
 
-def test_the_residual_network_takes_them():
+@pytest.mark.parametrize(
+    "build", [colour.residual, *(partial(colour.record, width=8, **part) for part in colour.PARTS.values())]
+)
+def test_all_recipes_take_them(build):
     X, y = colour.make(40)
-    _, accuracy = colour.run("residual", X, y, epochs=1)
+    _, accuracy = colour.run(lambda: build(1), colour.split(X, y, test=False))
     assert 0 <= accuracy <= 1
+
+
+def test_a_part_of_the_training_images_or_the_test_images_are_scored():
+    X = y = np.arange(60_000)
+    for test, rows, learnt in ((False, None, 40_000), (True, None, 50_000), (False, 500, 500)):
+        found, _, scored, _ = colour.split(X, y, test=test, rows=rows)
+        assert found.tolist() == list(range(learnt))
+        assert scored.tolist() == list(range(50_000, 60_000) if test else range(40_000, 50_000))
 
 
 def test_without_the_photographs_the_script_says_how_to_get_them(monkeypatch, tmp_path, capsys):
@@ -206,6 +219,16 @@ def test_readers_of_files_are_timed(monkeypatch, tmp_path):
     assert len(rows) == 3
     assert all(float(row.split("|")[2].replace(",", "")) > 0 for row in rows)
     assert missing == "| nothing | - |"
+
+
+def test_speed_ups_are_counted_from_the_fewest_workers():
+    times = {
+        ("N1", 64, 8): {"processes": 2.0, "threads": 5.0, "PyTorch": 4.0},
+        ("N1", 64, 1): {"processes": 8.0, "threads": 6.0, "PyTorch": 12.0},
+    }
+    one, eight = cores.table(times).splitlines()[2:]
+    assert one == "| N1 | 64 | 1 | 8 | 6 | 12 | **0.50** | 1.0 | 1.0 |"
+    assert eight == "| N1 | 64 | 8 | 2 | 5 | 4 | **0.50** | 3.0 | 3.0 |"
 
 
 def test_searches_are_measured_in_tables():

@@ -26,8 +26,8 @@ from skcnn._engine.data import Data
 from skcnn._engine.passes import Passes
 from skcnn.augmentation import MixUp, RandomFlip
 from skcnn.callbacks import Checkpoint
-from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU
-from skcnn.optimizers import SGD
+from skcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, ReLU, WhiteningConv2D
+from skcnn.optimizers import SGD, Muon
 from skcnn.persistence import read
 
 pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
@@ -85,10 +85,11 @@ SETTINGS = {
     "stops by the loss": {"tol": 0.05, "max_iter": 60, "n_iter_no_change": 2},
     "averaged": {"average": 0.9, "early_stopping": True},
     "random": {
-        "layers": [Conv2D(4), BatchNorm(), ReLU(), Dropout(0.3), Flatten()],
-        "augmentation": [RandomFlip(), MixUp()],
+        "layers": [WhiteningConv2D(2), Conv2D(4), BatchNorm(), ReLU(), Dropout(0.3), Flatten()],
+        "augmentation": [RandomFlip(vertical=True, alternate=True), MixUp()],
     },
     "float64, clipped": {"dtype": "float64", "clip_norm": 0.5, "alpha": 0.1},
+    "muon": {"optimizer": Muon(optimizer="sgd"), "learning_rate_factors": {"bias": 2.0, "conv1": 0.0}},
     "weighted": {"class_weight": "balanced", "standardize": False},
 }
 
@@ -273,8 +274,8 @@ def test_a_fit_that_has_diverged_does_not_go_on_from_its_checkpoint(data, tmp_pa
     X, y = data
     epoch, died = Passes.epoch, []
 
-    def diverging(self, number, team, report):
-        tally = epoch(self, number, team, report)
+    def diverging(self, number, report):
+        tally = epoch(self, number, report)
         return tally if number < 2 else replace(tally, loss=np.nan)
 
     class Dying(Failing):

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skcnn import CNNClassifier
-from skcnn._engine.update import CHUNK, _clipping_factor
+from skcnn._engine.groups import CHUNK
+from skcnn._engine.update import _clipping_factor
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, ReLU
 from skcnn.optimizers import SGD
 

@@ -1,5 +1,6 @@
 """What is wrong is said: what was given, what was expected, and what to do. And nothing is lost by it."""
 
+import math
 import re
 
 import numpy as np
@@ -25,10 +26,12 @@ from skcnn.layers import (
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    Rescaling,
     Residual,
     SeparableConv2D,
     SpatialDropout2D,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from skcnn.losses import LogLoss
@@ -112,6 +115,10 @@ FIELDS = [
     (MaxPool2D(padding="full"), ["padding", "'same', 'valid'", "got 'full'"]),
     (AvgPool2D(strides=0), ["strides", "None", "1 or more", "got 0"]),
     (BatchNorm(momentum=1.5), ["momentum", "less than 1", "got 1.5"]),
+    (BatchNorm(scale=1), ["scale", "True or False", "got 1"]),
+    (BatchNorm(offset=None), ["offset", "True or False", "got None"]),
+    (Rescaling(math.inf), ["factor", "finite number", "got inf"]),
+    (WhiteningConv2D(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (BatchNorm(epsilon=0), ["epsilon", "above 0", "got 0"]),
     (DepthwiseConv2D(0), ["kernel_size", "1 or more", "got 0"]),
     (DepthwiseConv2D(depth_multiplier=0), ["depth_multiplier", "int of 1 or more", "got 0"]),
@@ -244,6 +251,9 @@ KNOBS = [
     ({"activation": Dense(3)}, ["activation", "Activation", "Got Dense(3)"]),
     ({"learning_rate": -1.0}, ["learning_rate", "[0.0, inf)", "Got -1.0"]),
     ({"learning_rate": float("nan")}, ["learning_rate", "Got nan"]),
+    ({"learning_rate_factors": 0.1}, ["learning_rate_factors", "'dict'", "None", "Got 0.1"]),
+    ({"learning_rate_factors": {"conv9": 0.1}}, ["'conv9'", "matches no parameter", "Did you mean 'conv1'?"]),
+    ({"learning_rate_factors": {"bias": -1}}, ["{'bias': -1}", "a number of 0 or more, got -1"]),
     ({"alpha": float("inf")}, ["alpha", "Got inf"]),
     ({"clip_norm": 0}, ["clip_norm", "(0.0, inf)", "None", "Got 0"]),
     ({"clip_norm": float("nan")}, ["clip_norm", "Got nan"]),

@@ -25,8 +25,10 @@ from skcnn.layers import (
     MaxPool2D,
     ReLU,
     ReLU6,
+    Rescaling,
     Residual,
     SeparableConv2D,
+    WhiteningConv2D,
 )
 from skcnn.losses import LogLoss
 
@@ -87,6 +89,20 @@ def gradients(network, steps, monkeypatch):
         [Conv2D(4), BatchNorm(), ReLU(), MaxPool2D(padding="same"), Flatten(), Dense(5), ReLU()],
         [Conv2D(6), BatchNorm(), MaxPool2D(3, strides=2), Conv2D(20), BatchNorm(), ReLU(), MaxPool2D(), Flatten()],
         [BatchNorm(), MaxPool2D(strides=1), ReLU(), Conv2D(18), BatchNorm(), ReLU(), GlobalMaxPool2D()],
+        [
+            BatchNorm(scale=False, offset=False),
+            Conv2D(6, use_bias=False),
+            BatchNorm(scale=False),
+            MaxPool2D(3, strides=2),
+            Conv2D(18),
+            BatchNorm(offset=False),
+            ReLU(),
+            MaxPool2D(),
+            Conv2D(4),
+            BatchNorm(scale=False, offset=False),
+            ReLU(),
+            Flatten(),
+        ],
         [Conv2D(4, padding="valid"), LeakyReLU(), MaxPool2D(), Flatten(), Dense(5), BatchNorm(), ReLU()],
         [SeparableConv2D(4), BatchNorm(), ReLU(), DepthwiseConv2D(depth_multiplier=2), ReLU(), MaxPool2D(), Flatten()],
         [Conv2D(4), GroupNorm(2), ReLU(), Conv2D(18, padding=1), LayerNorm(), ReLU(), MaxPool2D(), Flatten()],
@@ -109,6 +125,17 @@ def gradients(network, steps, monkeypatch):
             Dense(5),
             ReLU6(),
         ],
+        [
+            Residual([Conv2D(4), BatchNorm(scale=False, offset=False), ReLU(), Rescaling(0.5), WhiteningConv2D(2)]),
+            ReLU(),
+            Concatenate([[Conv2D(3), BatchNorm(scale=False), MaxPool2D()], [MaxPool2D(), BatchNorm(offset=False)]]),
+            ReLU(),
+            WhiteningConv2D(2),
+            BatchNorm(scale=False),
+            ReLU(),
+            Flatten(),
+            Rescaling(1 / 9),
+        ],
         [Concatenate([[Conv2D(3), ReLU(), MaxPool2D()], [MaxPool2D(), BatchNorm()]]), ReLU(), Conv2D(4), Flatten()],
     ],
     ids=repr,
@@ -121,11 +148,12 @@ def test_fused_training_equals_the_plain_one(layers, monkeypatch):
         np.testing.assert_allclose(mine, plain, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("norm", [BatchNorm(), BatchNorm(scale=False), BatchNorm(offset=False)], ids=repr)
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("front", [Conv2D(5), Dense(5), DepthwiseConv2D(depth_multiplier=2), SeparableConv2D(5)])
-def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_bias):
+def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_bias, norm):
     flat = isinstance(front, Dense)
-    layers = [*([Flatten()] if flat else []), front.replaced(use_bias=use_bias), BatchNorm()]
+    layers = [*([Flatten()] if flat else []), front.replaced(use_bias=use_bias), norm]
     network = Network([*layers, *([] if flat else [Flatten()])], (4, 4, 2), 3)
     rng = np.random.default_rng(3)
     weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
@@ -135,12 +163,13 @@ def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_b
     steps, folded = fold(network.lowered, p)
     name = network.names[1 if flat else 0]
     key = "pointwise_kernel" if isinstance(front, SeparableConv2D) else "kernel"
-    scale = p["batchnorm1"].scale / np.sqrt(p["batchnorm1"].running_variance + 1e-5)
+    own = {"scale": 1.0, "offset": 0.0} | vars(p["batchnorm1"])
+    scale = own["scale"] / np.sqrt(own["running_variance"] + 1e-5)
     np.testing.assert_allclose(vars(folded[name])[key], vars(p[name])[key] * scale)
     for other in set(front.parameters((4, 4, 2))) - {key, "bias"}:
         assert vars(folded[name])[other] is vars(p[name])[other]
-    bias = getattr(p[name], "bias", 0) - p["batchnorm1"].running_mean
-    np.testing.assert_allclose(folded[name].bias, bias * scale + p["batchnorm1"].offset)
+    bias = getattr(p[name], "bias", 0) - own["running_mean"]
+    np.testing.assert_allclose(folded[name].bias, bias * scale + own["offset"])
     assert folded["output"] is p["output"]
     assert "BatchNorm" not in names(steps)
 

@@ -12,8 +12,20 @@ from sklearn.base import clone
 import skcnn.initializers
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.description import registered
-from skcnn.initializers import Constant, Glorot, He, Initializer, LeCun, Orthogonal, TruncatedNormal, Zeros
-from skcnn.layers import Conv2D, Dense, Flatten, ReLU, Tanh
+from skcnn.initializers import (
+    Constant,
+    Dirac,
+    Glorot,
+    He,
+    Initializer,
+    LeCun,
+    Orthogonal,
+    TruncatedNormal,
+    VarianceScaling,
+    Zeros,
+)
+from skcnn.layers import Conv2D, Dense, DepthwiseConv2D, Flatten, ReLU, SeparableConv2D, Tanh
+from skcnn.testing import draw_parameters, run
 
 initializers = pytest.mark.parametrize("initializer", INITIALIZERS, ids=repr)
 VARIANCES = {"He": lambda i, o: 2 / i, "Glorot": lambda i, o: 2 / (i + o), "LeCun": lambda i, o: 1 / i}
@@ -29,6 +41,80 @@ def test_distribution_is_the_published_one(kind, distribution):
     else:
         limit = deviation * np.sqrt(3)
         assert kstest(draws, "uniform", args=(-limit, 2 * limit)).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("scaling", "kind"),
+    [
+        (VarianceScaling(2.0), He()),
+        (VarianceScaling(2.0, distribution="uniform"), He("uniform")),
+        (VarianceScaling(1.0, "fan_avg"), Glorot()),
+        (VarianceScaling(), LeCun()),
+    ],
+    ids=repr,
+)
+def test_variance_scaling_includes_the_other_initializers(scaling, kind):
+    drawn, expected = (i.sample(np.random.default_rng(0), (40, 50), fan_in=40, fan_out=50) for i in (scaling, kind))
+    np.testing.assert_allclose(drawn, expected, rtol=1e-15)
+
+
+def test_variance_scaling_divides_by_the_outputs_of_a_unit():
+    draws = VarianceScaling(3.0, "fan_out").sample(np.random.default_rng(0), (20_000,), fan_in=30, fan_out=90)
+    assert kstest(draws / np.sqrt(3 / 90), "norm").pvalue > 0.01
+
+
+def test_a_uniform_third_is_the_default_of_pytorch():
+    torch = pytest.importorskip("torch")
+    scaling = VarianceScaling(1 / 3, distribution="uniform")
+    kernel = scaling.sample(np.random.default_rng(0), (3, 3, 16, 64), fan_in=144, fan_out=576)
+    torch.manual_seed(0)
+    theirs = torch.nn.Conv2d(16, 64, 3).weight.detach().numpy()
+    assert kstest(kernel.ravel(), "uniform", args=(-1 / 12, 1 / 6)).pvalue > 0.01
+    assert kstest(theirs.ravel(), "uniform", args=(-1 / 12, 1 / 6)).pvalue > 0.01
+
+
+KERNELS = [(Conv2D(7), 3), (Conv2D(3), 7), (Conv2D(4, kernel_size=(2, 5)), 4), (Conv2D(6, kernel_size=4), 2)]
+KERNELS += [(Conv2D(6, groups=3), 12), (Conv2D(12, kernel_size=(1, 2), groups=2), 4), (Conv2D(8, groups=8), 8)]
+KERNELS += [(DepthwiseConv2D(depth_multiplier=2), 5)]
+
+
+@pytest.mark.parametrize(("layer", "channels"), KERNELS, ids=repr)
+def test_dirac_is_that_of_pytorch(layer, channels):
+    torch = pytest.importorskip("torch")
+    p = layer.replaced(kernel_initializer="dirac").parameters((9, 9, channels))["kernel"]
+    groups = channels // p.shape[2]
+    theirs = torch.nn.init.dirac_(torch.empty(p.shape[3], p.shape[2], *p.shape[:2]), groups=groups)
+    theirs = theirs.permute(2, 3, 1, 0).numpy()
+    plain = Dirac("zeros").sample(np.random.default_rng(0), p.shape, p.fan_in, p.fan_out)
+    np.testing.assert_array_equal(plain, theirs)
+
+    passed = theirs.any(axis=(0, 1, 2))  # the other filters are those of the other initializer
+    drawn, he = (i.sample(np.random.default_rng(0), p.shape, p.fan_in, p.fan_out) for i in (Dirac(), He()))
+    np.testing.assert_array_equal(drawn[..., passed], theirs[..., passed])
+    np.testing.assert_array_equal(drawn[..., ~passed], he[..., ~passed])
+
+
+def test_dirac_is_an_identity_matrix_for_dense_layers():
+    for shape in ((3, 5), (5, 3)):
+        np.testing.assert_array_equal(Dirac("zeros").sample(np.random.default_rng(0), shape, *shape), np.eye(*shape))
+
+
+def test_a_separable_convolution_with_dirac_copies_its_input():
+    layer = SeparableConv2D(5, depthwise_initializer="dirac", pointwise_initializer="dirac")
+    x, p = np.random.default_rng(0).normal(size=(2, 6, 5, 3)), draw_parameters(layer, (6, 5, 3))
+    np.testing.assert_allclose(run(layer, x, p | {"bias": np.zeros(5)})[..., :3], x, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "fans"), [((4,), (4, 4)), ((3, 3, 2, 4), (1, 1)), ((3, 3, 2, 4), (18, 5))])
+def test_dirac_refuses_what_is_no_kernel(shape, fans):
+    with pytest.raises(ValueError, match=r"Dirac\(\) needs a kernel .* got the shape \("):
+        Dirac().sample(np.random.default_rng(0), shape, *fans)
+
+
+def test_the_initializer_inside_of_dirac_is_a_nested_parameter():
+    model = CNNClassifier(layers=[Conv2D(4, kernel_initializer="dirac"), Flatten()])
+    model.set_params(layers__conv1__kernel_initializer__remaining_initializer__distribution="uniform")
+    assert model.layers[0].kernel_initializer == Dirac(He("uniform"))
 
 
 def test_constants_are_constant():
@@ -102,6 +188,10 @@ def test_description_is_a_value(initializer):
         (He("gaussian"), r"distribution must be 'normal' or 'uniform', got 'gaussian'"),
         (Orthogonal(0), r"gain must be a number above 0, got 0"),
         (TruncatedNormal(-1.0), r"stddev must be a number above 0, got -1.0"),
+        (VarianceScaling(0.0), r"scale must be a number above 0, got 0.0"),
+        (VarianceScaling(mode="fan"), r"mode must be 'fan_in', 'fan_out' or 'fan_avg', got 'fan'"),
+        (Dirac("hee"), r"Dirac's remaining_initializer='hee' is not a known name. Did you mean 'he'"),
+        (Dirac(He("gaussian")), r"distribution must be 'normal' or 'uniform', got 'gaussian'"),
         (Constant("1"), r"value must be a finite number, got '1'"),
     ],
 )
@@ -120,6 +210,9 @@ def test_every_name_draws_the_kernels_of_a_network(digits):
             assert not kernel.any()
         elif name == "orthogonal":
             np.testing.assert_allclose(kernel.T @ kernel, np.eye(6), atol=1e-12)
+        elif name == "dirac":
+            np.testing.assert_array_equal(kernel[:6], np.eye(6))
+            assert not kernel[6:].any()
         else:
             assert 0.02 < kernel.std() < 0.12
 

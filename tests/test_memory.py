@@ -13,7 +13,7 @@ from skcnn import CNNClassifier
 from skcnn._engine import parallel, predictor
 from skcnn._engine.data import Data
 from skcnn.callbacks import Checkpoint
-from skcnn.layers import Conv2D, Flatten, MaxPool2D, ReLU
+from skcnn.layers import GELU, BatchNorm, Conv2D, Flatten, GlobalAvgPool2D, MaxPool2D, ReLU
 
 pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
 
@@ -84,6 +84,28 @@ def test_shards_that_a_thread_computes_one_after_the_other_have_the_same_memory(
         model = CNNClassifier(layers=layers, batch_size=batch_size, max_iter=1, n_jobs=1)
         held.append(peak(lambda model=model: model.fit(X, y)))
     assert held[1] < 2 * held[0]  # with eight shards in place of one, each with its images and its gradient
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_shards_that_meet_at_a_barrier_share_the_memory_of_all_that_crosses_none():
+    """The transformed kernels and their gradients are most of it. With a thread for each shard, each has its own."""
+    X, y = np.random.default_rng(0).normal(size=(64, 8, 8)).astype(np.float32), np.arange(64) % 3
+    layers = [Conv2D(64), BatchNorm(), GELU(), Conv2D(64), BatchNorm(), GELU(), MaxPool2D(), Flatten()]
+    one, each = (
+        peak(lambda n=n: CNNClassifier(layers=layers, batch_size=64, max_iter=1, n_jobs=n).fit(X, y)) for n in (1, 8)
+    )
+    assert one < each / 2
+
+
+def test_arrays_that_no_backward_pass_reads_are_not_kept():
+    X, y = np.random.default_rng(0).normal(size=(16, 32, 32)).astype(np.float32), np.arange(16) % 3
+    block = [Conv2D(16), GELU()]
+    few, many = (
+        peak(lambda n=n: CNNClassifier(layers=[*block * n, GlobalAvgPool2D()], max_iter=1, n_jobs=1).fit(X, y))
+        for n in (4, 8)
+    )
+    kept = (many - few) / 4 / (4 * X.size * 16)  # of each block, in outputs of a layer
+    assert kept < 1 + (10 / 8) ** 2  # slopes of GELU, and tiles that read 10 x 10 pixels for 8 x 8 outputs
 
 
 def held_by(model):

@@ -40,9 +40,11 @@ from skcnn.layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Rescaling,
     Residual,
     SeparableConv2D,
     Tanh,
+    WhiteningConv2D,
 )
 from skcnn.losses import LogLoss, Loss
 from skcnn.onnx import CONVERTERS, Graph, Tensor, register, to_onnx
@@ -252,6 +254,14 @@ def test_features_of_a_layer(layer):
 NESTED = {
     "as wide": [Conv2D(4), Residual([Conv2D(4), ReLU(), Conv2D(4)]), ReLU(), Flatten()],
     "wider": [Residual([Conv2D(4, strides=2), BatchNorm(), Tanh(), SeparableConv2D(6)]), Flatten()],
+    "fixed parts": [
+        Residual(
+            [WhiteningConv2D(2), BatchNorm(scale=False), ReLU(), Rescaling(0.5), Conv2D(3), BatchNorm(offset=False)]
+        ),
+        Concatenate([[Conv2D(3), BatchNorm(scale=False, offset=False)], [WhiteningConv2D(1, use_bias=False)]]),
+        Flatten(),
+        Rescaling(1 / 9),
+    ],
     "own shortcut": [Residual([Conv2D(4), Tanh()], shortcut=[Conv2D(4, kernel_size=1), BatchNorm()]), Flatten()],
     "branches": [Concatenate([[Conv2D(3), ReLU()], [MaxPool2D(padding="same", strides=1), Conv2D(5)], []]), Flatten()],
     "both": [Concatenate([[Residual([Conv2D(3), Tanh()]), ReLU()], [Conv2D(2)]]), Flatten(), Residual([Dense(6)])],

@@ -11,7 +11,7 @@ from skcnn import CNNClassifier
 from skcnn._arrays.elementwise import reshape
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import Dense, Flatten, ReLU
-from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Nadam, RMSprop
+from skcnn.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Lion, Muon, Nadam, RMSprop
 
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 
@@ -118,6 +118,12 @@ def lion_as_published(o, w, gradient, steps, learning_rate):
     return np.array(path)
 
 
+def muon_as_published(o, w, gradient, steps, learning_rate):
+    """Of weights that are not kernels, which take the steps of another optimizer: test_muon.py has those of kernels."""
+    inner = Adam() if o.optimizer == "adam" else o.optimizer
+    return PUBLISHED[type(inner)](inner, w, gradient, steps, o.factor * learning_rate)
+
+
 PUBLISHED = {
     SGD: sgd_as_published,
     Adam: adam_as_published,
@@ -127,31 +133,32 @@ PUBLISHED = {
     AdaGrad: adagrad_as_published,
     AdaDelta: adadelta_as_published,
     Lion: lion_as_published,
+    Muon: muon_as_published,
 }
 
 
-def of_pytorch(optimizer, w, learning_rate):
+def of_pytorch(optimizer, params, learning_rate):
     """PyTorch's optimizer of the same settings; None where it has none."""
     import torch
 
     o, optim = optimizer, torch.optim
     if isinstance(o, SGD):
-        return optim.SGD([w], lr=learning_rate, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0)
+        return optim.SGD(params, lr=learning_rate, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0)
     if isinstance(o, AdamW):
         more = {"amsgrad": o.amsgrad, "weight_decay": o.weight_decay}
-        return optim.AdamW([w], lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
+        return optim.AdamW(params, lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
     if isinstance(o, Adam):
-        return optim.Adam([w], lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, amsgrad=o.amsgrad)
+        return optim.Adam(params, lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, amsgrad=o.amsgrad)
     if isinstance(o, Nadam):
         more = {"momentum_decay": o.momentum_decay}
-        return optim.NAdam([w], lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
+        return optim.NAdam(params, lr=learning_rate, betas=(o.beta_1, o.beta_2), eps=o.epsilon, **more)
     if isinstance(o, RMSprop):
         more = {"centered": o.centered, "momentum": o.momentum}
-        return optim.RMSprop([w], lr=learning_rate, alpha=o.decay, eps=o.epsilon, **more)
+        return optim.RMSprop(params, lr=learning_rate, alpha=o.decay, eps=o.epsilon, **more)
     if isinstance(o, AdaGrad):
-        return optim.Adagrad([w], lr=learning_rate, eps=o.epsilon)
+        return optim.Adagrad(params, lr=learning_rate, eps=o.epsilon)
     if isinstance(o, AdaDelta):
-        return optim.Adadelta([w], lr=learning_rate, rho=o.rho, eps=o.epsilon)
+        return optim.Adadelta(params, lr=learning_rate, rho=o.rho, eps=o.epsilon)
     return None
 
 
@@ -173,7 +180,7 @@ def test_trajectory_equals_that_of_pytorch(optimizer):
     torch = pytest.importorskip("torch")
     start = np.array([-0.5, 0.7])
     w = torch.tensor(start, requires_grad=True)
-    theirs = of_pytorch(optimizer, w, 1e-3)
+    theirs = of_pytorch(optimizer, [w], 1e-3)
     if theirs is None:
         pytest.skip("not in PyTorch")
     path = []
@@ -191,7 +198,9 @@ def free_of_decay(optimizer):
 @optimizers
 def test_parabola_is_minimized(optimizer):
     target = np.array([1.0, -2.0, 3.0])
-    height = {AdaGrad: 0.5, AdaDelta: 1.0}.get(type(optimizer), 0.02)  # those two bring their own small steps
+    height = {AdaGrad: 0.5, AdaDelta: 1.0, Muon: 1.0}.get(
+        type(optimizer), 0.02
+    )  # those three bring their own small steps
     falling = lambda step: height * (1 - step / 3_001)  # noqa: E731
     path = minimize(free_of_decay(optimizer), np.zeros(3), lambda w: w - target, 3_000, falling)
     np.testing.assert_allclose(path[-1], target, atol=1e-3)
@@ -273,7 +282,7 @@ def test_a_field_without_a_meaning_is_named(optimizer, said):
 
 @optimizers
 def test_digits_are_learnt(optimizer, digits):
-    rates = {SGD: 0.05, AdaGrad: 0.02, AdaDelta: 1.0, Lion: 1e-3}
+    rates = {SGD: 0.05, AdaGrad: 0.02, AdaDelta: 1.0, Lion: 1e-3, Muon: 0.05}
     model = CNNClassifier(
         layers=[Flatten(), Dense(32), ReLU()],
         optimizer=free_of_decay(optimizer),

@@ -126,6 +126,67 @@ def test_total_sums_over_the_shards_behind_a_barrier():
         np.testing.assert_array_equal(total, [1, 6])  # float32 would have lost the 1
 
 
+def over_a_barrier(batch, shard, **memory):
+    """A tape whose result is what its first buffer held before the barrier, times three, plus the total."""
+    tape = Tape(np.float64, batch, shard, poison=True, **memory)
+    x, y = tape.input((4,)), np.zeros(4)
+    with tape.step("a"):
+        before = tape(np.multiply, x, 3, tape.scratch((4,)))
+        brief = tape(np.multiply, x, 1, tape.scratch((4,)))
+        tape.release(brief)
+        (total,) = tape.total(x)
+        after = tape(copy, total, tape.scratch((4,)))
+        tape(np.add, before, after, y)
+    tape.finish()
+    return tape, x, y, (before, brief, after)
+
+
+def test_shards_of_a_thread_share_the_memory_of_the_buffers_that_cross_no_barrier():
+    shards, arena = 3, Arena()
+    batch = Batch(6, shards)
+    measured = [over_a_barrier(batch, number, arena=arena)[0].crossing for number in range(shards)]
+    assert measured == [[True, False, False, False]] * shards  # the third is the total itself
+    batch = Batch(6, shards)
+    found = [over_a_barrier(batch, i, arena=arena, own=(Arena(), measured[i])) for i in range(shards)]
+    kept, *brief = zip(*(buffers for _, _, _, buffers in found), strict=True)
+    assert len({id(memory(array)) for array in kept}) == shards
+    assert all(len({id(memory(array)) for array in arrays}) == 1 for arrays in brief)
+    inputs = np.random.default_rng(0).normal(size=(shards, 4))
+    for (_, x, _, _), values in zip(found, inputs, strict=True):
+        x[...] = values
+    for segment in range(2):
+        for tape, *_ in found:
+            tape.replay(segment)
+    for (_, _, y, _), values in zip(found, inputs, strict=True):
+        np.testing.assert_allclose(y, 3 * values + inputs.sum(0))
+
+
+def test_a_recording_whose_buffers_cross_other_barriers_than_measured_is_an_error():
+    with pytest.raises(RuntimeError, match="a: this recording differs"):
+        over_a_barrier(Batch(6, 3), 0, own=(Arena(), [False] * 4))
+
+
+def test_the_first_tape_of_a_batch_derives_for_those_that_share_its_constants():
+    kernel, constants = np.array([2.0, 3.0]), {}
+
+    def record(batch, number):
+        tape = Tape(np.float64, batch, number, training=True, constants=constants, poison=True)
+        x, y = tape.input((2,)), np.zeros(2)
+        with tape.step("a"):
+            square = tape.derived("square", (2,), lambda call, out: call(np.multiply, kernel, kernel, out))
+            tape(np.multiply, x, square, y)
+        x[...] = 1 + number
+        return tape, y
+
+    batches = [[record(batch, number) for number in range(3)] for batch in (Batch(3, 3), Batch(3, 3))]
+    for tapes in (*batches, batches[0]):
+        for tape, y in tapes:
+            tape.replay(0)
+            np.testing.assert_array_equal(y, (1 + tape.shard) * kernel**2)
+            assert sum(f is np.multiply for f, _ in tape.segments[0]) == (1 if tape.shard else 2)
+        kernel += 1  # the update
+
+
 def test_poison_is_what_an_unwritten_buffer_holds():
     tape = Tape(np.float32, Batch(1), poison=True)
     with tape.step("a"):

@@ -10,6 +10,7 @@ from skcnn._tape.parameters import Parameter
 from skcnn.architecture import build_layers
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, GlobalAvgPool2D, Layer, Residual, Tanh
+from skcnn.layers.base import unread
 from skcnn.losses import Focal, LogLoss, Loss, Poisson
 from skcnn.testing import check_gradients, run
 
@@ -109,6 +110,29 @@ class Stale(Layer):
 def test_a_layer_that_reads_what_it_has_not_written_is_found():
     with pytest.raises(AssertionError, match=r"input\[.*central difference is nan"):
         check_gradients(Stale(), (2, 3, 1))
+
+
+@description
+class Forgetful(Layer):
+    """A square, whose backward pass reads its input although it may declare that it does not."""
+
+    forgotten: tuple = ()
+
+    def record(self, tape, x, p, g):
+        y = tape(np.multiply, x, x, tape.output(x.shape))
+
+        def backward(dy, needs_dx=True):
+            product = tape(np.multiply, dy, x, tape.scratch(x.shape))
+            return tape(np.multiply, product, 2, tape.output(x.shape))
+
+        return y, unread(backward, *({"x": x, "y": y}[name] for name in self.forgotten))
+
+
+def test_a_backward_pass_that_reads_what_it_declares_unread_is_found():
+    assert check_gradients(Forgetful(()), (2, 3, 1)) is None
+    assert check_gradients(Forgetful(("y",)), (2, 3, 1)) is None
+    with pytest.raises(AssertionError, match=r"input\[.*backward gives nan"):
+        check_gradients(Forgetful(("x", "y")), (2, 3, 1))
 
 
 def test_a_random_layer_gets_the_same_numbers_each_time():

@@ -5,7 +5,6 @@ import pickle
 import re
 import threading
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +16,10 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
+from through import assert_same_model
 
 from skcnn import CNNClassifier
-from skcnn._engine.network import Network
-from skcnn._engine.passes import LEAST, SHARD, Passes
+from skcnn._engine.passes import LEAST, PAIR, SHARD, Work
 from skcnn.description import description
 from skcnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from skcnn.losses import LogLoss
@@ -32,17 +31,6 @@ def small(**params):
     return CNNClassifier(
         **{"conv_filters": (4,), "hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0} | params
     )
-
-
-def assert_same_model(a, b):
-    """The same weights, the same running statistics and the same losses, to the bit."""
-    for ours, theirs in ((a.parameters_, b.parameters_), (a.state_, b.state_)):
-        assert list(ours) == list(theirs)
-        for name, array in ours.items():
-            assert_array_equal(array, theirs[name], err_msg=name)
-    for key in ("loss", "val_loss", "val_score", "learning_rate"):
-        assert_array_equal(a.history_[key], b.history_[key])
-    assert a.n_iter_ == b.n_iter_
 
 
 def copied(model):
@@ -70,6 +58,7 @@ VARIANTS = {
     "amsgrad": {"optimizer": Adam(amsgrad=True)},
     "rmsprop": {"optimizer": RMSprop(centered=True, momentum=0.5)},
     "nadam": {"optimizer": "nadam"},
+    "muon": {"optimizer": "muon", "learning_rate": 0.02},
     "average": {"average": 0.9},
     "clipped": {"clip_norm": 0.1},
     "adaptive": {"schedule": Adaptive(patience=0, tol=0.2)},
@@ -161,21 +150,23 @@ def test_threads_were_really_at_work(many_shards, monkeypatch):
     assert started
 
 
-def test_shards_are_as_many_as_two_and_four_threads_can_share():
+@pytest.mark.parametrize("processors", [1, 2, 3, 4, 6, 16, 64])
+def test_shards_are_as_many_as_two_four_or_all_processors_can_share(processors):
     """Where the network is worth it."""
-    small, large = (Network([*layers, Flatten()], (28, 28, 1), 3) for layers in ([], [Conv2D(32), Conv2D(32)]))
     counts = []
     for rows in range(1, 600):
-        one, shards = (
-            Passes._shards(SimpleNamespace(_operations=6 * network.multiply_adds), rows) for network in (small, large)
+        small, large = (
+            Work(None, 6 * multiply_adds, 600, False, None, processors, (SHARD, PAIR, LEAST)).shards_of(rows)
+            for multiply_adds in (2_400, 6_400_000)
         )
-        assert one == 1
-        assert shards in (1, 2) or shards % 4 == 0
-        assert shards == 1 or rows / shards >= LEAST[0]
-        assert rows / shards < 2 * SHARD[0]
-        counts.append(shards)
+        assert small == 1
+        assert large in (1, 2) or large % 4 == 0
+        assert large == 1 or rows / large >= PAIR[0]
+        assert rows / large < 2 * SHARD[0]
+        counts.append(large)
     assert counts == sorted(counts)
     assert {1, 2, 4, 8} <= set(counts)
+    assert counts[63] == {1: 2, 2: 2, 3: 4, 4: 4, 6: 4}.get(processors, 8)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

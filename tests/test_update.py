@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skcnn._engine.update import CHUNK, Update
+from skcnn._engine.groups import CHUNK, Group
+from skcnn._engine.update import Update
 from skcnn._tape.tape import Batch, Tape
 from skcnn.optimizers import SGD
 
@@ -19,7 +20,8 @@ def test_every_weight_takes_the_step_of_its_gradient(shards, decayed):
     velocity, rate, alpha = np.zeros((1, SIZE)), np.array(0.1), 0.3
     tapes = [Tape(np.float64, Batch(shards, shards), number, training=True, poison=True) for number in range(shards)]
     optimizer = SGD(momentum=0.5, nesterov=False)
-    Update(optimizer, alpha, decayed, weights, gradients, velocity, {"step_size": rate}).record(tapes)
+    scalars = {1.0: {"step_size": rate}}
+    Update(optimizer, alpha, decayed, weights, gradients, velocity, [Group(slice(0, SIZE))], scalars).record(tapes)
     w, v = weights.copy(), np.zeros(SIZE)
     for _ in range(2):
         gradients[...] = rng.normal(size=gradients.shape)

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from .elementwise import Array
 
 PIXELS = 1 << 16  # pixels per chunk, each with about 100 bytes of positions and weights
-PADDING = {"nearest": "edge", "reflect": "symmetric"}  # names of modes in scipy.ndimage -> names in np.pad
+PADDING = {"nearest": "edge", "reflect": "symmetric", "mirror": "reflect"}  # modes of scipy.ndimage -> modes of np.pad
 
 
 def working_dtype(dtype: Any) -> Any:
@@ -31,7 +31,7 @@ def as_dtype(x: Array, dtype: Any) -> Array:
 
 
 def pad(images: Array, height: int, width: int, fill: float | str) -> Array:
-    """Add a border to images (n, h, w, c). ``fill`` is a number, "nearest" or "reflect"."""
+    """Add a border to images (n, h, w, c). ``fill`` is a number or a mode of `PADDING`."""
     sizes = (0, 0), (height, height), (width, width), (0, 0)
     if isinstance(fill, str):
         return np.pad(images, sizes, mode=PADDING[fill])  # type: ignore[call-overload]
@@ -73,7 +73,7 @@ def _affine(images: Array, maps: Array, fill: float | str) -> Array:
     lower, step = [], []
     for axis, length in enumerate((height, width)):
         at = maps[:, axis, 0] * row + maps[:, axis, 1] * column + (maps[:, axis, 2] + (length - 1) / 2)  # (n, h, w)
-        at = _reflect(at, length) if fill == "reflect" else at
+        at = _folded(at, length, fill) if fill in ("reflect", "mirror") else at
         np.clip(at, 0, length - 1, out=at)
         whole = np.minimum(at.astype(np.intp), max(length - 2, 0))
         lower.append(whole)
@@ -94,7 +94,9 @@ def _affine(images: Array, maps: Array, fill: float | str) -> Array:
     return as_dtype(bottom, images.dtype).transpose(1, 2, 3, 0)
 
 
-def _reflect(at: Array, length: int) -> Array:
-    """Reflect positions into an axis, at half a pixel outside its first and last pixel."""
-    at = np.mod(at + 0.5, 2 * length)
-    return np.minimum(at, 2 * length - at) - 0.5
+def _folded(at: Array, length: int, fill: float | str) -> Array:
+    """Reflect positions into an axis: "mirror" at its first and last pixel, "reflect" half a pixel outside them."""
+    outside = 0.5 if fill == "reflect" else 0.0
+    span = length - 1 + 2 * outside
+    at = np.mod(at + outside, 2 * span) if span else np.zeros_like(at)
+    return np.minimum(at, 2 * span - at) - outside

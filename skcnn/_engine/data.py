@@ -14,7 +14,7 @@ READ = 1 << 20  # bytes of images that are read at a time for a checksum, so tha
 # Keys of the random streams. With one stream for each purpose, a change of one, such as more dropout, leaves the random
 # numbers of the others as they are. An epoch's streams also have its number in their keys: a resumed fit draws them
 # without the epochs before.
-INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT = range(5)
+INIT, SPLIT, SHUFFLE, DROPOUT, AUGMENT, ADAPT = range(6)
 
 
 @dataclass(frozen=True)

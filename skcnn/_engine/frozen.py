@@ -14,6 +14,7 @@ from .data import Data
 from .memory import SHARE, machine_memory
 from .model import Model, predictor_of
 from .progress import Recipe
+from .views import averaged_raw
 
 # Largest outputs of frozen layers that are kept in memory, in bytes, if the machine has at least eight times as much.
 IN_MEMORY = 1 << 30
@@ -51,17 +52,18 @@ class Evaluation:
     def __init__(self, data: Data, recipe: Recipe) -> None:
         self._data, self._recipe = data, recipe
         self._entered: Data | None = None
-        self._is_first = recipe.freeze is not None
+        # With several views of each image, outputs are not kept, because they would take several times the memory.
+        self._is_first = recipe.freeze is not None and recipe.test_time_augmentation is None
 
     def raw(self, model: Model) -> Array:
         """Return the raw predictions (n, outputs) with the current weights."""
         if self._is_first:
             self._entered, self._is_first = Frozen(model, self._recipe).entered(self._data), False
-        if self._entered is None:
-            data, predictor = self._data, predictor_of(model)
-        else:
-            data, predictor = self._entered, predictor_of(model, after=self._recipe.freeze)
-        return predictor.raw(data.images, self._recipe.threads, data.rows)
+        data, recipe = self._data, self._recipe
+        if self._entered is not None:
+            predictor = predictor_of(model, after=recipe.freeze)
+            return predictor.raw(self._entered.images, recipe.threads, self._entered.rows)
+        return averaged_raw(predictor_of(model), data.images, recipe.test_time_augmentation, recipe.threads, data.rows)
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype) -> Array | None:

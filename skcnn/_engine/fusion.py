@@ -20,7 +20,7 @@ from .._tape.pooling import record_max, record_max_gradient
 from .._tape.tape import Tape
 from ..description import description
 from ..layers.activation import Held, ReLU
-from ..layers.base import Backward, Layer, Shape
+from ..layers.base import Backward, Layer, Shape, reads, unread
 from ..layers.bias import Bias
 from ..layers.layer_norm import OwnNorm
 from ..layers.normalization import BatchNorm, Moments
@@ -71,7 +71,7 @@ class Rectified(Layer):
             assert through is not None
             return through(dy, needs_dx)
 
-        return y, backward
+        return y, backward if reads(through, x) else unread(backward, x)
 
 
 @description
@@ -110,7 +110,7 @@ class PooledBatchNorm(Layer):
         geometry = self.pool.geometry((h, w, c))
         moments = Moments(self.norm, tape, x, p)
         chosen = tape.keep((*geometry.out, n, c))
-        raised = record_max(tape, x, geometry, chosen, negative=p.scale)
+        raised = record_max(tape, x, geometry, chosen, negative=p.scale if self.norm.scale else None)
         y = tape.output(chosen.shape, framed=True)
         moments.record_normalization(chosen, y)
 
@@ -125,7 +125,7 @@ class PooledBatchNorm(Layer):
             record_max_gradient(tape, dy, raised, dx, geometry, add=True)
             return dx
 
-        return y, backward
+        return y, unread(backward, y)
 
 
 def _swap(first: type[Layer], second: tuple[type[Layer], ...]) -> Rule:

@@ -179,6 +179,7 @@ class Network:
             # Divided by the rows of the whole batch, so that the gradients of the shards only have to be added.
             dy = tape(np.multiply, slope, 1 / tape.batch.rows, tape.output(y.shape))
         backward(dy, False)
+        tape.finish()
 
     def record_prediction(
         self, tape: Tape, x: Array, *, steps: list[Step], p: Mapping[str, Arrays], scaling: Scaling | None
@@ -223,7 +224,7 @@ class Network:
 
         It has the memory order and the border that the first step reads without another copy.
         """
-        tape.margin = steps[0][1].margin(tape, x.shape[1:], len(x))
+        tape.margin = steps[0][1].margin(tape, x.shape[1:], len(x)) if steps else None
         if scaling is None:
             with tape.step("input"):
                 if x.ndim == 2:

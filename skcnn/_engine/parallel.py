@@ -20,9 +20,10 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .._arrays.elementwise import ufunc_settings
+from .._arrays.elementwise import Array, ufunc_settings
 
 IDLE_SECONDS = 5.0  # time after which unused threads and memory of predictions are released
 EVEN = 4  # more than two shards or chunks are a multiple of it, so that two or four threads have equal shares
@@ -113,18 +114,24 @@ def thread_count(n_jobs: int | None) -> int:
         return min((library.num_threads for library in _blas()), default=1)
     if n_jobs == 0:
         raise ValueError("n_jobs=0 has no meaning: expected a number of threads, -1 for all processors, or None.")
-    if "joblib" not in sys.modules:  # then no backend is active; a server that only predicts does not import joblib
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return n_jobs if n_jobs > 0 else max(1, allowed + 1 + n_jobs)
-    from joblib import cpu_count
-    from joblib.parallel import get_active_backend
+    if "joblib" in sys.modules:  # otherwise no backend is active
+        from joblib.parallel import get_active_backend
 
-    backend, _ = get_active_backend()
-    if getattr(backend, "uses_threads", False):  # the number depends on the nesting, which the backend tracks
-        return int(backend.effective_n_jobs(n_jobs))
+        backend, _ = get_active_backend()
+        if getattr(backend, "uses_threads", False):  # the number depends on the nesting, which the backend tracks
+            return int(backend.effective_n_jobs(n_jobs))
     # Other backends count processes, or all workers of a cluster, and warn where they cannot start processes. Threads
     # can be started there.
-    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    return n_jobs if n_jobs > 0 else max(1, processors() + 1 + n_jobs)
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    if "joblib" not in sys.modules:  # a server that only predicts does not import joblib
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 class Team:
@@ -152,6 +159,26 @@ class Team:
         self._outbox: SimpleQueue[BaseException | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         weakref.finalize(self, _dismiss, self._inboxes).atexit = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process computes the learning rates."""
+        return True
+
+    def own(self, shards: int) -> range:
+        """Return the numbers of the shards that this process computes."""
+        return range(shards)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of zeros in memory that all members see."""
+        return np.zeros(shape, dtype)
+
+    def shared(self, array: Array) -> Array:
+        """Return the array in memory that all members see."""
+        return array
+
+    def begin(self, epoch: int) -> None:
+        """Let the members in other processes, of which there are none, begin an epoch."""
 
     def __enter__(self) -> Self:
         for number in range(1, self.size):

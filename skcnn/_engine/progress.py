@@ -6,6 +6,7 @@ and data, the rest of the fit depends on these alone, so a resumed fit gives the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ class Recipe:
     optimizer: Optimizer
     schedule: Schedule
     learning_rate: float
+    learning_rate_factors: Mapping[str, float] | None  # by patterns of the parameters' names
     alpha: float
     clip_norm: float | None
     average: float  # decay of the exponential moving average of the weights; 0 for none
@@ -40,6 +42,7 @@ class Recipe:
     threads: int
     augmentation: tuple[Augmentation, ...] = ()
     freeze: str | None = None  # the last layer that is not trained
+    test_time_augmentation: str | None = None  # of predictions for the validation set
 
 
 @dataclass
@@ -150,6 +153,13 @@ class Fit:
     history: History = field(default_factory=History)
     monitor: Monitor = field(default_factory=Monitor)
     done: int = 0  # number of epochs in this fit
+
+    def place(self, where: Callable[[Array], Array]) -> None:
+        """Replace each array that a step changes by ``where(array)``, which returns other memory for it."""
+        model, progress = self.model, self.progress
+        model.weights, model.state = where(model.weights), where(model.state)
+        progress.slots = where(progress.slots)
+        progress.trained = None if progress.trained is None else where(progress.trained)
 
     def snapshot(self) -> Snapshot:
         """Return a copy of the present state."""

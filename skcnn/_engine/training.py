@@ -14,10 +14,10 @@ from .._arrays.elementwise import ufunc_settings
 from ..exceptions import warn_user
 from ..losses import mean_loss
 from .data import Data
+from .epochs import Epochs
 from .inputs import check_range
 from .interruption import ends_everything
-from .parallel import Team, one_blas_thread
-from .passes import Passes, Tally
+from .passes import Tally
 from .progress import Fit, History, Recipe, Snapshot
 
 LINE = 10.0  # shortest time between two printed lines within an epoch, in seconds
@@ -76,24 +76,23 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
     start: Snapshot | None = fit.snapshot()  # kept until there is a best epoch to restore instead
     validated = hooks.validate is not None
     last = max(len(history.loss) + epochs - fit.done, recipe.max_iter)  # partial_fit counts towards max_iter
-    passes = Passes(fit, data, recipe)
-    tally, penalty = None, passes.penalty()
-    if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
-        _report_end_of_schedule(recipe, passes.learning_rate(first_epoch))
-        progress.warned = True
+    tally, penalty = None, 0.0
     # With a warm start, the model may be better before the first epoch than after any epoch.
     if hooks.validate is not None and history.loss and not fit.done:
         fit.note(*hooks.validate())
     try:
-        with one_blas_thread, Team(passes.threads) as team:
+        with Epochs(fit, data, recipe, epochs) as team:
+            penalty = team.passes.penalty()
+            if first_epoch >= recipe.max_iter and recipe.schedule.ends() and not progress.warned:
+                _report_end_of_schedule(recipe, team.passes.learning_rate(first_epoch))
+                progress.warned = True
             for epoch in range(fit.done, epochs):
                 if fit.is_done(recipe, validated):
                     break
                 began = time.perf_counter()
                 ended = _never if hooks.watch is None else hooks.watch()
                 report = _line_within(history, last, len(data.rows), began) if recipe.verbose > 1 else _silent
-                with ufunc_settings():  # only here, so that callbacks run with the user's settings
-                    tally = passes.epoch(first_epoch + epoch, team, report)
+                tally = team.run(first_epoch + epoch, report)
                 loss = tally.loss + tally.penalty
                 if not (math.isfinite(loss) and np.isfinite(model.weights).all() and np.isfinite(model.state).all()):
                     _check_images(data, model.weights.dtype)
@@ -101,12 +100,12 @@ def train(fit: Fit, data: Data, recipe: Recipe, hooks: Hooks, *, epochs: int, fi
                     fit.diverge(start)
                     ended()
                     break
-                rate = passes.learning_rate(first_epoch + epoch)
+                rate = team.passes.learning_rate(first_epoch + epoch)
                 val_loss, val_score = (math.nan, math.nan) if hooks.validate is None else hooks.validate()
                 measure = ("loss", loss) if hooks.validate is None else ("score", -val_score)
                 trend = recipe.schedule.follow(progress.trend, *measure)
                 history.loss.append(loss)
-                history.score.append(math.nan if passes.mixed else hooks.score(tally))
+                history.score.append(math.nan if team.work.mixed else hooks.score(tally))
                 history.learning_rate.append(rate)
                 history.val_loss.append(val_loss)
                 history.val_score.append(val_score)

@@ -2,7 +2,8 @@
 
 Gradients are summed in the order of the shards, whatever the order in which threads finish them, because a
 floating-point sum depends on its order. Sum and update run in chunks of weights, which stay in the cache during all
-calls of the optimizer. The chunks are split over the tapes of the shards.
+calls of the optimizer. An optimizer may also update whole kernels. Chunks and kernels are split over the tapes of the
+shards, by their estimated time.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import numpy as np
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._tape.tape import Tape
 from ..optimizers import Optimizer
-
-CHUNK = 64_000  # weights in a chunk: with gradients and slots about 1 MB in single precision
+from .groups import Group
 
 
 @dataclass(frozen=True)
@@ -38,48 +38,62 @@ class Update:
     weights: Array  # (size,)
     gradients: Array  # (shards, size)
     slots: Array  # (slots, size)
-    scalars: Mapping[str, Array]
+    groups: Sequence[Group]  # without frozen weights
+    scalars: Mapping[float, Mapping[str, Array]]  # for each factor of the learning rate
     clip_norm: float | None = None
     average: Average | None = None
-    parts: Sequence[slice] | None = None  # the weights that are trained, or None for all
 
     def record(self, tapes: Sequence[Tape]) -> None:
-        """Record the update on the tapes of the shards, after a barrier at which all gradients are complete."""
+        """Record the update after a barrier at which all gradients are complete.
+
+        ``tapes`` are the tapes of this process. Other processes record the chunks of the other shards.
+        """
         for tape in tapes:
             tape.barrier()
         factors = {} if self.clip_norm is None else {tape: self._record_clipping(tape, tapes) for tape in tapes}
-        for part, tape in self._chunks(tapes):
+        for group, tape in self._chunks(tapes):
+            part = group.part
             with tape.step("optimizer"):
-                if factors:
-                    gradient = self.gradients[0, part]
-                    tape(np.multiply, gradient, factors[tape], gradient)
-                else:
-                    gradient = self._record_sum(tape, part)
-                decayed = self.weights[part.start : max(part.start, min(part.stop, self.decayed))]
-                if self.alpha and decayed.size:
-                    pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
-                    tape(np.add, gradient[: decayed.size], pull, gradient[: decayed.size])
-                if decayed.size:
-                    self.optimizer.record_decay(tape, decayed, self.scalars)
-                slots = dict(zip(self.optimizer.slots, self.slots[:, part], strict=True))
-                self.optimizer.record(tape, self.weights[part], gradient, slots, self.scalars)
-                if self.average is not None:
+                if group.factor:
+                    self._record_step(tape, group, factors.get(tape))
+                if self.average is not None:  # an earlier fit may have trained the weights whose factor is now 0
                     mean = self.average.weights[part]
                     pull = tape(np.subtract, self.weights[part], mean, tape.scratch(mean.shape))
                     tape(np.multiply, pull, self.average.share, pull)
                     tape(np.add, mean, pull, mean)
 
-    def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[slice, Tape]]:
-        """Yield the chunks and the tape of each, which depends on the number of shards and never on the threads."""
-        parts = [slice(0, self.weights.size)] if self.parts is None else self.parts
-        size, done = sum(part.stop - part.start for part in parts), 0
-        for part in parts:
-            for start in range(part.start, part.stop, CHUNK):
-                yield (
-                    slice(start, min(start + CHUNK, part.stop)),
-                    tapes[(done + start - part.start) * len(tapes) // size],
-                )
-            done += part.stop - part.start
+    def _record_step(self, tape: Tape, group: Group, clipping: Array | None) -> None:
+        """Record the step of a chunk. With ``clipping``, its gradients are summed, and are multiplied by it."""
+        part, scalars = group.part, self.scalars[group.factor]
+        if clipping is None:
+            gradient = self._record_sum(tape, part)
+        else:
+            gradient = self.gradients[0, part]
+            tape(np.multiply, gradient, clipping, gradient)
+        decayed = self.weights[: self.decayed][part]
+        if self.alpha and decayed.size:
+            pull = tape(np.multiply, decayed, self.alpha, tape.scratch(decayed.shape))
+            tape(np.add, gradient[: decayed.size], pull, gradient[: decayed.size])
+        if decayed.size and group.shape is None:
+            self.optimizer.record_decay(tape, decayed, scalars)
+        slots = dict(zip(self.optimizer.slots, self.slots[:, part], strict=True))
+        if group.shape is None:
+            self.optimizer.record(tape, self.weights[part], gradient, slots, scalars)
+        else:
+            kernel, gradient = reshape(self.weights[part], group.shape), reshape(gradient, group.shape)
+            slots = {name: reshape(slot, group.shape) for name, slot in slots.items()}
+            self.optimizer.record_kernel(tape, kernel, gradient, slots, scalars)
+
+    def _chunks(self, tapes: Sequence[Tape]) -> Iterator[tuple[Group, Tape]]:
+        """Yield the chunks of the tapes' shards. They depend on the number of shards, not of threads."""
+        owners, shards = {tape.shard: tape for tape in tapes}, tapes[0].batch.shards
+        total, done = sum(group.cost for group in self.groups), 0
+        for group in self.groups:
+            for chunk in group.chunks():  # of the shard in whose share of the costs the middle of the chunk lies
+                owner = owners.get((2 * done + chunk.cost) * shards // (2 * total))
+                if owner is not None:
+                    yield chunk, owner
+                done += chunk.cost
 
     def _record_clipping(self, tape: Tape, tapes: Sequence[Tape]) -> Array:
         """Record the sums of the tape's chunks, and return the factor that clips the gradients, computed at a barrier.
@@ -88,12 +102,11 @@ class Update:
         """
         factor = np.ones((), self.weights.dtype)
         with tape.step("optimizer"):
-            squares = tape.scratch((1,), np.float64)
-            square = tape.scratch((1,), np.float64)
+            squares, square = np.zeros(1), np.zeros(1)
             tape(fill, 0.0, squares)
-            for part, owner in self._chunks(tapes):
-                if owner is tape:
-                    gradient = self._record_sum(tape, part)
+            for group, owner in self._chunks(tapes):
+                if owner is tape and group.factor:
+                    gradient = self._record_sum(tape, group.part)
                     # In double precision, because the square of a large gradient may be infinite in single precision.
                     wide = tape(copy, gradient, tape.scratch(gradient.shape, np.float64))
                     tape(np.dot, wide, wide, reshape(square, ()))

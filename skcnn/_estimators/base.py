@@ -16,7 +16,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.elementwise import Array
+from .._engine.adapting import adapt
 from .._engine.data import INIT, SPLIT, Data, stream
+from .._engine.groups import parameter_factors
 from .._engine.memory import check_memory
 from .._engine.model import Model
 from .._engine.network import Network
@@ -59,8 +61,8 @@ KNOBS = (
 )  # fmt: skip
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
-    "learning_rate", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle", "tol", "n_iter_no_change",
-    "early_stopping", "verbose", "freeze",
+    "learning_rate", "learning_rate_factors", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle",
+    "tol", "n_iter_no_change", "early_stopping", "verbose", "freeze", "test_time_augmentation",
 )  # fmt: skip
 
 
@@ -138,6 +140,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
             model = self._initial_model(data, weights[data.rows], seed, recipe, targets)
             fit = Fit(model, Progress.begin(model, recipe, seed))
         fit.model.loss, fit.model.target_scaling, fit.progress.weight_scale = recipe.loss, targets, scale
+        parameter_factors(fit.model.network.weights.parameters, recipe.learning_rate_factors)  # raises for a wrong key
         if validation is not None and validation.images is not images:  # rows set aside from X have the same scale
             warn_of_scale(validation.images, fit.model.scaling, "X_val")
 
@@ -277,11 +280,14 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         rng = stream(seed, INIT)
         vector = network.initial(network.weights, rng, dtype)
         state = network.initial(network.state, rng, dtype)
+        taken: list[str] = []
         if source is not None:
-            take_over(source, network, vector, state, self.freeze)
+            taken = take_over(source, network, vector, state, self.freeze)
             warn_of_scale(images, scaling)
         network.weights.views(vector)["output.bias"][...] = recipe.loss.base_score(data.targets, data.weights)
-        return Model(network, scaling, vector, state, recipe.loss, targets)
+        model = Model(network, scaling, vector, state, recipe.loss, targets)
+        adapt(model, data, seed, taken)
+        return model
 
     def _network(self, input_shape: tuple[int, ...], outputs: int) -> Network:
         """Return the network that a fit trains."""

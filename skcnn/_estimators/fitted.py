@@ -14,6 +14,7 @@ from .._arrays.elementwise import Array
 from .._engine.model import Model, predictor_of
 from .._engine.predictor import Predictor
 from .._engine.progress import Fit, History, Progress, Unfinished
+from .._engine.views import averaged_raw
 from .._version import __version__
 from ..versions import warn_of_other_version
 from .pretrained import saved_parameters
@@ -27,6 +28,7 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
     """Base class with the attributes of a fitted estimator, and raw predictions."""
 
     n_jobs: int | None
+    test_time_augmentation: str | None
     # Only fits write these attributes.
     _model: Model
     _progress: Progress
@@ -65,7 +67,8 @@ class FittedNetwork(DocumentationLink, BaseEstimator):
         """Return raw predictions (n, outputs) in float64."""
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
-        return self._predictor.raw(images, self.n_jobs).astype(np.float64)
+        raw = averaged_raw(self._predictor, images, self.test_time_augmentation, self.n_jobs)
+        return raw.astype(np.float64, copy=False)
 
     @property
     def parameters_(self) -> dict[str, Array]:

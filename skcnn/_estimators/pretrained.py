@@ -72,8 +72,11 @@ def check_freeze(freeze: str | None, network: Network) -> None:
     )
 
 
-def take_over(source: Model, network: Network, weights: Array, state: Array, freeze: str | None) -> None:
-    """Copy the arrays of a pretrained network to the vectors of a new one, by their names, except the output layer."""
+def take_over(source: Model, network: Network, weights: Array, state: Array, freeze: str | None) -> list[str]:
+    """Copy the arrays of a pretrained network to the vectors of a new one, by their names, except the output layer.
+
+    The names of the copied arrays are returned.
+    """
     kept = {
         name: view
         for layout, vector in ((source.network.weights, source.weights), (source.network.state, source.state))
@@ -99,6 +102,7 @@ def take_over(source: Model, network: Network, weights: Array, state: Array, fre
             raise ValueError(_misfit(name, kept[name].shape, view.shape, source.network, network))
         else:
             np.copyto(view, kept[name])
+    return found
 
 
 def _misfit(name: str, there: tuple[int, ...], here: tuple[int, ...], source: Network, network: Network) -> str:

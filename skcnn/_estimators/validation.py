@@ -29,6 +29,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d, validat
 from .._arrays.elementwise import Array
 from .._engine.inputs import as_code, cure, is_missing, rows_of, stacked
 from .._engine.scaling import warn_of_scale
+from .._engine.views import SHIFTS
 from ..augmentation import Augmentation
 from ..initializers import Initializer
 from ..layers import Activation
@@ -74,6 +75,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "loss": [str, Loss],
     "optimizer": [str, Optimizer],
     "learning_rate": [Interval(Real, 0, None, closed="left")],
+    "learning_rate_factors": [dict, None],
     "schedule": [str, Schedule],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -82,6 +84,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "max_iter": [_POSITIVE],
     "shuffle": ["boolean"],
     "augmentation": [str, list, tuple, Augmentation, None],
+    "test_time_augmentation": [StrOptions(set(SHIFTS)), None],
     "standardize": ["boolean"],
     "early_stopping": ["boolean"],
     "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],

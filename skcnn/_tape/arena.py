@@ -36,6 +36,12 @@ class Arena:
         if id(array.base) in self._taken:
             self._free.append(self._taken.pop(id(array.base)))
 
+    def copy(self) -> Arena:
+        """Return an arena with the same blocks, all free. Blocks that either takes from now on are not in the other."""
+        found = Arena()
+        found._free = [*self._free, *self._taken.values()]
+        return found
+
     def holds(self, array: Array) -> bool:
         """Return whether an array lies in a block that is in use."""
         return any(np.may_share_memory(array, block) for block in self._taken.values())

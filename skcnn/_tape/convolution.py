@@ -80,8 +80,8 @@ def choose_tiling(
 
 def record_convolution(
     tape: Tape, x: Array, kernel: Array, geometry: Windows, groups: int, direct: bool
-) -> tuple[Array, KernelBackward]:
-    """Record a convolution; return y (h', w', n, f) and ``backward(dy, dkernel, needs_dx)``.
+) -> tuple[Array, KernelBackward, bool]:
+    """Record a convolution; return y (h', w', n, f), ``backward(dy, dkernel, needs_dx)`` and whether it reads x again.
 
     ``x`` is (h, w, n, c) and ``kernel`` (kh, kw, c / groups, f).
     """
@@ -89,8 +89,9 @@ def record_convolution(
     wide = record_joined_kernel(tape, kernel, groups, choice.groups)
     y = tape.output((*geometry.out, x.shape[2], kernel.shape[3]))
     through = _record_chosen(tape, choice, x, wide, y, geometry)
+    reads_x = choice.tiling is None  # Winograd's algorithm keeps transformed tiles instead
     if choice.groups == groups:
-        return y, through
+        return y, through, reads_x
 
     def backward(dy: Array, dkernel: Array, needs_dx: bool) -> Array | None:
         dwide = reshape(tape.scratch((wide.size,)), wide.shape)
@@ -98,7 +99,7 @@ def record_convolution(
         record_separate_gradient(tape, dwide, dkernel, groups, choice.groups)
         return dx
 
-    return y, backward
+    return y, backward, reads_x
 
 
 def _record_chosen(tape: Tape, choice: Choice, x: Array, kernel: Array, y: Array, geometry: Windows) -> KernelBackward:

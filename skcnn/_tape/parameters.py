@@ -55,12 +55,12 @@ class Layout:
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self.parameters = dict(parameters)
-        self._slices: dict[str, slice] = {}
+        self.slices: dict[str, slice] = {}  # in the order of the vector
         start = self.decayed = 0
         for decay in (True, False):
             for name, parameter in self.parameters.items():
                 if parameter.decay is decay:
-                    self._slices[name] = slice(start, start + parameter.size)
+                    self.slices[name] = slice(start, start + parameter.size)
                     start += parameter.size
             if decay:
                 self.decayed = start
@@ -68,4 +68,4 @@ class Layout:
 
     def views(self, vector: Array) -> dict[str, Array]:
         """Return a dictionary of name -> view into ``vector``, in the order of the parameters."""
-        return {name: reshape(vector[self._slices[name]], p.shape) for name, p in self.parameters.items()}
+        return {name: reshape(vector[self.slices[name]], p.shape) for name, p in self.parameters.items()}

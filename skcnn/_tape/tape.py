@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,16 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Batch:
-    """State shared by the tapes of all shards of a batch: the number of rows, and the vectors to sum."""
+    """State shared by the tapes of all shards of a batch: the number of rows, and the vectors to sum.
 
-    def __init__(self, rows: int, shards: int = 1) -> None:
+    ``zeros(shape, dtype)`` returns memory that all shards see, also if other processes compute them.
+    """
+
+    def __init__(self, rows: int, shards: int = 1, zeros: Callable[[tuple[int, ...], Any], Array] = np.zeros) -> None:
         self.rows = rows
         self.shards = shards
-        self.sums: list[list[Array]] = []  # one list for each sum of the pass, with one vector per shard
+        self.sums: list[Array] = []  # one array (shards, size) for each sum of the pass
+        self.zeros = zeros
 
 
 class Tape:
@@ -59,8 +64,13 @@ class Tape:
         Source of random numbers for this shard, for example for dropout.
     arena : Arena, default=None
         Memory of the buffers. Tapes that are never replayed at the same time can share it. By default it is separate.
+    own : (Arena, sequence of bool), default=None
+        Memory that no other tape of the batch uses, and ``crossing`` of an earlier recording of the same calls. Buffers
+        that cross a barrier are in this memory. All other tapes of the batch of the same thread can then share
+        ``arena``, although they have barriers. By default all buffers are in ``arena``.
     constants : dict, default=None
-        Arrays that depend on parameters only, shared by the tapes of a predictor. By default they are not shared.
+        Arrays that depend on parameters only, shared by the tapes of a predictor, or by the tapes that one thread
+        replays in the order of their recording. By default they are not shared.
     poison : bool, default=False
         Whether to fill each new buffer with NaN, to detect steps that read uninitialized memory.
     """
@@ -75,7 +85,8 @@ class Tape:
         backward: bool | None = None,
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
-        constants: dict[Any, Array] | None = None,
+        own: tuple[Arena, Sequence[bool]] | None = None,
+        constants: dict[Any, Any] | None = None,
         poison: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
@@ -88,8 +99,12 @@ class Tape:
         self.margin: Borders | None = None  # border that the next step needs around its input
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]
+        self.crossing: list[bool] = []  # for each buffer, whether it is in use before and after a barrier
         self._arena = Arena() if arena is None else arena
-        self._arena.give_all()
+        self._own = own
+        for used in (self._arena, *(own or ())[:1]):
+            used.give_all()
+        self._used: dict[int, _Buffer] = {}  # by the identity of the block
         self._constants = {} if constants is None else constants
         self._poison = poison
         self._scratch: list[Array] = []
@@ -184,7 +199,7 @@ class Tape:
         """Free a scratch buffer before its step ends. Other arrays are ignored."""
         if any(array.base is other.base for other in self._scratch):
             self._scratch = [other for other in self._scratch if other.base is not array.base]
-            self._arena.give(array)
+            self._give(array)
 
     def with_border(
         self, x: Array, rows: tuple[int, int], columns: tuple[int, int], value: float = 0.0, *, keep: bool = False
@@ -236,11 +251,18 @@ class Tape:
     def derived(self, key: Any, shape: Sequence[int], record: Callable[[Callable[..., Any], Array], None]) -> Array:
         """Return an array that depends on parameters only, computed by the calls of ``record(call, out)``.
 
-        In training, the calls are recorded, because parameters change. In prediction, they run once.
+        In training, the calls are recorded, because parameters change. If tapes share their constants, only the first
+        tape of a batch records them, and the others read its array. In prediction, they run once. Steps must not write
+        to the array.
         """
         if self.training:
-            out = self.keep(shape)
-            record(self, out)
+            place = self.owner, key
+            out, batch = self._constants.get(place, (None, None))
+            if batch is not self.batch or out.shape != tuple(shape):
+                if out is None or out.shape != tuple(shape):  # not in the arena, because other tapes read it
+                    out = self._array(Arena(), shape, self.dtype)
+                self._constants[place] = out, self.batch
+                record(self, out)
             return out
 
         def make() -> Array:
@@ -259,7 +281,7 @@ class Tape:
     def zeros(self, x: Array) -> Array:
         """Return zeros that broadcast against ``x`` in long runs. ufuncs are faster with arrays than with scalars."""
         if x.size <= SMALL:
-            return np.zeros_like(x)
+            return self.constant((x.shape, x.strides), lambda: np.zeros_like(x))
         if x.ndim < 4:
             return np.zeros((1, x.shape[-1]), self.dtype)
         _, w, n, c = x.shape
@@ -272,20 +294,20 @@ class Tape:
         sums = []
         for vector in vectors:
             if self._sums == len(self.batch.sums):
-                self.batch.sums.append([])
+                # Not from the arena, because the other shards read it at any time.
+                self.batch.sums.append(self.batch.zeros((self.batch.shards, *vector.shape), np.float64))
             parts = self.batch.sums[self._sums]
             self._sums += 1
-            # Not from the arena, because the other shards read it at any time.
-            parts.append(self(copy, vector, np.empty(vector.shape)))
-            sums.append((parts, self.scratch(vector.shape, np.float64)))
+            self(copy, vector, parts[self.shard])
+            sums.append(parts)
         self.barrier()
-        for parts, out in sums:
-            self(_sum_in_order, parts, out)
-        return [out for _, out in sums]
+        return [self(_sum_in_order, parts, self.scratch(parts.shape[1:], np.float64)) for parts in sums]
 
     def barrier(self) -> None:
         """Begin a new segment. It is replayed after all shards have replayed the previous segment."""
         if self.batch.shards > 1:
+            if self._own is not None and any(buffer.arena is self._arena for buffer in self._used.values()):
+                raise RuntimeError(f"{self.owner}: this recording differs from the one whose buffers were measured.")
             self.segments.append([])
             self.owners.append([])
 
@@ -301,19 +323,39 @@ class Tape:
         self.owner, self._scratch, self._held = owner, [], []
         yield self._held
         for array in self._scratch:
-            self._arena.give(array)
+            self._give(array)
         self.owner, self._scratch, self._held = outer
 
     def end(self, held: Sequence[Array], but: Array) -> None:
         """Free the kept buffers of a step, except the memory of ``but``, which will still be read."""
         for array in held:
             if memory(array) is not memory(but):
-                self._arena.give(array)
+                self._give(array)
+
+    def finish(self) -> None:
+        """Free all buffers, when all calls that read them are recorded."""
+        for buffer in list(self._used.values()):
+            self._give(buffer.array)
 
     def _take(self, shape: Sequence[int], dtype: Any) -> Array:
-        kind = self.dtype if dtype is None else np.dtype(dtype)
+        apart = self._own is not None and self._own[1][len(self.crossing)]
+        arena = self._own[0] if self._own is not None and apart else self._arena
+        array = self._array(arena, shape, self.dtype if dtype is None else np.dtype(dtype))
+        self._used[id(memory(array))] = _Buffer(array, len(self.crossing), len(self.segments), arena)
+        self.crossing.append(False)
+        return array
+
+    def _give(self, array: Array) -> None:
+        """Free a buffer. Other arrays are ignored."""
+        buffer = self._used.pop(id(array.base), None)
+        if buffer is not None:
+            self.crossing[buffer.number] = len(self.segments) > buffer.segment
+            buffer.arena.give(array)
+
+    def _array(self, arena: Arena, shape: Sequence[int], kind: Any) -> Array:
+        """Return an aligned array in the memory of an arena."""
         size = math.prod(shape) * kind.itemsize
-        block = self._arena.take(size)
+        block = arena.take(size)
         shift = -block.ctypes.data % ALIGNMENT
         flat = block[shift : shift + size].view(kind)
         array = self._in_order(flat, shape)
@@ -328,6 +370,16 @@ class Tape:
             h, w, n, c = shape
             return reshape(flat, (c, h, w, n)).transpose(1, 2, 3, 0)
         return reshape(flat, tuple(shape))
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """A buffer in use: its number in the order of the tape, the segments there were before it, and its memory."""
+
+    array: Array
+    number: int
+    segment: int
+    arena: Arena
 
 
 def _at_once(f: Callable[..., Any], *arguments: Any) -> Any:
@@ -365,7 +417,7 @@ def memory(array: Array) -> Array:
     return array if array.base is None else array.base
 
 
-def _sum_in_order(parts: list[Array], out: Array) -> None:
+def _sum_in_order(parts: Array, out: Array) -> None:
     """Compute ``out <- parts[0] + parts[1] + ...``."""
     np.copyto(out, parts[0])
     for part in parts[1:]:

@@ -20,7 +20,8 @@ from .pooling import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from .reshape import Flatten
 from .residual import Concatenate, Gate, Residual
 from .resize import UpSample2D, ZeroPad2D
-from .scale import Scale
+from .scale import Rescaling, Scale
+from .whitening import WhiteningConv2D
 
 __all__ = [
     "ELU",
@@ -51,6 +52,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ReLU6",
+    "Rescaling",
     "Residual",
     "Scale",
     "SeparableConv2D",
@@ -63,6 +65,7 @@ __all__ = [
     "Tanh",
     "Tape",
     "UpSample2D",
+    "WhiteningConv2D",
     "ZeroPad2D",
     "by_channel",
     "copy",

@@ -10,7 +10,7 @@ from .._tape.channels import by_channel, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Activation, Backward, Shape
+from .base import Activation, Backward, Shape, unread
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # fixed point of mean 0 and variance 1
 
@@ -66,7 +66,7 @@ class ReLU(Activation):
             tape(np.greater, y, 0, positive)
             return tape(np.multiply, dy, positive, dy)
 
-        return y, backward
+        return y, unread(backward, x)
 
 
 @description
@@ -158,7 +158,7 @@ class PReLU(Activation):
             tape(copy_where, positive, 1.0, slope)
             return tape(np.multiply, dy, slope, dy)
 
-        return y, backward
+        return y, unread(backward, y)
 
 
 @description

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from .._arrays.elementwise import Array
 from .._arrays.geometry import Borders
 from .._tape.parameters import Arrays, Parameter
-from .._tape.tape import Tape
+from .._tape.tape import Tape, memory
 from ..description import Description
 
 Shape = tuple[int, ...]
@@ -21,6 +23,31 @@ class Backward(Protocol):
     """
 
     def __call__(self, dy: Array, needs_dx: bool = True) -> Array | None: ...
+
+
+@dataclass(frozen=True)
+class _Unreading:
+    """A backward pass with the arrays that it does not read."""
+
+    record: Backward
+    unread: tuple[Array, ...]
+
+    def __call__(self, dy: Array, needs_dx: bool = True) -> Array | None:
+        return self.record(dy, needs_dx)
+
+
+def unread(backward: Backward, *arrays: Array) -> Backward:
+    """Return ``backward`` with the declaration that it does not read ``arrays``, the layer's input, output or both.
+
+    If the backward passes of two neighbouring layers do not read the array between them, its memory is free when the
+    forward pass of the second one ends. A function that calls the result makes no such declaration.
+    """
+    return _Unreading(backward, arrays)
+
+
+def reads(backward: Backward | None, array: Array) -> bool:
+    """Return whether a backward pass may read an array."""
+    return not any(memory(array) is memory(other) for other in getattr(backward, "unread", ()))
 
 
 class ShapeError(ValueError):
@@ -43,6 +70,14 @@ class Layer(Description):
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Return a dictionary of name -> parameter for an input of ``shape``."""
+        return {}
+
+    def adapt(self, shape: Shape, batches: Iterator[Array]) -> dict[str, Array]:
+        """Return arrays for parameters that are not trainable, computed from training images before the first step.
+
+        ``batches`` are the inputs of the layer, (n, h, w, c) or (n, features), for a sample of the training images. A
+        layer with such parameters that keeps their initial values need not define this method.
+        """
         return {}
 
     def multiply_adds(self, shape: Shape) -> int:

@@ -9,7 +9,7 @@ from .._tape.channels import by_channel, record_channel_sums
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description
-from .base import Backward, Layer, Shape
+from .base import Backward, Layer, Shape, unread
 
 
 @description
@@ -42,4 +42,4 @@ class Bias(Layer):
             record_channel_sums(tape, dy, g.bias)
             return dy
 
-        return y, backward
+        return y, unread(backward, x, y)

@@ -12,7 +12,7 @@ from .._tape.convolution import choose, record_convolution
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import Description, description, is_count, is_size
-from .base import Backward, Layer, Shape, ShapeError, image
+from .base import Backward, Layer, Shape, ShapeError, image, unread
 from .bias import Bias
 
 
@@ -63,12 +63,12 @@ class Convolution(Layer):
         self, tape: Tape, x: Array, p: Arrays, g: Arrays, groups: int, direct: bool = False
     ) -> tuple[Array, Backward | None]:
         h, w, _, c = x.shape
-        y, through = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), groups, direct)
+        y, through, reads_x = record_convolution(tape, x, p.kernel, self.geometry((h, w, c)), groups, direct)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             return through(dy, g.kernel, needs_dx)
 
-        return y, backward
+        return y, unread(backward, y) if reads_x else unread(backward, x, y)
 
 
 @description

@@ -9,7 +9,7 @@ from .._tape.parameters import Arrays, Parameter
 from .._tape.products import record_rows
 from .._tape.tape import Tape
 from ..description import Description, description, is_count
-from .base import Backward, Layer, Shape, flat
+from .base import Backward, Layer, Shape, flat, unread
 from .bias import Bias
 
 
@@ -83,4 +83,4 @@ class Dense(Layer):
             tape(np.matmul, x.T, dy, g.kernel)
             return tape(np.matmul, dy, p.kernel.T, tape.output(x.shape)) if needs_dx else None
 
-        return y, backward
+        return y, unread(backward, y)

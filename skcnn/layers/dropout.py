@@ -8,7 +8,7 @@ from .._arrays.elementwise import Array, copy, in_memory_order, uniform
 from .._tape.parameters import Arrays
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Backward, Layer, Shape, image
+from .base import Backward, Layer, Shape, image, unread
 
 
 class _Dropout(Layer):
@@ -34,7 +34,7 @@ class _Dropout(Layer):
         tape(copy, kept, factor)
         tape(np.multiply, factor, 1 / (1 - self.rate), factor)
         y = tape(np.multiply, x, factor, tape.output(x.shape))
-        return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
+        return y, unread(lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy), x, y)
 
 
 @description

@@ -12,7 +12,7 @@ from .._tape.parameters import Arrays
 from .._tape.tape import Tape
 from ..description import description
 from .activation import record_hard_sigmoid, record_hard_sigmoid_slope
-from .base import Activation, Backward
+from .base import Activation, Backward, unread
 
 SATURATED = 20.0  # exp(20) ** 2 is a number in single precision, and its gate is 1 in double precision
 TANH_CUBIC, TANH_SCALE = 0.044715, math.sqrt(8 / math.pi)
@@ -36,15 +36,13 @@ class _Gated(Activation):
         gate = tape.keep(x.shape)
         self.record_gate(tape, x, gate)
         y = tape(np.multiply, x, gate, tape.output(x.shape, framed=True))
-
-        def backward(dy: Array, needs_dx: bool = True) -> Array:
-            slope = tape.scratch(x.shape)
-            self.record_gate_slope(tape, x, gate, slope)
-            tape(np.multiply, slope, x, slope)
-            tape(np.add, slope, gate, slope)
-            return tape(np.multiply, dy, slope, dy)
-
-        return y, backward
+        if not tape.backward:
+            return y, None
+        slope = tape.scratch(x.shape)
+        self.record_gate_slope(tape, x, gate, slope)
+        tape(np.multiply, slope, x, slope)
+        slope = tape(np.add, slope, gate, gate)  # instead of x and the gate, the backward pass only needs the slope
+        return y, unread(lambda dy, needs_dx=True: tape(np.multiply, dy, slope, dy), x, y)
 
 
 @description

@@ -11,7 +11,7 @@ from .._tape.channels import by_channel, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_count, is_real
-from .base import Backward, Layer, Shape, ShapeError
+from .base import Backward, Layer, Shape, ShapeError, unread
 
 
 class OwnNorm(Layer):
@@ -61,7 +61,7 @@ class OwnNorm(Layer):
             tape(np.subtract, dy, through_mean, dy)
             return tape(np.multiply, dy, inverse, dy)
 
-        return y, backward
+        return y, unread(backward, x, y)
 
 
 @description

@@ -11,7 +11,7 @@ from .._tape.channels import by_channel, record_channel_moments, record_channel_
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
 from ..description import description, is_real
-from .base import Backward, Layer, Shape
+from .base import Backward, Layer, Shape, unread
 
 
 @description
@@ -28,6 +28,11 @@ class BatchNorm(Layer):
         running = momentum * running + (1 - momentum) * batch.
     epsilon : float, default=1e-5
         Number added to the variance to avoid division by zero, above 0.
+    scale : bool, default=True
+        Whether to multiply each channel by a learnable factor. If False, the factor is 1. Before a ReLU, the next
+        convolution or dense layer can learn the factor instead.
+    offset : bool, default=True
+        Whether to add a learnable number to each channel. If False, the number is 0.
 
     Notes
     -----
@@ -39,44 +44,50 @@ class BatchNorm(Layer):
 
     S. Ioffe and C. Szegedy, "Batch normalization", arXiv:1502.03167. The parameters are ``scale`` and ``offset`` (c,),
     the statistics ``running_mean`` and ``running_variance`` (c,). A convolution or dense layer right before this layer
-    needs no bias.
+    needs no bias. ``BatchNorm(scale=False, offset=False)`` has only the statistics.
 
     Examples
     --------
     >>> from skcnn.layers import BatchNorm
     >>> sorted(BatchNorm().parameters((28, 28, 8)))
     ['offset', 'running_mean', 'running_variance', 'scale']
+    >>> sorted(BatchNorm(scale=False).parameters((28, 28, 8)))
+    ['offset', 'running_mean', 'running_variance']
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    scale: bool = True
+    offset: bool = True
 
     stem = "batchnorm"
 
     def check(self) -> None:
         self._require("momentum", is_real(self.momentum, 0, 1, open_high=True), "a number of 0 or more and less than 1")
         self._require("epsilon", is_real(self.epsilon, 0, open_low=True), "a number above 0")
+        for field in ("scale", "offset"):
+            self._require(field, isinstance(getattr(self, field), (bool, np.bool)), "True or False")
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         c = shape[-1:]
-        return {
-            "scale": Parameter(c, 1.0),
-            "offset": Parameter(c),
+        learned = {"scale": Parameter(c, 1.0), "offset": Parameter(c)}
+        return {name: parameter for name, parameter in learned.items() if getattr(self, name)} | {
             "running_mean": Parameter(c, trainable=False),
             "running_variance": Parameter(c, 1.0, trainable=False),
         }
 
     def predicting(self, p: Any) -> tuple[Array, Array]:
         """Return (factor, shift), each (c,) in float64: predictions are factor * x + shift."""
-        factor = p.scale.astype(np.float64) / np.sqrt(p.running_variance.astype(np.float64) + self.epsilon)
-        return factor, p.offset - factor * p.running_mean
+        scale, offset = learned(p)
+        factor = scale / np.sqrt(p.running_variance.astype(np.float64) + self.epsilon)
+        return factor, offset - factor * p.running_mean
 
     def record(self, tape: Tape, x: Array, p: Arrays, g: Arrays) -> tuple[Array, Backward | None]:
         if not tape.training:
             factor, shift = (by_channel(tape, vector, x) for vector in self.predicting(p))
             y = tape(np.multiply, x, factor, tape.output(x.shape, framed=True))
             tape(np.add, y, shift, y)
-            return y, lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy)
+            return y, unread(lambda dy, needs_dx=True: tape(np.multiply, dy, factor, dy), x, y)
 
         moments = Moments(self, tape, x, p)
         y = tape.output(x.shape, framed=True)
@@ -91,14 +102,20 @@ class BatchNorm(Layer):
             tape(np.add, dy, pull, dy)
             return tape(np.add, dy, by_channel(tape, constant, dy), dy)
 
-        return y, backward
+        return y, unread(backward, y)
+
+
+def learned(p: Any) -> tuple[Any, Any]:
+    """Return the scale and the offset of a batch norm. They are the numbers 1 and 0 if the layer does not have them."""
+    return getattr(p, "scale", 1.0), getattr(p, "offset", 0.0)
 
 
 class Moments:
     """Recorded mean and variance of a batch, with the normalization and the gradients that follow from them."""
 
     def __init__(self, norm: BatchNorm, tape: Tape, x: Array, p: Any) -> None:
-        self._tape, self._p = tape, p
+        self._norm, self._tape = norm, tape
+        scale, self._offset = learned(p)
         self._size = x.shape[-1:]
         rows = len(x) if x.ndim == 2 else x.shape[2]
         self._count = tape.batch.rows * x.size // rows // x.shape[-1]  # numbers per channel, in all shards
@@ -119,18 +136,18 @@ class Moments:
         tape(np.add, variance, norm.epsilon, variance)
         tape(np.sqrt, variance, variance)
         tape(np.divide, 1, variance, self._inverse)
-        tape(np.multiply, self._inverse, p.scale, self.factor)
+        tape(np.multiply, self._inverse, scale, self.factor)
 
     def record_normalization(self, x: Array, y: Array) -> None:
         """Record ``y <- scale * (x - mean) / deviation + offset``, computed as factor * x + shift."""
         tape = self._tape
         shift = tape(np.multiply, self._mean, self.factor, tape.scratch(self._size, np.float64))
-        tape(np.subtract, self._p.offset, shift, shift)
+        tape(np.subtract, self._offset, shift, shift)
         tape(np.multiply, x, by_channel(tape, self.factor, x), y)
         tape(np.add, y, by_channel(tape, shift, y), y)
 
     def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array]:
-        """Record the gradients of scale and offset; return (slope, constant) of the moments' part of dx.
+        """Record the gradients of scale and offset, if they exist; return (slope, constant) of the moments' part of dx.
 
         That part of dx is slope * x + constant. ``x`` are the numbers to which ``dy`` belongs: all numbers, or only
         the maxima of a pooling layer.
@@ -140,8 +157,10 @@ class Moments:
         record_channel_products(tape, x, dy, slope, constant)
         shift = tape(np.multiply, constant, self._mean, tape.scratch(self._size, np.float64))
         tape(np.subtract, slope, shift, slope)  # the sum of dy * (x - mean)
-        tape(np.multiply, slope, self._inverse, g.scale)
-        tape(copy, constant, g.offset)
+        if self._norm.scale:
+            tape(np.multiply, slope, self._inverse, g.scale)
+        if self._norm.offset:
+            tape(copy, constant, g.offset)
         slope, constant = tape.total(slope, constant)
         for vector in (slope, constant):
             tape(np.multiply, vector, self.factor, vector)

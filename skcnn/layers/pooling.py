@@ -13,7 +13,7 @@ from .._tape.parameters import Arrays
 from .._tape.pooling import parts, record_max, record_max_gradient, record_zeros, taps
 from .._tape.tape import Tape
 from ..description import description, is_size
-from .base import Backward, Layer, Shape, ShapeError, image
+from .base import Backward, Layer, Shape, ShapeError, image, unread
 
 
 class _Pool2D(Layer):
@@ -102,7 +102,7 @@ class MaxPool2D(_Pool2D):
             record_max_gradient(tape, dy, raised, dx, geometry)
             return dx
 
-        return y, backward
+        return y, unread(backward, x, y)
 
 
 @description
@@ -168,7 +168,7 @@ class AvgPool2D(_Pool2D):
                     tape(copy, dy[readers], part)
             return dx
 
-        return y, backward
+        return y, unread(backward, x, y)
 
 
 def _shares(geometry: Windows, dtype: Any) -> Any:
@@ -218,7 +218,7 @@ class GlobalAvgPool2D(Layer):
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             return tape(np.multiply, dy, 1 / (h * w), tape.output(x.shape)) if needs_dx else None
 
-        return y, backward
+        return y, unread(backward, x, y)
 
 
 @description

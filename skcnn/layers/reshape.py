@@ -8,7 +8,7 @@ from .._arrays.elementwise import Array, copy, reshape
 from .._tape.parameters import Arrays
 from .._tape.tape import Tape
 from ..description import description
-from .base import Backward, Layer, Shape, image
+from .base import Backward, Layer, Shape, image, unread
 
 
 @description
@@ -49,4 +49,4 @@ class Flatten(Layer):
                 return tape(copy, reshape(dy, (n, h, w, c)).transpose(1, 2, 0, 3), tape.output(x.shape))
             return None
 
-        return y, backward
+        return y, unread(backward, x, y)

@@ -10,7 +10,7 @@ from .._tape.interpolation import record_resized, weights
 from .._tape.parameters import Arrays
 from .._tape.tape import Tape
 from ..description import description, is_size
-from .base import Backward, Layer, Shape, image
+from .base import Backward, Layer, Shape, image, unread
 
 
 @description
@@ -78,7 +78,7 @@ class ZeroPad2D(Layer):
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
             return tape(copy, dy[rows, columns], tape.output(x.shape)) if needs_dx else None
 
-        return y, backward
+        return y, unread(backward, x, y)
 
 
 def _is_pair(value: object) -> bool:
@@ -153,7 +153,7 @@ class UpSample2D(Layer):
                 tape(np.add, dx, copies, dx)
             return dx
 
-        return y, backward
+        return y, unread(backward, x, y)
 
     def _record_bilinear(self, tape: Tape, x: Array) -> tuple[Array, Backward | None]:
         rows, columns = (weights(k, s, x.dtype) for k, s in zip(x.shape, pair(self.size), strict=False))
@@ -167,4 +167,4 @@ class UpSample2D(Layer):
             record_resized(tape, dy, rows.T, columns.T, dx)
             return dx
 
-        return y, backward
+        return y, unread(backward, x, y)

@@ -6,12 +6,13 @@ The network and all layers that contain other layers record their steps with the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from .._arrays.elementwise import Array
 from .._tape.parameters import Arrays
 from .._tape.tape import Tape, memory, read_only
 from ..description import numbered, refuse_class
-from .base import Layer, Shape, ShapeError
+from .base import Layer, Shape, ShapeError, reads
 
 Step = tuple[str, Layer]  # name of the layer that the user wrote, and the layer to record
 Through = Callable[[Array, bool], "Array | None"]
@@ -56,6 +57,13 @@ def infer_shapes(layers: Sequence[Layer], shape: Shape, where: str = "layers") -
     return shapes
 
 
+def _end_one(tape: Tape, held: list[Array], array: Array, but: Array) -> None:
+    """Free a buffer of a step that its backward pass then does not free again."""
+    if memory(array) is not memory(but):
+        tape.end([other for other in held if memory(other) is memory(array)], but)
+        held[:] = [other for other in held if memory(other) is not memory(array)]
+
+
 def flattened(name: str, layer: Layer, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
     """Yield (name, layer, input shape) for all layers nested in ``layer``, and finally for ``layer``."""
     for inner, part, before in layer.inside(shape):
@@ -85,7 +93,7 @@ def record_steps(
     """
     prefix = f"{tape.owner}." if tape.owner else ""
     shape, rows = shape_and_rows(x)
-    done = []
+    done: list[tuple[Any, list[Array]]] = []
     y = x
     for i, (owner, layer) in enumerate(steps):
         before, shape = y, layer.output_shape(shape)
@@ -103,8 +111,11 @@ def record_steps(
                 f"{layer!r} records no backward pass. Its record must return one whenever tape.backward is true, also"
                 " in prediction."
             )
-        if not tape.backward and (spend or memory(before) is not memory(x)):
-            tape.end([before], but=y)
+        if not tape.backward:
+            if spend or memory(before) is not memory(x):
+                tape.end([before], but=y)
+        elif done and not (reads(done[-1][0], before) or reads(through, before)):
+            _end_one(tape, done[-1][1], before, y)
         done.append((through, held))
 
     def backward(dy: Array, needs_dx: bool) -> Array | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays.elementwise import Array
+from .._engine.views import View, views_of
 from .._estimators.base import BaseCNN
 from .._tape.parameters import Arrays
 from ..classifier import CNNClassifier
@@ -54,7 +55,10 @@ def outputs_of(estimator: Any, raw_scores: bool = False) -> dict[str, Output]:
 
 
 def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -> Tensor:
-    """Add the layers from the input to the layer ``last``; return its output."""
+    """Add the layers from the input to the layer ``last``; return its output.
+
+    The output of the network is averaged over the views of the estimator's test-time augmentation.
+    """
     model, network = estimator._model, estimator._model.network
     p = network.bind(model.weights, model.state)
     if (targets := model.target_scaling) is not None:
@@ -65,6 +69,9 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
         x = Tensor(graph("Sub", x, graph.by_channel(model.scaling.mean, x, "mean")), x.shape)
     if (model.scaling.scale != 1).any():
         x = Tensor(graph("Mul", x, graph.by_channel(1 / model.scaling.scale, x, "factor")), x.shape)
+    views = views_of(estimator.test_time_augmentation, network.input_shape) if last == "output" else []
+    if views:
+        x = Tensor(graph("Concat", *(_seen(graph, x, view) for view in views), attributes={"axis": 0}), x.shape)
     graph.part("")
     for name, layer in zip(network.names, network.layers, strict=True):
         x = graph.layer(name, layer, x, p[name])
@@ -74,7 +81,23 @@ def _layers(graph: Graph, estimator: BaseCNN, rows: str, last: str = "output") -
     else:
         raise ValueError(f"The converter of the layer around {last!r} exports nested layers without graph.layer.")
     graph.part("output")
-    return x
+    return _averaged(graph, x, views) if views else x
+
+
+def _seen(graph: Graph, x: Tensor, view: View) -> str | Tensor:
+    """Add the pixels of a view of the images x (n, c, h, w)."""
+    seen: str | Tensor = x
+    for axis, positions in ((2, view.rows), (3, view.columns)):
+        if not np.array_equal(positions, np.arange(len(positions))):
+            seen = graph("Gather", seen, positions, attributes={"axis": axis})
+    return seen
+
+
+def _averaged(graph: Graph, raw: Tensor, views: list[View]) -> Tensor:
+    """Add the mean of the raw predictions (views * n, outputs), whose rows are ordered by view."""
+    split = graph("Reshape", raw, np.array([len(views), -1, *raw.shape]))
+    weighted = graph("Mul", split, np.array([view.weight for view in views]).reshape(-1, 1, 1))
+    return Tensor(graph("ReduceSum", weighted, np.array([0]), attributes={"keepdims": 0}), raw.shape)
 
 
 def _features(graph: Graph, estimator: CNNFeatures, rows: str) -> dict[str, Output]:

@@ -38,6 +38,7 @@ from ..layers import (
     PReLU,
     ReLU,
     ReLU6,
+    Rescaling,
     Residual,
     Scale,
     SeparableConv2D,
@@ -48,6 +49,7 @@ from ..layers import (
     SpatialDropout2D,
     Tanh,
     UpSample2D,
+    WhiteningConv2D,
     ZeroPad2D,
 )
 from ..layers.activation import SELU_ALPHA, SELU_SCALE
@@ -88,7 +90,7 @@ def _windows(geometry: Windows) -> dict[str, Any]:
     }
 
 
-def _conv(graph: Graph, layer: Conv2D | DepthwiseConv2D, x: Tensor, p: Any) -> str:
+def _conv(graph: Graph, layer: Conv2D | DepthwiseConv2D | WhiteningConv2D, x: Tensor, p: Any) -> str:
     return _convolution(graph, x, layer.geometry(x.shape), p.kernel, getattr(p, "bias", None))
 
 
@@ -149,8 +151,9 @@ def _up_sample(graph: Graph, layer: UpSample2D, x: Tensor, p: Any) -> str:
 
 
 def _batch_norm(graph: Graph, layer: BatchNorm, x: Tensor, p: Any) -> str:
+    arrays = {"scale": np.ones_like(p.running_mean), "offset": np.zeros_like(p.running_mean)} | vars(p)
     names = "scale", "offset", "running_mean", "running_variance"
-    vectors = [graph.constant(getattr(p, name), name) for name in names]
+    vectors = [graph.constant(arrays[name], name) for name in names]
     return graph("BatchNormalization", x, *vectors, attributes={"epsilon": float(layer.epsilon)})
 
 
@@ -176,6 +179,10 @@ def _group_norm(graph: Graph, layer: GroupNorm, x: Tensor, p: Any) -> str:
 def _scale(graph: Graph, layer: Scale, x: Tensor, p: Any) -> str:
     y = Tensor(graph("Mul", x, graph.by_channel(p.scale, x, "scale")), x.shape)
     return _bias(graph, Bias(), y, p) if layer.use_bias else y.name
+
+
+def _rescaling(graph: Graph, layer: Rescaling, x: Tensor, p: Any) -> str:
+    return graph("Mul", x, float(layer.factor))
 
 
 # -- activations
@@ -307,6 +314,7 @@ def images(graph: Graph, x: str, shape: Shape) -> Tensor:
 CONVERTERS: dict[type, Converter] = {
     Conv2D: _conv,
     DepthwiseConv2D: _conv,
+    WhiteningConv2D: _conv,
     SeparableConv2D: _separable,
     Dense: _dense,
     Bias: _bias,
@@ -326,6 +334,7 @@ CONVERTERS: dict[type, Converter] = {
     Concatenate: _concatenate,
     Gate: _gate,
     Scale: _scale,
+    Rescaling: _rescaling,
     ReLU: _activation("Relu"),
     ReLU6: _clip,
     Clip: _clip,
