@@ -1,12 +1,14 @@
-"""Draw the pictures of docs/results.md from the fits that benchmarks/baselines.py saved.
+"""Draw the pictures of docs/results.md from the fits that benchmarks/baselines.py saved, and write its tables.
 
     SKCNN_DATA=folder python docs/figures_results.py results.json
 
-Run it from the root of a checkout. It needs matplotlib, and the images for the misclassified ones.
+Run it from the root of a checkout. It needs matplotlib, and the images for the misclassified ones. The table of a data
+set is the first one after its heading.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -18,8 +20,48 @@ from baselines import ERRORS, Fit, read, split
 
 from skcnn.display import MisclassifiedDisplay
 
+PAGE = Path(__file__).parent / "results.md"
 PHOTOS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+HEADINGS = {"digits": "## Digits of scikit-learn\n", "mnist": "## MNIST\n", "cifar10": "## CIFAR-10\n"}
 LOWEST = {"digits": 0.9, "mnist": 0.97, "cifar10": 0.4}  # accuracy at which the axis begins
+
+
+def table(fits: list[Fit]) -> str:
+    """The classifiers of a data set, the most accurate first."""
+    contenders: dict[tuple[str, int], list[Fit]] = {}
+    for fit in fits:
+        contenders.setdefault((fit.contender, fit.epochs), []).append(fit)
+    rows: list[tuple[float, str]] = []
+    for (_, epochs), of_seeds in contenders.items():
+        scores, seconds = [fit.accuracy for fit in of_seeds], np.mean([fit.seconds for fit in of_seeds])
+        accuracy = f"{np.mean(scores):.4f}" + (f" ± {np.ptp(scores) / 2:.4f}" if len(scores) > 1 else "")
+        cells = [named(of_seeds[0]), f"{of_seeds[0].rows:,}", str(epochs or ""), accuracy]
+        rows.append(
+            (float(np.mean(scores)), " | ".join([*cells, f"{seconds:.0f}" if seconds > 10 else f"{seconds:.2g}"]))
+        )
+    lines = [f"| {row} |" for _, row in sorted(rows, reverse=True)]
+    return "\n".join(
+        ["| classifier | training images | epochs | accuracy | seconds of a fit |", "|---" * 5 + "|", *lines, ""]
+    )
+
+
+def named(fit: Fit) -> str:
+    """The classifier in Markdown. The networks of skcnn are in bold type."""
+    name = fit.contender.split(",")[0]  # the number of training images has its own column
+    if name == "PyTorch":
+        return f"{'small' if fit.data == 'cifar10' else 'default'} network in PyTorch"
+    return f"**{name} network**" if fit.curve else f"`{name}`"
+
+
+def write_tables(fits: list[Fit], page: str) -> str:
+    """The page, with the table of each data set."""
+    for data, heading in HEADINGS.items():
+        of_data = [fit for fit in fits if fit.data == data]
+        if of_data:
+            start = page.index("\n|", page.index(heading)) + 1
+            rest = re.sub(r"\A(\|.*\n)+", "", page[start:])
+            page = page[:start] + table(of_data) + rest
+    return page
 
 
 def draw_curves(fits: list[Fit], path: Path, lowest: float) -> None:
@@ -52,7 +94,7 @@ def draw_confusion(fit: Fit, path: Path, names: tuple[str, ...]) -> None:
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if row == column else INK if count else GRID
             panel.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
-        panel.set_xticks(range(len(names)), names, rotation=45 if len(names[0]) > 1 else 0)
+        panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
         panel.set_yticks(range(len(names)), names)
         panel.set_xlabel("predicted class", fontsize=9, color=MUTED)
         panel.set_ylabel("true class", fontsize=9, color=MUTED)
@@ -92,3 +134,4 @@ def draw(results: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     draw(Path(sys.argv[1]), IMAGES)
+    PAGE.write_text(write_tables(read(Path(sys.argv[1])), PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -116,8 +117,19 @@ def test_baselines_are_measured_once_and_after_the_last_epoch(tmp_path, capsys, 
     assert capsys.readouterr().out == first
     pytest.importorskip("matplotlib")
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
-    importlib.import_module("figures_results").draw(file, tmp_path)
+    results = importlib.import_module("figures_results")
+    results.draw(file, tmp_path)
     assert all((tmp_path / f"results_synthetic{end}.svg").stat().st_size > 5000 for end in ("", "_confusion"))
+    fits = [replace(fit, data="mnist") for fit in baselines.read(file)]
+    page = "# Page\n\n## MNIST\n\nText.\n\n| old |\n|---|\n\nMore text.\n\n| kept |\n"
+    written = results.write_tables(fits, page)
+    assert written.startswith("# Page\n\n## MNIST\n\nText.\n\n| classifier | training images |")
+    assert written.endswith("|\n\nMore text.\n\n| kept |\n")
+    best, other = written.splitlines()[8:10]
+    assert best.startswith("| **default network** | 300 | 3 | ")
+    assert " ± " in best
+    assert other.startswith("| `LogisticRegression` | 300 |  | ")
+    assert " ± " not in other
 
 
 def test_each_set_of_images_has_other_rows_for_the_test():
