@@ -145,8 +145,21 @@ def gradients(X: Any) -> Any:
 class TorchClassifier:
     """The recipe in PyTorch: the same layers, augmentation, penalty and schedule, PyTorch's initial weights."""
 
-    def __init__(self, layers: list[Any], augmentation: tuple[Augmentation, ...], epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        layers: list[Any],
+        augmentation: tuple[Augmentation, ...],
+        epochs: int,
+        seed: int,
+        *,
+        batch_size: int = BATCH,
+        is_cosine: bool = True,
+    ) -> None:
+        import torch
+
+        torch.optim.Adam([torch.zeros(1)])  # imports a large part of PyTorch, which is not a part of the fit
         self.layers, self.augmentation, self.epochs, self.seed = layers, augmentation, epochs, seed
+        self.batch_size, self.is_cosine = batch_size, is_cosine
 
     def fit(self, X: Any, y: Any) -> TorchClassifier:
         import torch
@@ -163,10 +176,12 @@ class TorchClassifier:
             {"params": [w for w in weights if w.ndim == 1]},
         ]
         optimizer = torch.optim.Adam(groups, lr=LEARNING_RATE)
-        batches = -(-len(y) // BATCH)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs * batches)
+        batches = -(-len(y) // self.batch_size)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer, self.epochs * batches, eta_min=0.0 if self.is_cosine else LEARNING_RATE
+        )
         for epoch in range(self.epochs):
-            for rows in np.array_split(rng.permutation(len(y)), range(BATCH, len(y), BATCH)):
+            for rows in np.array_split(rng.permutation(len(y)), range(self.batch_size, len(y), self.batch_size)):
                 images, _ = augmented(self.augmentation, X[rows], rng, Rows(rows, epoch, self.seed))
                 loss = torch.nn.functional.cross_entropy(self.model(self._tensor(images)), torch.tensor(target[rows]))
                 optimizer.zero_grad()
@@ -175,7 +190,7 @@ class TorchClassifier:
                 schedule.step()
         return self
 
-    def score(self, X: Any, y: Any) -> float:
+    def predict(self, X: Any) -> Any:
         import torch
 
         self.model.eval()
@@ -185,7 +200,10 @@ class TorchClassifier:
                 self.model(self._tensor(part)).argmax(dim=1).numpy()
                 for part in np.array_split(X, range(64, len(X), 64))
             ]
-        return float(np.mean(self.classes[np.concatenate(found)] == y))
+        return self.classes[np.concatenate(found)]
+
+    def score(self, X: Any, y: Any) -> float:
+        return float(np.mean(self.predict(X) == y))
 
     def _tensor(self, images: Any) -> Any:
         import torch

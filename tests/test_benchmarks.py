@@ -1,12 +1,16 @@
 """The scripts that measure, on a scale at which they are quick."""
 
 import argparse
+import importlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import baselines
 import colour
 import contenders
 import cores
+import equality
 import few_images
 import images
 import large
@@ -86,6 +90,64 @@ def test_predictions_of_networks_for_photographs_are_compared():
     assert pretrained.contenders("folder", 2)[0].name == "skcnn"
     network = ReferenceNetwork((16, 16, 3), (Conv2D(4), GlobalAvgPool2D()))
     assert len(contenders.skcnn_prediction_memory(network, 2)(1)) == 1
+
+
+def test_baselines_are_measured_once_and_after_the_last_epoch(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "results.json"
+    command = ["--synthetic", "--contenders", "LogisticRegression", "default", "--seeds", "2", "--epochs", "3"]
+    baselines.main([*command, "--save", str(file)])
+    first = capsys.readouterr().out
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first.splitlines()[2:]]
+    assert [(name, rows, epochs, fits) for _, name, rows, epochs, _, fits, *_ in cells] == [
+        ("LogisticRegression", "300", "", "1"),
+        ("default", "300", "3", "2"),
+    ]
+    y_test = baselines.split("synthetic")[3]
+    for fit in baselines.read(file):
+        assert np.trace(fit.confusion) / 100 == fit.accuracy
+        np.testing.assert_array_equal(np.sum(fit.confusion, axis=1), np.bincount(y_test))
+        if fit.contender == "default":
+            assert len(fit.loss) == len(fit.curve) == 3
+            assert fit.curve[-1] == fit.accuracy
+            for row, predicted, certainty in fit.errors:
+                assert predicted != y_test[row]
+                assert 0.25 < certainty <= 1
+    monkeypatch.setattr(baselines, "fitted", None)
+    baselines.main([*command, "--save", str(file)])
+    assert capsys.readouterr().out == first
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
+    results = importlib.import_module("figures_results")
+    results.draw(file, tmp_path)
+    assert all((tmp_path / f"results_synthetic{end}.svg").stat().st_size > 5000 for end in ("", "_confusion"))
+    fits = [replace(fit, data="mnist") for fit in baselines.read(file)]
+    page = "# Page\n\n## MNIST\n\nText.\n\n| old |\n|---|\n\nMore text.\n\n| kept |\n"
+    written = results.write_tables(fits, page)
+    assert written.startswith("# Page\n\n## MNIST\n\nText.\n\n| classifier | training images |")
+    assert written.endswith("|\n\nMore text.\n\n| kept |\n")
+    best, other = written.splitlines()[8:10]
+    assert best.startswith("| **default network** | 300 | 3 | ")
+    assert " ± " in best
+    assert other.startswith("| `LogisticRegression` | 300 |  | ")
+    assert " ± " not in other
+
+
+def test_each_set_of_images_has_other_rows_for_the_test():
+    X, y, X_test, y_test = baselines.split("digits")
+    assert (len(X), len(y), len(X_test), len(y_test)) == (1347, 1347, 450, 450)
+    assert not {image.tobytes() for image in X} & {image.tobytes() for image in X_test}
+    pixels = baselines.rows_of_pixels(X)
+    assert pixels.shape == (1347, 64)
+    assert (pixels.min(), pixels.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("name", equality.OPTIMIZERS)
+def test_training_equals_that_of_pytorch_step_by_step(name):
+    pytest.importorskip("torch")
+    ours, theirs, difference = equality.compare(name, epochs=3)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-14)
+    assert ours[-1] < 0.8 * ours[0]
+    assert difference < 1e-14
 
 
 def test_few_images_are_measured_in_a_table(monkeypatch, capsys):

@@ -125,6 +125,12 @@ def test_photos(tmp_path):
     assert "400 The image cannot be read: " in printed
 
 
+def test_cifar10(tmp_path):
+    printed = run("cifar10", tmp_path)  # drawn images score 0.9, and photos, if the machine has them, 0.65
+    assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.6
+    assert len(re.findall(r"^ *\w[\w ]* +(?:[01]\.\d\d +){3}\d+$", printed, flags=re.MULTILINE)) == 12
+
+
 def test_watching_a_fit(tmp_path):
     printed = run("watching_a_fit", tmp_path)
     assert "The model on disk has 5 epochs." in printed

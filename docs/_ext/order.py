@@ -4,7 +4,7 @@ GROUPS = {
     "first_steps": (
         "First steps",
         "Train a network, look at what it has learned, and use photos of your own.",
-        ("quickstart", "photos", "demo", "lines"),
+        ("quickstart", "photos", "cifar10", "demo", "lines"),
     ),
     "tasks": (
         "Tasks",
