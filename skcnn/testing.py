@@ -321,7 +321,7 @@ class LayerRun:
     dtype : dtype, default=float64
         Floating-point type used for computation.
     arenas : sequence of Arena, default=None
-        Memory of each shard. By default the shards share it, as all shards of one thread do in training.
+        Memory of each shard. By default the shards share one, as on one thread of a training.
     seed : int, default=0
         Seed of random layers.
     """

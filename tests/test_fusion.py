@@ -5,8 +5,10 @@ import pytest
 from networks import NETWORKS
 
 import skcnn._engine.network
+from skcnn._engine import fusion
 from skcnn._engine.fusion import fold, fuse
 from skcnn._engine.network import Network
+from skcnn._engine.predictor import Predictor
 from skcnn._engine.scaling import no_scaling
 from skcnn._tape.tape import Batch, Tape
 from skcnn.layers import (
@@ -172,6 +174,25 @@ def test_folding_changes_kernel_and_bias_only_of_the_layer_in_front(front, use_b
     np.testing.assert_allclose(folded[name].bias, bias * scale + own["offset"])
     assert folded["output"] is p["output"]
     assert "BatchNorm" not in names(steps)
+
+
+@pytest.mark.parametrize("front", [Conv2D(5), Conv2D(5, use_bias=False), Dense(5)], ids=str)
+def test_a_large_kernel_is_not_copied_to_fold_batch_norm_into_it(front, monkeypatch):
+    flat = isinstance(front, Dense)
+    layers = [Flatten(), front, BatchNorm(), ReLU()] if flat else [front, BatchNorm(), MaxPool2D(), ReLU(), Flatten()]
+    network = Network(layers, (4, 4, 2), 3)
+    rng = np.random.default_rng(3)
+    weights, state = (network.initial(layout, rng, np.float64) for layout in (network.weights, network.state))
+    weights += rng.uniform(-0.5, 0.5, weights.shape)
+    state += rng.uniform(0.1, 0.5, state.shape)
+    X = rng.normal(size=(6, 4, 4, 2))
+    folded = Predictor(network, weights, state, no_scaling(2))
+    monkeypatch.setattr(fusion, "LARGE", 1)
+    plain = Predictor(network, weights, state, no_scaling(2))
+    name = network.names[1 if flat else 0]
+    assert np.shares_memory(plain.parameters[name].kernel, weights)
+    assert not np.shares_memory(folded.parameters[name].kernel, weights)
+    np.testing.assert_allclose(plain.raw(X), folded.raw(X), rtol=1e-12)
 
 
 def test_batch_norm_that_follows_no_product_stays():

@@ -33,6 +33,14 @@ def test_the_estimate_is_near_what_a_training_takes(name, side, rows):
     assert 0.4 < estimate / peak(lambda: model.fit(X, y)) < 1.6
 
 
+def test_the_estimate_of_large_batches_with_batch_norm():
+    """All shards hold their outputs, although one thread computes them one after the other."""
+    model = CNNClassifier((32,), batch_norm=True, batch_size=256, max_iter=1, n_jobs=1)
+    X, y = np.random.default_rng(0).normal(size=(256, 32, 32, 3)).astype(np.float32), np.arange(256) % 3
+    estimate = sum(memory.training_memory(model._network((32, 32, 3), 3), model._recipe(), len(X), np.float32))
+    assert 0.8 < estimate / peak(lambda: model.fit(X, y)) < 1.9
+
+
 @pytest.fixture
 def small_machine(monkeypatch):
     """A machine with 100 MB."""

@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,6 +200,14 @@ def test_images_of_a_file_that_was_replaced_are_not_used(data, tmp_path):
     np.save(path, 255 - X)
     with pytest.warns(UserWarning, match=r"on 2 processes is not possible: OSError: .*X.npy is no longer the file"):
         fitted = CNNClassifier(**SETTINGS).fit(mapped, y)
+    assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), X, y))
+
+
+def test_threads_are_used_where_the_disk_has_no_room_for_the_images(data, monkeypatch):
+    X, y = data
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(100, 100, 2 * X.nbytes - 1))
+    with pytest.warns(UserWarning, match=r"has no room for a copy of the images, 0\.0 GB\. Threads are used instead"):
+        fitted = CNNClassifier(**SETTINGS).fit(X, y)
     assert_same_model(fitted, on_threads(CNNClassifier(**SETTINGS), X, y))
 
 

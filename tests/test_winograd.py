@@ -318,7 +318,7 @@ def test_effort_counts_what_is_recorded(tiling, groups, monkeypatch):
     calls = [arguments for call, arguments in tape.segments[0] if call is np.matmul]
     products = [out.size * a.shape[-1] for a, _, out in calls if a.ndim > 2]
     transformed = [out.size for a, _, out in calls if a.ndim == 2]
-    constants = {"PRODUCT": 1, "TRANSFORM": 1, "SHORT": {False: 0}, "THIN": {False: 0}, "CALLS": 0}
+    constants = {"PRODUCT": 1, "TRANSFORM": 1, "SHORT": {False: 0}, "THIN": {False: 0}, "FAR": 0, "CALLS": 0}
     for name, value in constants.items():
         monkeypatch.setattr(winograd, name, value)
     assert tiling.effort(n, c, f, groups, backward=False) == sum(products) + sum(transformed)
@@ -331,7 +331,21 @@ def test_few_images_and_few_channels_are_not_worth_it():
         n, c, f = sizes
         assert tiling.effort(n, c, f) > 8 * 8 * 9 * n * c * f
     assert tiling.effort(64, 64, 64) < 8 * 8 * 9 * 64**3
-    assert tiling.effort(2, 64, 64, backward=False) < tiling.effort(2, 64, 64)
+    assert tiling.effort(2, 32, 32, backward=False) < tiling.effort(2, 32, 32)
+
+
+def test_kernels_for_few_images_need_little_memory_where_they_leave_the_cache():
+    """Reading them from memory takes longer than the multiplications that larger tiles save."""
+    sizes = {64: 56, 128: 28, 256: 14, 512: 7}  # channels and pixels of the blocks of ResNet-18
+    times = []
+    for c, side in sizes.items():
+        geometry = Conv2D(c).geometry((side, side, c))
+        tiling = convolution.choose_tiling(np.dtype(np.float32), geometry, 1, c, c, 1, backward=False)
+        times.append(0 if tiling is None else sum(t.r for t in tiling.rows) * sum(t.r for t in tiling.columns) / 9)
+    assert times[0] > 1
+    assert times[1] <= 6
+    assert times[2] <= 2
+    assert times[3] == 0
 
 
 def test_tiles_of_two_sizes_meet():

@@ -28,6 +28,10 @@ from ..layers.pooling import GlobalMaxPool2D, MaxPool2D
 from ..layers.residual import Branches, part_of
 from ..layers.sequence import Step
 
+# Numbers in a kernel into which batch norm is not folded. The scaled kernel would need as much memory as the weights,
+# and each output is a sum of so many products that scaling it takes no measurable time.
+LARGE = 1 << 19
+
 Rule = Callable[[Step, Step], "tuple[Step, ...] | None"]
 
 
@@ -60,18 +64,20 @@ class Rectified(Layer):
         else:
             bounded.record_value(tape, y, y)
 
+        if not tape.backward:
+            return y, None
+        positive = tape.keep(y.shape, bool)  # a quarter of the output's memory or less, which need not be kept then
+        if bounded is None:
+            tape(np.greater, y, 0, positive)
+        else:
+            bounded.record_inside(tape, y, positive)
+
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            positive = tape.scratch(y.shape, bool)
-            if bounded is None:
-                tape(np.greater, y, 0, positive)
-            else:
-                bounded.record_inside(tape, y, positive)
             dy = tape(np.multiply, dy, positive, dy)
-            tape.release(positive)
             assert through is not None
             return through(dy, needs_dx)
 
-        return y, backward if reads(through, x) else unread(backward, x)
+        return y, unread(backward, y) if reads(through, x) else unread(backward, x, y)
 
 
 @description
@@ -176,6 +182,7 @@ def fuse(steps: list[Step]) -> list[Step]:
 def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str, Any]]:
     """Fold batch norm into the kernel and bias of the convolution or dense layer before it, for prediction.
 
+    It stays a step of its own after a large kernel.
     Lowered steps and the parameters of their owners are not changed. The new steps and parameters share the arrays that
     stay the same.
     """
@@ -184,10 +191,12 @@ def fold(steps: list[Step], p: Mapping[str, Any]) -> tuple[list[Step], dict[str,
     for owner, layer in steps:
         target = _before_bias(folded)
         scalable = target[1].scalable() if target is not None else None
-        if isinstance(layer, BatchNorm) and target is not None and scalable is not None:
+        kernel = None if target is None or scalable is None else vars(parameters[target[0]])[scalable]
+        if isinstance(layer, BatchNorm) and kernel is not None and kernel.size < LARGE:
+            assert target is not None
+            assert scalable is not None
             factor, shift = layer.predicting(p[owner])
             old = vars(parameters[target[0]])
-            kernel = old[scalable]
             changed = {scalable: kernel * factor, "bias": shift + factor * old.get("bias", 0.0)}
             new = {name: value.astype(kernel.dtype) for name, value in changed.items()}
             parameters[target[0]] = SimpleNamespace(**(old | new))

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..exceptions import MemoryUseWarning, warn_user
+from ..layers import BatchNorm
 from .network import Network
 from .progress import Recipe
 
 SHARE = 1 / 8  # share of the machine's memory that a training may take without a warning, because searches run several
-OUTPUTS = 2  # memory of a step, in multiples of all layers' outputs: also for gradients and work arrays
+OUTPUTS = 1.75  # memory of a step, in multiples of all layers' outputs: also for gradients and work arrays
 SHARD = 32  # rows that each thread processes at a time
 LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"  # limits of a container
 
@@ -43,9 +44,10 @@ def training_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> 
     behind = {owner for owner, _ in network.steps_after(recipe.freeze)}
     parts = [part for part in network.parts if part[0].split(".")[0] in behind]
     outputs = sum(math.prod(layer.output_shape(shape)) for _, layer, shape in parts)
-    held = min(rows, SHARD * recipe.threads) * OUTPUTS
+    # Batch norm needs all rows at once.
+    held = rows if any(isinstance(layer, BatchNorm) for _, layer, _ in parts) else min(rows, SHARD * recipe.threads)
     itemsize = np.dtype(dtype).itemsize
-    return (copies + len(recipe.optimizer.slots) * trained) * itemsize, held * outputs * itemsize
+    return (copies + len(recipe.optimizer.slots) * trained) * itemsize, int(OUTPUTS * held * outputs * itemsize)
 
 
 def check_memory(network: Network, recipe: Recipe, rows: int, dtype: Any) -> None:

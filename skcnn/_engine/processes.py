@@ -16,6 +16,7 @@ import math
 import mmap
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -370,7 +371,10 @@ class Processes:
         The pages of a file can leave the memory, unlike a second array.
         """
         images, rows = data.images, data.rows
-        file = self._file(math.prod(images.shape) * images.itemsize, in_memory=False)
+        folder, size = tempfile.gettempdir(), math.prod(images.shape) * images.itemsize
+        if 2 * size > shutil.disk_usage(folder).free:  # a full disk would end this process
+            raise WorkersLostError(f"{folder} has no room for a copy of the images, {size / 1e9:.1f} GB")
+        file = self._file(size, in_memory=False)
         copied: Array = np.ndarray(images.shape, images.dtype, _mapped(file.path, writable=True))
         step = max(1, (1 << 24) // images[:1].nbytes)
         for start in range(0, len(rows), step):

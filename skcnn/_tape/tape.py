@@ -65,9 +65,9 @@ class Tape:
     arena : Arena, default=None
         Memory of the buffers. Tapes that are never replayed at the same time can share it. By default it is separate.
     own : (Arena, sequence of bool), default=None
-        Memory that no other tape of the batch uses, and ``crossing`` of an earlier recording of the same calls. Buffers
-        that cross a barrier are in this memory. All other tapes of the batch of the same thread can then share
-        ``arena``, although they have barriers. By default all buffers are in ``arena``.
+        Memory of this tape alone, and ``crossing`` of an earlier recording of the same calls. Buffers that cross a
+        barrier are in this memory. So all tapes of a batch that one thread replays can share ``arena``, although they
+        have barriers. By default all buffers are in ``arena``.
     constants : dict, default=None
         Arrays that depend on parameters only, shared by the tapes of a predictor, or by the tapes that one thread
         replays in the order of their recording. By default they are not shared.
@@ -281,7 +281,7 @@ class Tape:
     def zeros(self, x: Array) -> Array:
         """Return zeros that broadcast against ``x`` in long runs. ufuncs are faster with arrays than with scalars."""
         if x.size <= SMALL:
-            return self.constant((x.shape, x.strides), lambda: np.zeros_like(x))
+            return np.zeros_like(x)
         if x.ndim < 4:
             return np.zeros((1, x.shape[-1]), self.dtype)
         _, w, n, c = x.shape

@@ -41,6 +41,7 @@ PRODUCT = 1.4  # cost of one multiplication
 TRANSFORM = 5.0  # cost of one number computed by a transform
 SHORT = {True: 100, False: 1000}  # overhead per pixel of a column transform, in numbers to transform
 THIN = {True: 18, False: 6}  # overhead of preparing a kernel and starting its product, in rows of the product
+LARGE, FAR = 1 << 18, 25  # numbers in transformed kernels that leave the cache between predictions, and THIN for them
 CALLS = 400_000  # cost of the additional NumPy calls
 
 
@@ -134,8 +135,9 @@ class Tiling:
     def effort(self, n: int, c: int, f: int, groups: int = 1, *, backward: bool = True) -> float:
         """Estimate the cost for n images, c channels and f filters, in multiplications of a direct convolution."""
         (height, width), (rows, columns) = self.size, (sum(t.r * t.count for t in axis) for axis in self._axes)
-        kernels = math.prod(sum(tiles.r for tiles in axis) for axis in self._axes)
-        products = (PRODUCT * rows * columns * n + kernels * THIN[backward]) * c * f / groups
+        kernels = math.prod(sum(tiles.r for tiles in axis) for axis in self._axes) * c * f / groups
+        thin = FAR if kernels > LARGE and not backward else THIN[backward]
+        products = PRODUCT * rows * columns * n * c * f / groups + kernels * thin
         transformed = 0.0
         if self.rows[0].m > 1:
             transformed += (rows * self.read[1] * c + height * width * f) * n
@@ -199,7 +201,9 @@ class Winograd:
         size = self._depth * self._f
 
         def transform(call: Callable[..., Any], u: Array) -> None:
-            half = tape.scratch((band.r, strip.k * size))
+            # In prediction, the transform runs only once, so the tape does not hold memory for it.
+            shape = band.r, strip.k * size
+            half = tape.scratch(shape) if tape.training else np.empty(shape, u.dtype)
             call(np.matmul, self._transforms[band][1], reshape(kernel, (band.k, strip.k * size)), half)
             by_column = reshape(half, (band.r, strip.k, size))
             call(np.matmul, self._transforms[strip][1], by_column, reshape(u, (band.r, strip.r, size)))

@@ -38,10 +38,11 @@ class _Gated(Activation):
         y = tape(np.multiply, x, gate, tape.output(x.shape, framed=True))
         if not tape.backward:
             return y, None
+        # The slope replaces the gate below, so that the backward pass needs neither the gate nor x.
         slope = tape.scratch(x.shape)
         self.record_gate_slope(tape, x, gate, slope)
         tape(np.multiply, slope, x, slope)
-        slope = tape(np.add, slope, gate, gate)  # instead of x and the gate, the backward pass only needs the slope
+        slope = tape(np.add, slope, gate, gate)
         return y, unread(lambda dy, needs_dx=True: tape(np.multiply, dy, slope, dy), x, y)
 
 

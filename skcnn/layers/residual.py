@@ -12,7 +12,7 @@ from .._arrays.geometry import Borders
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape, memory
 from ..description import description
-from .base import Backward, Layer, Shape, ShapeError, unread
+from .base import Backward, Layer, Shape, ShapeError, reads, unread
 from .conv import Conv2D
 from .dense import Dense
 from .sequence import Step, check_layers, infer_shapes, layer_names, lowered_steps, record_steps, shape_and_rows
@@ -76,7 +76,8 @@ class Branches(Layer):
                     tape.end([dx], but=total)
             return total
 
-        return y, unread(backward, y)
+        x_is_read = self.join == "multiply" or any(reads(through, x) for through in backwards)
+        return y, unread(backward, y) if x_is_read else unread(backward, x, y)
 
     def _slopes(self, tape: Tape, dy: Array, found: list[Array]) -> Iterator[Array]:
         """Record the gradient with respect to the output of each branch, in arrays that may be overwritten."""

@@ -5,17 +5,15 @@ The network and all layers that contain other layers record their steps with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from .._arrays.elementwise import Array
 from .._tape.parameters import Arrays
 from .._tape.tape import Tape, memory, read_only
 from ..description import numbered, refuse_class
-from .base import Layer, Shape, ShapeError, reads
+from .base import Backward, Layer, Shape, ShapeError, reads, unread
 
 Step = tuple[str, Layer]  # name of the layer that the user wrote, and the layer to record
-Through = Callable[[Array, bool], "Array | None"]
 
 
 def layer_names(layers: Sequence[Layer]) -> list[str]:
@@ -84,7 +82,7 @@ def record_steps(
     g: Mapping[str, Arrays] | None,
     *,
     spend: bool = False,
-) -> tuple[Array, Through]:
+) -> tuple[Array, Backward]:
     """Record steps in order; return the output and ``backward(dy, needs_dx) -> dx``.
 
     ``p`` and ``g`` map the names of the steps to their parameters and gradients. ``backward`` releases the memory of
@@ -93,7 +91,7 @@ def record_steps(
     """
     prefix = f"{tape.owner}." if tape.owner else ""
     shape, rows = shape_and_rows(x)
-    done: list[tuple[Any, list[Array]]] = []
+    done: list[tuple[Backward | None, list[Array]]] = []
     y = x
     for i, (owner, layer) in enumerate(steps):
         before, shape = y, layer.output_shape(shape)
@@ -118,7 +116,7 @@ def record_steps(
             _end_one(tape, done[-1][1], before, y)
         done.append((through, held))
 
-    def backward(dy: Array, needs_dx: bool) -> Array | None:
+    def backward(dy: Array, needs_dx: bool = True) -> Array | None:
         assert g is not None
         owning = [i for i, (owner, _) in enumerate(steps) if vars(g[owner])]
         first = 0 if needs_dx else owning[0] if owning else len(steps)
@@ -134,4 +132,4 @@ def record_steps(
             tape.end([*held, *produced, dy], but=x if dx is None else dx)
         return dx if needs_dx else None
 
-    return y, backward
+    return y, backward if done and reads(done[0][0], x) else unread(backward, x)
