@@ -254,6 +254,12 @@ def test_an_error_in_a_worker_is_raised(data):
     CNNClassifier(**SETTINGS).fit(*data)
 
 
+def test_images_beyond_single_precision_are_refused_without_a_warning_of_numpy(data):
+    X, y = data
+    with pytest.raises(ValueError, match="float32"):
+        CNNClassifier(**SETTINGS).set_params(dtype="float32").fit(X * 1e37, y)
+
+
 def test_a_worker_that_is_killed_while_it_waits_is_replaced(data, recwarn):
     model = CNNClassifier(**SETTINGS)
     fitted = clone(model).fit(*data)

@@ -67,7 +67,8 @@ class Epochs:
         try:
             team = self._team.enter_context(Processes(self._fit, self.work, self._recipe, self._processes))
             passes = Passes(self._fit, team.work, self._recipe, team.member)
-            passes.recorded(self.work.batch_size)
+            with ufunc_settings():
+                passes.recorded(self.work.batch_size)
             team.ready()
         except WorkersLostError as lost:
             self._team.close()
