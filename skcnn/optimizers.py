@@ -119,16 +119,9 @@ class SGD(Optimizer):
         self._require("nesterov", isinstance(self.nesterov, (bool, np.bool)), "True or False")
 
     def record(self, tape: Tape, w: Array, g: Array, slots: Mapping[str, Array], scalars: Mapping[str, Array]) -> None:
-        v = slots["velocity"]
         step = tape.scratch(w.shape)
-        tape(np.multiply, v, self.momentum, v)
-        tape(np.add, v, g, v)
-        if self.nesterov:
-            tape(np.multiply, v, self.momentum, step)
-            tape(np.add, step, g, step)
-            tape(np.multiply, step, scalars["step_size"], step)
-        else:
-            tape(np.multiply, v, scalars["step_size"], step)
+        direction = _record_momentum(tape, slots["velocity"], g, self.momentum, self.nesterov, step)
+        tape(np.multiply, direction, scalars["step_size"], step)
         tape(np.subtract, w, step, w)
 
 
@@ -668,12 +661,7 @@ class Muon(Optimizer):
         inputs, outputs = g.size // g.shape[-1], g.shape[-1]
         w, g, v = (reshape(array, (inputs, outputs)) for array in (w, g, slots[self.slots[0]]))
         x = tape.scratch(g.shape)
-        tape(np.multiply, v, self.momentum, v)
-        tape(np.add, v, g, v)
-        if self.nesterov:
-            tape(np.multiply, v, self.momentum, x)
-            tape(np.add, x, g, x)
-        else:
+        if _record_momentum(tape, v, g, self.momentum, self.nesterov, x) is v:
             tape(copy, v, x)
         x = _record_orthogonalization(tape, x, self.steps)
         if self.normalize:
@@ -689,6 +677,16 @@ class Muon(Optimizer):
 
     def _inner(self) -> Optimizer:
         return resolve(Optimizer, self.optimizer, "optimizer")
+
+
+def _record_momentum(tape: Tape, v: Array, g: Array, momentum: float, nesterov: bool, out: Array) -> Array:
+    """Record v <- momentum v + g, and return ``out`` <- g + momentum v with Nesterov momentum, or v without."""
+    tape(np.multiply, v, momentum, v)
+    tape(np.add, v, g, v)
+    if not nesterov:
+        return v
+    tape(np.multiply, v, momentum, out)
+    return tape(np.add, out, g, out)
 
 
 def _record_norm(tape: Tape, x: Array) -> Array:

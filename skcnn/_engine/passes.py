@@ -185,8 +185,7 @@ class Passes:
         recorded, number = self.recorded(len(used)), start // self._work.batch_size
         frozen = self._work.frozen
         if frozen is not None:
-            self._team.run([partial(self._load, shard, used, start) for shard in recorded.shards])
-            recorded.enter(frozen)
+            self.load(used, start)
         last = recorded.segments - 1
 
         def replay(shard: _Shard, segment: int) -> None:
@@ -201,11 +200,10 @@ class Passes:
             self._team.run([partial(replay, shard, segment) for shard in recorded.shards])
         return math.fsum(self._totals[number, : recorded.count])
 
-    def load(self, used: Array) -> None:
+    def load(self, used: Array, start: int = 0) -> None:
         """Copy a batch to the inputs of the recorded step, as `step` does."""
         recorded = self.recorded(len(used))
-        for shard in recorded.shards:
-            self._load(shard, used, 0)
+        self._team.run([partial(self._load, shard, used, start) for shard in recorded.shards])
         if self._work.frozen is not None:
             recorded.enter(self._work.frozen)
 

@@ -46,9 +46,9 @@ STARTING_SECONDS = 120.0  # longest time for the start of the workers
 LEAVING_SECONDS = 10.0  # longest time that workers have to leave a fit that was broken off
 SPINS = 200  # times that a member looks for the others before it lets other programs run, about 50 microseconds
 PATIENCE = 2e-3, 20e-3  # seconds of waiting after which a member begins to sleep, and to look whether all are alive
-yield_processor = getattr(os, "sched_yield", partial(time.sleep, 0))  # not on all systems
 SPARE = 1 << 26  # bytes of shared memory for the sums over shards and for gaps; the system provides what is used
 LINE = 8  # numbers in a cache line, in which only one member writes
+yield_processor = getattr(os, "sched_yield", partial(time.sleep, 0))  # not on all systems
 
 
 class WorkersLostError(Exception):
@@ -118,9 +118,8 @@ class _Located:
         while isinstance(root.base, np.ndarray):
             root = root.base
         path = getattr(root, "filename", None)
-        if (
-            path is None or not isinstance(root.base, mmap.mmap) or root.mode == "c"
-        ):  # whose changes are not in the file
+        # With the mode "c", changes of the array are not in the file.
+        if path is None or not isinstance(root.base, mmap.mmap) or root.mode == "c":
             return None
         offset = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
         return cls(str(path), offset, array.shape, array.strides, array.dtype, array[:1].tobytes())
@@ -327,7 +326,7 @@ class Processes:
         self.work = replace(work, data=data)
         self.member = Member(shared.path, 0, self._size, self._check)
         forms = Fit(replace(model), replace(progress))
-        forms.place(_Form)  # type: ignore[arg-type]
+        forms.place(lambda array: _Form(array.shape, array.dtype))  # type: ignore[arg-type, return-value]
         sent = replace(work, data=replace(data, images=place, y=None))  # type: ignore[arg-type]
         given = shared.path, self._size, os.getpid(), forms, sent, self._recipe
         self._deadline = time.monotonic() + STARTING_SECONDS
@@ -412,10 +411,6 @@ class _Form:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-
-    def __init__(self, array: Array) -> None:
-        object.__setattr__(self, "shape", array.shape)
-        object.__setattr__(self, "dtype", array.dtype)
 
 
 def _train(rank: int, path: str, size: int, parent: int, fit: Fit, work: Work, recipe: Recipe) -> None:
