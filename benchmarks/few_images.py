@@ -273,6 +273,15 @@ CONTENDERS: dict[str, Callable[[Any, int, int], Any]] = {
     "default, cosine": lambda X, epochs, seed: CNNClassifier(
         schedule="cosine", max_iter=epochs // 2, random_state=seed
     ),
+    "default, batch norm": lambda X, epochs, seed: CNNClassifier(
+        batch_norm=True, max_iter=epochs // 2, random_state=seed
+    ),
+    "default, batch norm, cosine": lambda X, epochs, seed: CNNClassifier(
+        batch_norm=True, schedule="cosine", max_iter=epochs // 2, random_state=seed
+    ),
+    "default, he": lambda X, epochs, seed: CNNClassifier(
+        output_initializer="he", max_iter=epochs // 2, random_state=seed
+    ),
     "default, augmented": lambda X, epochs, seed: recipe(X, epochs, seed, layers=None, batch_size=64),
     "photos": recipe,
     "photos, two convolutions": lambda X, epochs, seed: recipe(
