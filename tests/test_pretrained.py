@@ -206,7 +206,7 @@ def test_a_file_needs_room_on_the_disk(monkeypatch):
     assert isinstance(frozen_layers._room((3, 2), float32).base, type(None))
     monkeypatch.setattr(frozen_layers, "machine_memory", lambda: 80)
     assert frozen_layers._room((3, 2), float32).base is not None
-    monkeypatch.setattr(frozen_layers.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 47})())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 47})())
     assert frozen_layers._room((3, 2), float32) is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from .._arrays.elementwise import Array
 from .data import Data
-from .memory import SHARE, machine_memory
+from .memory import SHARE, has_disk_room, machine_memory
 from .model import Model, predictor_of
 from .progress import Recipe
 from .views import averaged_raw
@@ -74,7 +73,7 @@ def _room(shape: tuple[int, ...], dtype: np.dtype) -> Array | None:
     size = math.prod(shape) * dtype.itemsize
     if size <= min(IN_MEMORY, SHARE * (machine_memory() or math.inf)):
         return np.empty(shape, dtype)
-    if size > IN_A_FILE or 2 * size > shutil.disk_usage(tempfile.gettempdir()).free:
+    if size > IN_A_FILE or not has_disk_room(size):
         return None
     with tempfile.TemporaryFile() as file:
         return np.asarray(np.memmap(file, dtype, "w+", shape=shape))

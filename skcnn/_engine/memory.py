@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ SHARE = 1 / 8  # share of the machine's memory that a training may take without 
 OUTPUTS = 1.75  # memory of a step, in multiples of all layers' outputs: also for gradients and work arrays
 SHARD = 32  # rows that each thread processes at a time
 LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"  # limits of a container
+
+
+def has_disk_room(size: int) -> bool:
+    """Return whether a temporary file of a number of bytes takes at most half of the free space on its disk."""
+    return 2 * size <= shutil.disk_usage(tempfile.gettempdir()).free
 
 
 def machine_memory() -> int | None:

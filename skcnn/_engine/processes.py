@@ -16,7 +16,6 @@ import math
 import mmap
 import multiprocessing
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -34,9 +33,10 @@ import numpy as np
 from .._arrays.elementwise import Array, ufunc_settings
 from .._tape.arena import ALIGNMENT
 from .data import Data
+from .memory import has_disk_room
 from .parallel import one_blas_thread
 from .passes import Passes, Work
-from .progress import Fit, Recipe
+from .progress import Fit, Recipe, Snapshot
 
 # Floating-point operations of a fit that are worth processes, if they have to be started, and if they wait already.
 # They take 5 to 15 seconds on two processors, and a tenth of it. Starting the workers takes 0.4 and 0.01 seconds.
@@ -315,7 +315,7 @@ class Processes:
     def _start(self) -> None:
         fit, work = self._fit, self._work
         model, progress, data, shards = fit.model, fit.progress, work.data, work.shards
-        arrays = [model.weights, model.state, progress.slots, *([] if progress.trained is None else [progress.trained])]
+        arrays = [*Snapshot.copied_arrays(model, progress), progress.slots]
         rows = len(data.rows)
         size = sum(array.nbytes for array in arrays) + shards * (model.weights.nbytes + 8 * rows)
         size += rows * model.network.outputs * model.weights.itemsize + SPARE
@@ -370,9 +370,9 @@ class Processes:
         The pages of a file can leave the memory, unlike a second array.
         """
         images, rows = data.images, data.rows
-        folder, size = tempfile.gettempdir(), math.prod(images.shape) * images.itemsize
-        if 2 * size > shutil.disk_usage(folder).free:  # a full disk would end this process
-            raise WorkersLostError(f"{folder} has no room for a copy of the images, {size / 1e9:.1f} GB")
+        size = math.prod(images.shape) * images.itemsize
+        if not has_disk_room(size):  # a full disk would end this process
+            raise WorkersLostError(f"{tempfile.gettempdir()} has no room for a copy of the images, {size / 1e9:.1f} GB")
         file = self._file(size, in_memory=False)
         copied: Array = np.ndarray(images.shape, images.dtype, _mapped(file.path, writable=True))
         step = max(1, (1 << 24) // images[:1].nbytes)
