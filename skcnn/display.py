@@ -27,6 +27,7 @@ from .features import activations
 from .images import ImageReader
 from .layers.conv import Conv2D
 from .layers.pooling import GlobalAvgPool2D
+from .layers.whitening import WhiteningConv2D
 from .saliency import default_target, input_gradient
 
 if TYPE_CHECKING:
@@ -346,12 +347,14 @@ class FilterDisplay(_Display):
         """
         check_fitted_network(estimator)
         network = estimator._model.network
-        found = [name for name, kind, _ in network.parts if isinstance(kind, Conv2D)]
+        found = [name for name, kind, _ in network.parts if isinstance(kind, (Conv2D, WhiteningConv2D))]
         layer = found[0] if layer is None and found else layer
         if layer not in found:
             known = ", ".join(found) or "none"
             raise ValueError(f"layer={layer!r} is not a convolution of the network. Its convolutions: {known}.")
-        kernel = estimator.parameters_[f"{layer}.kernel"]
+        kernel = (estimator.parameters_ | estimator.state_)[
+            f"{layer}.kernel"
+        ]  # a fixed kernel is in state_
         is_colour = layer == network.names[0] and kernel.shape[2] == 3
         return cls(kernel, layer=layer, is_colour=is_colour).plot()
 

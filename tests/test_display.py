@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from skcnn import CNNClassifier, CNNRegressor
 from skcnn.features import activations
 from skcnn.images import ImageReader
-from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU, Residual
+from skcnn.layers import Conv2D, Flatten, GlobalAvgPool2D, ReLU, Residual, WhiteningConv2D
 from skcnn.saliency import input_gradient
 
 pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
@@ -82,6 +82,13 @@ def test_filters_inside_of_a_residual_layer(data):
     drawn = display.FilterDisplay.from_estimator(model, "residual1.conv1")
     kernel = model.parameters_["residual1.conv1.kernel"]
     np.testing.assert_array_equal(drawn.kernel, kernel)
+
+
+def test_filters_of_a_whitening_convolution(data):
+    model = CNNClassifier(layers=[WhiteningConv2D(2), ReLU(), GlobalAvgPool2D()], max_iter=1, random_state=0).fit(*data)
+    drawn = display.FilterDisplay.from_estimator(model)
+    np.testing.assert_array_equal(drawn.kernel, model.state_["whiteningconv1.kernel"])
+    assert len(drawn.axes_) == 8
 
 
 def test_activations(fitted, data):
