@@ -219,18 +219,22 @@ def test_replays_allocate_nothing(case):
     x = images(case)
     dy = np.zeros((5, *case.layer.output_shape(case.shape)))
     recorded = LayerRun(list(case.layer.lowered()), x.shape, draw_parameters(case.layer, case.shape))
+
+    def replay():
+        for shard in recorded.shards:
+            for segment in range(len(shard.tape.segments)):
+                shard.tape.replay(segment)
+
     with one_blas_thread:
         recorded(x, dy)
         tracemalloc.start()
         try:
-            for shard in recorded.shards:
-                for segment in range(len(shard.tape.segments)):
-                    shard.tape.replay(segment)
-            before = tracemalloc.get_traced_memory()[0]
-            for _ in range(20):
-                for shard in recorded.shards:
-                    for segment in range(len(shard.tape.segments)):
-                        shard.tape.replay(segment)
-            assert tracemalloc.get_traced_memory()[0] - before < 2_000
+            replay()
+            memory = [tracemalloc.get_traced_memory()[0]]
+            for _ in range(3):  # another thread may allocate meanwhile, but hardly every time
+                for _ in range(20):
+                    replay()
+                memory.append(tracemalloc.get_traced_memory()[0])
+            assert np.diff(memory).min() < 2_000
         finally:
             tracemalloc.stop()
