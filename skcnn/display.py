@@ -352,9 +352,7 @@ class FilterDisplay(_Display):
         if layer not in found:
             known = ", ".join(found) or "none"
             raise ValueError(f"layer={layer!r} is not a convolution of the network. Its convolutions: {known}.")
-        kernel = (estimator.parameters_ | estimator.state_)[
-            f"{layer}.kernel"
-        ]  # a fixed kernel is in state_
+        kernel = (estimator.parameters_ | estimator.state_)[f"{layer}.kernel"]  # a fixed kernel is in state_
         is_colour = layer == network.names[0] and kernel.shape[2] == 3
         return cls(kernel, layer=layer, is_colour=is_colour).plot()
 

@@ -7,12 +7,13 @@ wait for each other at every call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from .._arrays.elementwise import Array, copy, reshape
-from .._arrays.order import SMALL, channels_outermost
+from .._arrays.order import RUN, SMALL, channels_outermost
 from .tape import Tape
 
 PIXELS = 128  # pixels per block, so that few numbers are added in the precision of the arrays
@@ -22,8 +23,8 @@ CANCELLED = 0.1  # ratio of variance to mean square below which the mean must be
 def by_channel(tape: Tape, vector: Array, x: Array) -> Array:
     """Return a vector (c,) in the dtype of ``x``, and in a shape that broadcasts against it in long runs.
 
-    If channels are innermost in memory, the shape is (n, c). The inner loop of a ufunc then has a length of n * c
-    instead of c.
+    In training, if channels are innermost in memory, the shape is (n, c), and the inner loop of a ufunc has a length of
+    n * c instead of c. In prediction, the vector is repeated for a pixel, a row of pixels or the whole image.
 
     Raises
     ------
@@ -36,8 +37,8 @@ def by_channel(tape: Tape, vector: Array, x: Array) -> Array:
                 f"{tape.owner}: by_channel reads its vector while a prediction is recorded, before recorded calls run."
                 " Compute the vector with tape.derived."
             )
-        pixel = x[:1, :1] if x.ndim == 4 else x[:1]
-        full = np.empty_like(x if x.size <= SMALL else pixel)
+        part = x[:1, :1] if x.ndim == 4 and math.prod(x.shape[2:]) >= RUN else x[:1]  # a pixel or a row of pixels
+        full = np.empty_like(x if x.size <= SMALL else part)
         full[...] = vector
         return full
     shape = x.shape[2:] if x.ndim == 4 and not channels_outermost(x) else vector.shape

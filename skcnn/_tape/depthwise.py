@@ -13,11 +13,10 @@ import numpy as np
 
 from .._arrays.elementwise import Array, copy, fill, reshape
 from .._arrays.geometry import Axis, Upstream, Windows, evenly
-from .._arrays.order import channels_outermost
+from .._arrays.order import RUN, channels_outermost
 from .im2col import patches
 from .tape import Tape
 
-RUN = 512  # least length of a sufficiently long run
 ADDED = 128  # products that are added in the precision of the arrays; their sums are added in float64
 
 
