@@ -33,6 +33,7 @@ from skcnn.layers import (
     MaxPool2D,
     ReLU,
     Residual,
+    Scale,
 )
 
 pytestmark = pytest.mark.slow  # a long battery: `make test` runs it
@@ -284,6 +285,64 @@ def test_a_fit_that_is_broken_off(source, tmp_path):
             **params | {"max_iter": 3, "batch_size": 8, "learning_rate": 0.01, "random_state": 0}
         ).set_callbacks(checkpoint).fit(X, NEW)
     assert_same_fit(tuned(source, **params).set_callbacks(checkpoint).fit(X, NEW), whole)
+
+
+# -- statistics of batch normalization
+
+
+@pytest.mark.parametrize("freeze", [None, "relu1"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_frozen_statistics_keep_every_bit(source, freeze, n_jobs):
+    estimator = tuned(source, freeze=freeze, freeze_statistics=True, n_jobs=n_jobs).fit(X, NEW)
+    for name, array in estimator.state_.items():
+        assert_array_equal(array, source.state_[name], err_msg=name)
+    for name, array in estimator.parameters_.items():
+        if name.partition(".")[0] not in ("conv1", "batchnorm1", "output"):
+            assert not np.array_equal(array, source.parameters_[name]), name
+    estimator.set_params(freeze_statistics=False, warm_start=True).fit(X, NEW)
+    assert not np.array_equal(estimator.state_["batchnorm2.running_mean"], source.state_["batchnorm2.running_mean"])
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("pool", [[], [MaxPool2D()]], ids=["", "pool"])
+def test_frozen_statistics_are_a_fixed_factor_and_offset(pool, n_jobs):
+    """One step equals a step of the network with Scale layers, whose numbers are functions of the batch norm's."""
+
+    def layers(norm):
+        return [Conv2D(6), norm, *pool, ReLU(), Conv2D(5), norm, GlobalAvgPool2D()]
+
+    images, y = np.repeat(X, 4, axis=0).astype(float), np.repeat(NEW, 4)
+    source = CNNClassifier(layers=layers(BatchNorm()), standardize=False, max_iter=3, random_state=0).fit(images, y)
+    before = {name: array for name, array in source.parameters_.items() if "batchnorm" not in name}
+    deviation = {i: np.sqrt(source.state_[f"batchnorm{i}.running_variance"] + BatchNorm().epsilon) for i in (1, 2)}
+    mean = {i: source.state_[f"batchnorm{i}.running_mean"] for i in (1, 2)}
+    for i in (1, 2):
+        before[f"scale{i}.scale"] = source.parameters_[f"batchnorm{i}.scale"] / deviation[i]
+        before[f"scale{i}.bias"] = source.parameters_[f"batchnorm{i}.offset"] - before[f"scale{i}.scale"] * mean[i]
+    scaled = CNNClassifier(layers=layers(Scale()), dtype="float64")
+    scaled.set_weights(before, input_shape=(8, 8, 2), classes=source.classes_, mean=0, scale=1)
+
+    params = {"dtype": "float64", "optimizer": "sgd", "alpha": 0, "max_iter": 1, "batch_size": 160, "n_jobs": n_jobs,
+              "output_initializer": "he"}  # fmt: skip
+    one = tuned(source, freeze_statistics=True, **params).fit(images, y).parameters_
+    two = tuned(scaled, **params).fit(images, y).parameters_
+    step = {name: two[name] - before[name] for name in before}
+    for i in (1, 2):
+        step[f"batchnorm{i}.offset"] = step[f"scale{i}.bias"]
+        step[f"batchnorm{i}.scale"] = (step[f"scale{i}.scale"] - mean[i] * step[f"scale{i}.bias"]) / deviation[i]
+    for name, array in one.items():
+        if not name.startswith("output."):
+            assert_allclose(array - source.parameters_[name], step[name], rtol=1e-6, atol=1e-12, err_msg=name)
+    assert_allclose(one["output.kernel"], two["output.kernel"], rtol=1e-9)
+
+
+def test_there_are_no_statistics_to_freeze(source):
+    with pytest.raises(ValueError, match="freeze_statistics=True would keep the initial statistics"):
+        CNNClassifier(freeze_statistics=True).fit(X, NEW)
+    layers = [*LAYERS[:-2], BatchNorm(), GlobalAvgPool2D()]
+    with pytest.raises(ValueError, match=r"would keep the initial numbers of 'batchnorm3\.running_mean'"):
+        tuned(source, layers=layers, freeze_statistics=True).fit(X, NEW)
+    tuned(source, layers=layers, max_iter=1).fit(X, NEW)
 
 
 # -- clones, searches, pickles and files

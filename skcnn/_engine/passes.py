@@ -272,6 +272,7 @@ class Passes:
                 batch,
                 number,
                 training=True,
+                freeze_statistics=recipe.freeze_statistics,
                 rng=self._rngs[number],
                 arena=self._arenas[number % team.size],
                 own=None if crossing is None else (self._own[number], crossing[len(shards)]),

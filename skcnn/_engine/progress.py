@@ -42,6 +42,7 @@ class Recipe:
     threads: int
     augmentation: tuple[Augmentation, ...] = ()
     freeze: str | None = None  # the last layer that is not trained
+    freeze_statistics: bool = False  # of batch normalization in the trained layers
     test_time_augmentation: str | None = None  # of predictions for the validation set
 
 

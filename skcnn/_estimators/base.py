@@ -62,7 +62,8 @@ KNOBS = (
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "learning_rate_factors", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle",
-    "tol", "n_iter_no_change", "early_stopping", "verbose", "freeze", "test_time_augmentation",
+    "tol", "n_iter_no_change", "early_stopping", "verbose", "freeze", "freeze_statistics",
+    "test_time_augmentation",
 )  # fmt: skip
 
 
@@ -282,7 +283,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         state = network.initial(network.state, rng, dtype)
         taken: list[str] = []
         if source is not None:
-            taken = take_over(source, network, vector, state, self.freeze)
+            taken = take_over(source, network, vector, state, self.freeze, self.freeze_statistics)
             warn_of_scale(images, scaling)
         network.weights.views(vector)["output.bias"][...] = recipe.loss.base_score(data.targets, data.weights)
         model = Model(network, scaling, vector, state, recipe.loss, targets)

@@ -47,6 +47,11 @@ def source_of(estimator: Any, network: Network, kind: type) -> Model | None:
             f"freeze={estimator.freeze!r} would keep random numbers: there is no pretrained network. Set pretrained,"
             " or freeze=None."
         )
+    if estimator.pretrained is None and estimator.freeze_statistics:
+        raise ValueError(
+            "freeze_statistics=True would keep the initial statistics of batch normalization: there is no pretrained"
+            " network. Set pretrained, or freeze_statistics=False."
+        )
     check_freeze(estimator.freeze, network)
     return None if estimator.pretrained is None else pretrained_model(estimator.pretrained, kind)
 
@@ -72,7 +77,9 @@ def check_freeze(freeze: str | None, network: Network) -> None:
     )
 
 
-def take_over(source: Model, network: Network, weights: Array, state: Array, freeze: str | None) -> list[str]:
+def take_over(
+    source: Model, network: Network, weights: Array, state: Array, freeze: str | None, freeze_statistics: bool = False
+) -> list[str]:
     """Copy the arrays of a pretrained network to the vectors of a new one, by their names, except the output layer.
 
     The names of the copied arrays are returned.
@@ -97,6 +104,11 @@ def take_over(source: Model, network: Network, weights: Array, state: Array, fre
                 raise ValueError(
                     f"freeze={freeze!r} freezes {name!r}, which the pretrained network does not have, so it would keep"
                     " its random numbers."
+                )
+            if freeze_statistics and name.endswith((".running_mean", ".running_variance")):
+                raise ValueError(
+                    f"freeze_statistics=True would keep the initial numbers of {name!r}, which the pretrained network"
+                    " does not have. Set freeze_statistics=False."
                 )
         elif kept[name].shape != view.shape:
             raise ValueError(_misfit(name, kept[name].shape, view.shape, source.network, network))

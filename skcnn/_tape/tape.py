@@ -56,6 +56,8 @@ class Tape:
         Index of the shard.
     training : bool, default=False
         Whether layers run in training mode, with batch statistics and dropout.
+    freeze_statistics : bool, default=False
+        Whether batch normalization uses its running statistics in training, too, and does not update them.
     backward : bool, default=None
         Whether a backward pass follows. If false, buffers for the backward pass are not kept. If None, it is
         ``training``. In prediction, the backward pass computes the gradient with respect to the images, with constant
@@ -82,6 +84,7 @@ class Tape:
         shard: int = 0,
         *,
         training: bool = False,
+        freeze_statistics: bool = False,
         backward: bool | None = None,
         rng: np.random.Generator | None = None,
         arena: Arena | None = None,
@@ -93,6 +96,7 @@ class Tape:
         self.batch = batch
         self.shard = shard
         self.training = training
+        self.freeze_statistics = freeze_statistics
         self.backward = training if backward is None else backward
         self.rng = rng
         self.owner = ""

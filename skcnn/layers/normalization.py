@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays.elementwise import Array, copy, maximum
+from .._arrays.elementwise import Array, copy, fill, maximum
 from .._tape.channels import by_channel, record_channel_moments, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
@@ -98,6 +98,8 @@ class BatchNorm(Layer):
             if not needs_dx:
                 return None
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
+            if tape.freeze_statistics:
+                return dy
             pull = tape(np.multiply, x, by_channel(tape, slope, dy), tape.scratch(dy.shape))
             tape(np.add, dy, pull, dy)
             return tape(np.add, dy, by_channel(tape, constant, dy), dy)
@@ -120,6 +122,20 @@ class Moments:
         rows = len(x) if x.ndim == 2 else x.shape[2]
         self._count = tape.batch.rows * x.size // rows // x.shape[-1]  # numbers per channel, in all shards
         self._mean, variance = tape.keep(self._size, np.float64), tape.scratch(self._size, np.float64)
+        if tape.freeze_statistics:
+            tape(copy, p.running_mean, self._mean)
+            tape(copy, p.running_variance, variance)
+        else:
+            self._record_moments(x, p, variance)
+        self._inverse, self.factor = tape.keep(self._size, np.float64), tape.keep(self._size)
+        tape(np.add, variance, norm.epsilon, variance)
+        tape(np.sqrt, variance, variance)
+        tape(np.divide, 1, variance, self._inverse)
+        tape(np.multiply, self._inverse, scale, self.factor)
+
+    def _record_moments(self, x: Array, p: Any, variance: Array) -> None:
+        """Record the mean and the ``variance`` of the batch, and the update of the running statistics."""
+        tape, norm = self._tape, self._norm
         record_channel_moments(tape, x, self._mean, variance)
         for vector, total in zip((self._mean, variance), tape.total(self._mean, variance), strict=True):
             tape(np.multiply, total, 1 / self._count, vector)
@@ -132,11 +148,6 @@ class Moments:
                 tape(np.multiply, batch, 1 - norm.momentum, part)
                 tape(np.multiply, running, norm.momentum, running)
                 tape(np.add, running, part, running)
-        self._inverse, self.factor = tape.keep(self._size, np.float64), tape.keep(self._size)
-        tape(np.add, variance, norm.epsilon, variance)
-        tape(np.sqrt, variance, variance)
-        tape(np.divide, 1, variance, self._inverse)
-        tape(np.multiply, self._inverse, scale, self.factor)
 
     def record_normalization(self, x: Array, y: Array) -> None:
         """Record ``y <- scale * (x - mean) / deviation + offset``, computed as factor * x + shift."""
@@ -161,6 +172,8 @@ class Moments:
             tape(np.multiply, slope, self._inverse, g.scale)
         if self._norm.offset:
             tape(copy, constant, g.offset)
+        if self._tape.freeze_statistics:  # the moments do not depend on x
+            return tape(fill, 0.0, slope), tape(fill, 0.0, constant)
         slope, constant = tape.total(slope, constant)
         for vector in (slope, constant):
             tape(np.multiply, vector, self.factor, vector)
