@@ -245,9 +245,7 @@ def fine_tuned(X: Any, epochs: int, seed: int) -> Any:
     """The last 22 of 49 convolutions trained: the others are computed once. Fewer images get more epochs."""
     epochs = min(epochs, max(10, min(50, 10_000 // len(X))))
     options: dict[str, Any] = {"learning_rate": 1e-4, "schedule": "cosine", "batch_size": BATCH, "random_state": seed}
-    network = CNNClassifier(
-        pretrained=lite0(), freeze="batchnorm15", freeze_statistics=True, max_iter=epochs, **options
-    )
+    network = CNNClassifier(pretrained=lite0(), freeze="batchnorm15", max_iter=epochs, **options)
     return make_pipeline(FunctionTransformer(enlarged), network)
 
 

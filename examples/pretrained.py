@@ -83,10 +83,10 @@ features = make_pipeline(
 # %%
 # **Fine-tuning.** A new classifier begins with the layers of the pretrained one, and trains the last few of them with
 # the new classes. Layers up to ``freeze`` stay as they are. Their outputs are computed once, so that an epoch is quick.
-# With ``freeze_statistics``, batch normalization in the other layers uses the statistics of the pretrained network.
+# Batch normalization in the other layers uses the statistics of the pretrained network.
 fine_tuned = CNNClassifier(
-    pretrained=frozen, freeze="batchnorm15", freeze_statistics=True, learning_rate=3e-4, schedule="cosine", max_iter=20,
-    batch_size=16, random_state=0,
+    pretrained=frozen, freeze="batchnorm15", learning_rate=3e-4, schedule="cosine", max_iter=20, batch_size=16,
+    random_state=0,
 )  # fmt: skip
 
 

@@ -85,9 +85,10 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
     freeze : str, default=None
         Name of the last frozen layer, as in ``summary()``. Frozen layers keep the weights and the batch normalization
         statistics of the pretrained network, and apply no dropout. By default, all layers are trained.
-    freeze_statistics : bool, default=False
+    freeze_statistics : bool, default=None
         Whether batch normalization in the trained layers normalizes with the running statistics of the pretrained
-        network, and keeps them. By default, it uses the statistics of each batch, and updates the running ones.
+        network, and keeps them. If False, it uses the statistics of each batch, and updates the running ones. By
+        default, it is True if `pretrained` is given without `layers`, and False otherwise.
     input_shape : (int, int) or (int, int, int), default=None
         Shape (h, w) or (h, w, c) of the images, required when X is 2-D and the shape cannot be inferred. By default, 64
         or more features that are a square number are a square grey image. Other rows are signals (1, features), with an
@@ -271,7 +272,7 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         layers: Sequence[Layer] | None = None,
         pretrained: Any = None,
         freeze: str | None = None,
-        freeze_statistics: bool = False,
+        freeze_statistics: bool | None = None,
         input_shape: tuple[int, ...] | None = None,
         activation: str | Activation = "relu",
         batch_norm: bool = False,

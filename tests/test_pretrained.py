@@ -142,7 +142,7 @@ def test_summary_and_features_of_a_network_that_is_not_fitted_yet(source):
 )  # fmt: skip
 @pytest.mark.parametrize("freeze", ["conv1", "dropout1", "residual1", "relu3", "globalavgpool1", "dropout2"])
 def test_frozen_arrays_keep_every_bit(source, freeze, params):
-    estimator = tuned(source, freeze=freeze, **params).fit(X, NEW)
+    estimator = tuned(source, freeze=freeze, freeze_statistics=False, **params).fit(X, NEW)
     kept = frozen_names(estimator, freeze)
     for name, array in arrays(estimator).items():
         if name in kept:
@@ -301,6 +301,15 @@ def test_frozen_statistics_keep_every_bit(source, freeze, n_jobs):
             assert not np.array_equal(array, source.parameters_[name]), name
     estimator.set_params(freeze_statistics=False, warm_start=True).fit(X, NEW)
     assert not np.array_equal(estimator.state_["batchnorm2.running_mean"], source.state_["batchnorm2.running_mean"])
+
+
+def test_statistics_are_frozen_by_default_unless_the_layers_are_new(source):
+    params = {"max_iter": 1, "freeze": "relu1"}
+    assert_same_fit(tuned(source, **params).fit(X, NEW), tuned(source, freeze_statistics=True, **params).fit(X, NEW))
+    own = tuned(source, layers=LAYERS, **params).fit(X, NEW)
+    assert_same_fit(own, tuned(source, freeze_statistics=False, **params).fit(X, NEW))
+    mean = "batchnorm2.running_mean"
+    assert not np.array_equal(own.state_[mean], source.state_[mean])
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

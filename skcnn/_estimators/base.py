@@ -62,8 +62,7 @@ KNOBS = (
 CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
 PLAIN = (
     "learning_rate", "learning_rate_factors", "alpha", "clip_norm", "average", "batch_size", "max_iter", "shuffle",
-    "tol", "n_iter_no_change", "early_stopping", "verbose", "freeze", "freeze_statistics",
-    "test_time_augmentation",
+    "tol", "n_iter_no_change", "early_stopping", "verbose", "freeze", "freeze_statistics", "test_time_augmentation",
 )  # fmt: skip
 
 
@@ -240,6 +239,8 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         # Converted to Python's numbers, because a np.float32 would compute in single precision.
         plain |= {name: float(plain[name]) for name in ("learning_rate", "alpha", "average")}
         plain["clip_norm"] = None if self.clip_norm is None else float(self.clip_norm)
+        if self.freeze_statistics is None:  # other layers may have batch norms without pretrained statistics
+            plain["freeze_statistics"] = self.pretrained is not None and self.layers is None
         augmentations = resolve_augmentations(self.augmentation)
         return Recipe(**described, **plain, threads=thread_count(self.n_jobs), augmentation=augmentations)  # type: ignore[arg-type]
 
@@ -283,7 +284,7 @@ class BaseCNN(FittedNetwork, CallbackSupportMixin, NestedParameters):
         state = network.initial(network.state, rng, dtype)
         taken: list[str] = []
         if source is not None:
-            taken = take_over(source, network, vector, state, self.freeze, self.freeze_statistics)
+            taken = take_over(source, network, vector, state, self.freeze, recipe.freeze_statistics)
             warn_of_scale(images, scaling)
         network.weights.views(vector)["output.bias"][...] = recipe.loss.base_score(data.targets, data.weights)
         model = Model(network, scaling, vector, state, recipe.loss, targets)

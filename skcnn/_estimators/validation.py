@@ -67,7 +67,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "layers": [list, tuple, None],
     "pretrained": [HasMethods("fit"), str, None],
     "freeze": [str, None],
-    "freeze_statistics": ["boolean"],
+    "freeze_statistics": ["boolean", None],
     "input_shape": [list, tuple, None],
     "activation": [str, Activation],
     "batch_norm": ["boolean"],
