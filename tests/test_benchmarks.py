@@ -41,17 +41,18 @@ def test_photographs_are_learnt_from_a_set_that_is_made():
     X, y = colour.make(400)
     assert X.shape == (400, 32, 32, 3)
     assert X.dtype == np.uint8
-    _, accuracy = colour.run(lambda: colour.small(12), colour.split(X, y, test=False))
-    assert accuracy > 0.8
+    images = colour.split(X, y, test=False)
+    _, classifier = colour.run(lambda: colour.small(12), images)
+    assert classifier.score(*images[2:]) > 0.8
 
 
 @pytest.mark.parametrize(
     "build", [colour.residual, *(partial(colour.record, width=8, **part) for part in colour.PARTS.values())]
 )
 def test_all_recipes_take_them(build):
-    X, y = colour.make(40)
-    _, accuracy = colour.run(lambda: build(1), colour.split(X, y, test=False))
-    assert 0 <= accuracy <= 1
+    images = colour.split(*colour.make(40), test=False)
+    _, classifier = colour.run(lambda: build(1), images)
+    assert 0 <= classifier.score(*images[2:]) <= 1
 
 
 def test_a_part_of_the_training_images_or_the_test_images_are_scored():
