@@ -219,17 +219,16 @@ def fitted(data: str, name: str, seed: int, epochs: int) -> Fit:
     return fit
 
 
+def accuracy_of(fits: list[Fit]) -> str:
+    """Mean accuracy of the seeds ± half the range."""
+    scores = [fit.accuracy for fit in fits]
+    return f"{np.mean(scores):.4f}" + (f" ± {np.ptp(scores) / 2:.4f}" if len(fits) > 1 else "")
+
+
 def row(fits: list[Fit]) -> str:
-    """Mean accuracy of the seeds ± half the range, and seconds of the fastest fit, in Markdown."""
-    scores, seconds = [fit.accuracy for fit in fits], min(fit.seconds for fit in fits)
-    spread = f" ± {np.ptp(scores) / 2:.4f}" if len(fits) > 1 else ""
-    cells = [
-        fits[0].data,
-        fits[0].contender,
-        f"{fits[0].rows:,}",
-        str(fits[0].epochs or ""),
-        f"{np.mean(scores):.4f}{spread}",
-    ]
+    """Accuracy, and seconds of the fastest fit, in Markdown."""
+    seconds = min(fit.seconds for fit in fits)
+    cells = [fits[0].data, fits[0].contender, f"{fits[0].rows:,}", str(fits[0].epochs or ""), accuracy_of(fits)]
     return f"| {' | '.join([*cells, str(len(fits)), f'{seconds:.1f}', fits[0].conditions])} |"
 
 

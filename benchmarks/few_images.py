@@ -262,6 +262,11 @@ def recipe(X: Any, epochs: int, seed: int, **changed: Any) -> CNNClassifier:
     return CNNClassifier(**options | changed)
 
 
+def default(**changed: Any) -> Callable[[Any, int, int], CNNClassifier]:
+    """The default network with changes, which has half as many epochs as the recipe."""
+    return lambda X, epochs, seed: CNNClassifier(max_iter=epochs // 2, random_state=seed, **changed)
+
+
 def augmentation(X: Any) -> tuple[Augmentation, ...]:
     """Changes that suit colour images, and others that suit digits."""
     return FOR_PHOTOS if X.ndim == 4 else FOR_DIGITS
@@ -269,19 +274,11 @@ def augmentation(X: Any) -> tuple[Augmentation, ...]:
 
 CONTENDERS: dict[str, Callable[[Any, int, int], Any]] = {
     "HOG + SVC": lambda X, epochs, seed: make_pipeline(FunctionTransformer(gradients), SVC(C=10)),
-    "default": lambda X, epochs, seed: CNNClassifier(max_iter=epochs // 2, random_state=seed),
-    "default, cosine": lambda X, epochs, seed: CNNClassifier(
-        schedule="cosine", max_iter=epochs // 2, random_state=seed
-    ),
-    "default, batch norm": lambda X, epochs, seed: CNNClassifier(
-        batch_norm=True, max_iter=epochs // 2, random_state=seed
-    ),
-    "default, batch norm, cosine": lambda X, epochs, seed: CNNClassifier(
-        batch_norm=True, schedule="cosine", max_iter=epochs // 2, random_state=seed
-    ),
-    "default, he": lambda X, epochs, seed: CNNClassifier(
-        output_initializer="he", max_iter=epochs // 2, random_state=seed
-    ),
+    "default": default(),
+    "default, cosine": default(schedule="cosine"),
+    "default, batch norm": default(batch_norm=True),
+    "default, batch norm, cosine": default(batch_norm=True, schedule="cosine"),
+    "default, he": default(output_initializer="he"),
     "default, augmented": lambda X, epochs, seed: recipe(X, epochs, seed, layers=None, batch_size=64),
     "photos": recipe,
     "photos, two convolutions": lambda X, epochs, seed: recipe(

@@ -16,7 +16,7 @@ import numpy as np
 from figures_style import BLUE, GREEN, GRID, IMAGES, INK, MUTED, ORANGE, PURPLE, figure, title
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from baselines import ERRORS, Fit, read, split
+from baselines import ERRORS, Fit, accuracy_of, read, split
 
 from skcnn.display import MisclassifiedDisplay
 
@@ -33,12 +33,9 @@ def table(fits: list[Fit]) -> str:
         contenders.setdefault((fit.contender, fit.epochs), []).append(fit)
     rows: list[tuple[float, str]] = []
     for (_, epochs), of_seeds in contenders.items():
-        scores, seconds = [fit.accuracy for fit in of_seeds], min(fit.seconds for fit in of_seeds)
-        accuracy = f"{np.mean(scores):.4f}" + (f" ± {np.ptp(scores) / 2:.4f}" if len(scores) > 1 else "")
-        cells = [named(of_seeds[0]), f"{of_seeds[0].rows:,}", str(epochs or ""), accuracy]
-        rows.append(
-            (float(np.mean(scores)), " | ".join([*cells, f"{seconds:.0f}" if seconds > 10 else f"{seconds:.2g}"]))
-        )
+        mean, seconds = np.mean([fit.accuracy for fit in of_seeds]), min(fit.seconds for fit in of_seeds)
+        cells = [named(of_seeds[0]), f"{of_seeds[0].rows:,}", str(epochs or ""), accuracy_of(of_seeds)]
+        rows.append((float(mean), " | ".join([*cells, f"{seconds:.0f}" if seconds > 10 else f"{seconds:.2g}"])))
     lines = [f"| {row} |" for _, row in sorted(rows, reverse=True)]
     return "\n".join(["| classifier | training images | epochs | accuracy | seconds |", "|---" * 5 + "|", *lines, ""])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays.elementwise import Array, maximum
+from .._arrays.elementwise import Array, fill, maximum
 from .._arrays.geometry import Borders
 from .._tape.channels import by_channel
 from .._tape.parameters import Arrays, Parameter
@@ -121,12 +121,16 @@ class PooledBatchNorm(Layer):
         moments.record_normalization(chosen, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            slope, constant = moments.record_gradients(dy, chosen, g)
+            found = moments.record_gradients(dy, chosen, g)
             if not needs_dx:
                 return None
             dx = tape.output(x.shape)
-            tape(np.multiply, x, by_channel(tape, slope, x), dx)
-            tape(np.add, dx, by_channel(tape, constant, dx), dx)
+            if found is None:
+                tape(fill, 0, dx)
+            else:
+                slope, constant = found
+                tape(np.multiply, x, by_channel(tape, slope, x), dx)
+                tape(np.add, dx, by_channel(tape, constant, dx), dx)
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
             record_max_gradient(tape, dy, raised, dx, geometry, add=True)
             return dx

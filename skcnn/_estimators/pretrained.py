@@ -78,7 +78,7 @@ def check_freeze(freeze: str | None, network: Network) -> None:
 
 
 def take_over(
-    source: Model, network: Network, weights: Array, state: Array, freeze: str | None, freeze_statistics: bool = False
+    source: Model, network: Network, weights: Array, state: Array, freeze: str | None, freeze_statistics: bool
 ) -> list[str]:
     """Copy the arrays of a pretrained network to the vectors of a new one, by their names, except the output layer.
 

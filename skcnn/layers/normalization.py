@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays.elementwise import Array, copy, fill, maximum
+from .._arrays.elementwise import Array, copy, maximum
 from .._tape.channels import by_channel, record_channel_moments, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
@@ -94,12 +94,13 @@ class BatchNorm(Layer):
         moments.record_normalization(x, y)
 
         def backward(dy: Array, needs_dx: bool = True) -> Array | None:
-            slope, constant = moments.record_gradients(dy, x, g)
+            found = moments.record_gradients(dy, x, g)
             if not needs_dx:
                 return None
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
-            if tape.freeze_statistics:
+            if found is None:
                 return dy
+            slope, constant = found
             pull = tape(np.multiply, x, by_channel(tape, slope, dy), tape.scratch(dy.shape))
             tape(np.add, dy, pull, dy)
             return tape(np.add, dy, by_channel(tape, constant, dy), dy)
@@ -157,11 +158,11 @@ class Moments:
         tape(np.multiply, x, by_channel(tape, self.factor, x), y)
         tape(np.add, y, by_channel(tape, shift, y), y)
 
-    def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array]:
+    def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array] | None:
         """Record the gradients of scale and offset, if they exist; return (slope, constant) of the moments' part of dx.
 
-        That part of dx is slope * x + constant. ``x`` are the numbers to which ``dy`` belongs: all numbers, or only
-        the maxima of a pooling layer.
+        That part of dx is slope * x + constant. It is None if the statistics are frozen. ``x`` are the numbers to which
+        ``dy`` belongs: all numbers, or only the maxima of a pooling layer.
         """
         tape = self._tape
         slope, constant = (tape.scratch(self._size, np.float64) for _ in range(2))
@@ -172,8 +173,8 @@ class Moments:
             tape(np.multiply, slope, self._inverse, g.scale)
         if self._norm.offset:
             tape(copy, constant, g.offset)
-        if self._tape.freeze_statistics:  # the moments do not depend on x
-            return tape(fill, 0.0, slope), tape(fill, 0.0, constant)
+        if tape.freeze_statistics:
+            return None
         slope, constant = tape.total(slope, constant)
         for vector in (slope, constant):
             tape(np.multiply, vector, self.factor, vector)
