@@ -120,7 +120,7 @@ def record(
     fill: str | float = "mirror",
     views: str | None = "flip_shift",
     smoothing: float = 0.2,
-    batch_size: int = 1000,
+    batch_size: int = 2000,
     **other: Any,
 ) -> CNNClassifier:
     """The recipe of airbench94_muon (K. Jordan, 2024, https://github.com/KellerJordan/cifar10-airbench).
@@ -181,7 +181,7 @@ PARTS: dict[str, dict[str, Any]] = {
 RUNS: dict[str, tuple[Callable[..., CNNClassifier], int]] = {
     "small": (small, 12),
     "residual": (residual, 60),
-    "record": (record, 12),
+    "record": (record, 8),
 }
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rows", type=int, help="number of images to learn from; all by default")
     parser.add_argument("--width", type=int, default=64, help="filters of the first block of record and parts")
-    parser.add_argument("--batch-size", type=int, help="of record and parts; 1000 by default")
+    parser.add_argument("--batch-size", type=int, help="of record and parts; 2000 by default")
     parser.add_argument("--test", action="store_true", help="learn from all training images, score the test images")
     parser.add_argument("--synthetic", action="store_true", help="a small set that is made here")
     arguments = parser.parse_args()
