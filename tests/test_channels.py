@@ -43,15 +43,22 @@ def test_sums_and_products(shape, dtype, gaps):
     np.testing.assert_allclose(products, (x * y).sum(axes), **tolerance)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("offset", [0.0, 3.0, 1000.0, -30_000.0])
 @pytest.mark.parametrize("shape", SHAPES[3:], ids=str)
-def test_variance_survives_a_mean_that_is_much_larger_than_the_deviation(shape, offset):
+def test_variance_survives_a_mean_that_is_much_larger_than_the_deviation(shape, offset, weighted):
     tape = Tape(np.float32, Batch(1))
     x, _ = arrays(tape, shape, gaps=False, offset=offset)
     sums, squares = np.empty(shape[-1]), np.empty(shape[-1])
+    rows = shape[-2] if len(shape) == 4 else shape[0]
+    weights = np.random.default_rng(1).uniform(0.1, 3, (rows, 1)).astype(np.float32)
     with tape.step("b"):
-        record_channel_moments(tape, x, sums, squares)
+        record_channel_moments(tape, x, sums, squares, weights if weighted else None)
     tape.replay(0)
-    count = x.size // shape[-1]
-    expected = x.astype(float).var(axis=tuple(range(len(shape) - 1)))
+    values = x.astype(float).reshape(-1, rows, shape[-1])
+    shares = np.broadcast_to(weights[:, 0] if weighted else 1.0, values.shape[:2]).ravel()
+    count, values = shares.sum(dtype=float), values.reshape(-1, shape[-1])
+    mean = np.average(values, axis=0, weights=shares)
+    expected = np.average((values - mean) ** 2, axis=0, weights=shares)
+    np.testing.assert_allclose(sums / count, mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(squares / count - (sums / count) ** 2, expected, rtol=2e-4)

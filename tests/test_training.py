@@ -318,9 +318,20 @@ def one_batch(**params):
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"batch_norm": False, "optimizer": "sgd"}, {"alpha": 0.1}, {"standardize": False}]
+    "params",
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"alpha": 0.1},
+        {"standardize": False},
+        {"batch_norm": True},
+        {"layers": [Conv2D(20), BatchNorm(), Flatten(), Dense(8), BatchNorm(scale=False), ReLU()]},
+        {"layers": [Conv2D(4, use_bias=False), BatchNorm(offset=False), MaxPool2D(), ReLU(), Flatten()]},
+    ],
 )
-def test_a_weight_of_two_is_a_row_twice_and_a_weight_of_zero_is_no_row(digits, params):
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_weight_of_two_is_a_row_twice_and_a_weight_of_zero_is_no_row(digits, params, shards, monkeypatch):
+    monkeypatch.setattr(Work, "shards_of", lambda work, rows: shards)
     X, y = digits[0], digits[1] % 3
     weights = np.random.default_rng(0).integers(0, 4, len(X))
     weighted = one_batch(**params).fit(X, y, sample_weight=weights)

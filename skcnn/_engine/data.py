@@ -32,6 +32,11 @@ class Data:
     y: Array  # (used,) or (used, k): the targets as the user gave them
 
     @cached_property
+    def is_weighted(self) -> bool:
+        """Whether the sample weights differ."""
+        return bool((self.weights != self.weights[0]).any())
+
+    @cached_property
     def checksum(self) -> int:
         """CRC-32 of the used images, targets and weights, with which a checkpoint recognizes its data."""
         parts = self.rows, self.targets, self.weights

@@ -129,8 +129,8 @@ class PooledBatchNorm(Layer):
                 tape(fill, 0, dx)
             else:
                 slope, constant = found
-                tape(np.multiply, x, by_channel(tape, slope, x), dx)
-                tape(np.add, dx, by_channel(tape, constant, dx), dx)
+                tape(np.multiply, x, moments.by_row(slope, x), dx)
+                tape(np.add, dx, moments.by_row(constant, x), dx)
             tape(np.multiply, dy, by_channel(tape, moments.factor, dy), dy)
             record_max_gradient(tape, dy, raised, dx, geometry, add=True)
             return dx

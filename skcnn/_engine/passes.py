@@ -289,6 +289,7 @@ class Passes:
                 tape.input((1,), np.float64),
                 tape.input((size, network.outputs)),
             )
+            tape.row_weights = shard.weight if self._work.data.is_weighted else None
             if recipe.loss.task == "classification" and self._work.mixed:
                 second = tape.input(shard.target.shape, shard.target.dtype)
                 shard.mixed = MixedTargets(shard.target, second, tape.input((size,), np.float64))

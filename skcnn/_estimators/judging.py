@@ -88,7 +88,7 @@ class Judge:
         # The scorer calls the estimator's methods, which use the known raw predictions instead of predicting again.
         known = raw.astype(np.float64)
         shell.__dict__["_raw"] = lambda X: known if X is images else type(shell)._raw(shell, X)
-        weighted = {} if (data.weights == data.weights[0]).all() else {"sample_weight": data.weights}
+        weighted = {"sample_weight": data.weights} if data.is_weighted else {}
         return float(scorer(shell, images, data.y, **weighted))
 
     def warn_of_validation(self, fit: Fit, data: Data) -> None:

@@ -87,24 +87,25 @@ def record_channel_products(tape: Tape, x: Array, y: Array, products: Array, sum
         tape(_products_of_runs, x, y, _ones(x), sums, products)
 
 
-def record_channel_moments(tape: Tape, x: Array, sums: Array, squares: Array) -> None:
-    """Record sums (c,) and sums of squares (c,) in float64.  x (h, w, n, c) or (n, c).
+def record_channel_moments(tape: Tape, x: Array, sums: Array, squares: Array, weights: Array | None = None) -> None:
+    """Record sums (c,) and sums of squares (c,) in float64.  x (h, w, n, c) or (n, c), weights of the rows (n, 1).
 
     Squares are as accurate as for a float64 x, so that squares / count - mean ** 2 is the variance even if the mean is
-    much larger than the standard deviation.
+    much larger than the standard deviation. With weights, both are sums of weighted terms.
     """
-    record_channel_products(tape, x, x, squares, sums)
-    tape(_refine, x, sums, squares)
+    weighted = x if weights is None else tape(np.multiply, x, weights, tape.scratch(x.shape))
+    record_channel_products(tape, x, weighted, squares, sums)
+    tape(_refine, x, np.ones((1, 1)) if weights is None else weights, sums, squares)
 
 
-def _refine(x: Array, sums: Array, squares: Array) -> None:
+def _refine(x: Array, weights: Array, sums: Array, squares: Array) -> None:
     """Recompute the channels whose variance would be lost in rounding errors of the squares. Usually there are none."""
-    count = x.size // len(sums)
+    count = np.sum(weights, dtype=np.float64) * (x.size // len(sums) // len(weights))
     mean = sums / count
     drowned = np.flatnonzero(squares / count - mean**2 < CANCELLED * mean**2)
     for channel in drowned:
         centred = x[..., channel].astype(np.float64) - mean[channel]
-        squares[channel] = np.sum(centred * centred) + count * mean[channel] ** 2
+        squares[channel] = np.sum(centred * centred * weights[:, 0]) + count * mean[channel] ** 2
 
 
 def _by_run(*arrays: Array) -> list[Array]:

@@ -100,6 +100,7 @@ class Tape:
         self.backward = training if backward is None else backward
         self.rng = rng
         self.owner = ""
+        self.row_weights: Array | None = None  # input (n,), if the sample weights differ
         self.margin: Borders | None = None  # border that the next step needs around its input
         self.segments: list[list[Call]] = [[]]
         self.owners: list[list[str]] = [[]]

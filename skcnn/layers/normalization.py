@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays.elementwise import Array, copy, maximum
+from .._arrays.elementwise import Array, copy, maximum, sum_first
 from .._tape.channels import by_channel, record_channel_moments, record_channel_products
 from .._tape.parameters import Arrays, Parameter
 from .._tape.tape import Tape
@@ -41,6 +41,9 @@ class BatchNorm(Layer):
     backward pass, with sums over the batch, doffset = sum(dy), dscale = sum(dy m), and
 
         dx = scale / sqrt(variance + epsilon) * (dy - doffset / N - m dscale / N).
+
+    With sample weights, mean and variance are weighted: a row of weight 2 is the same as two rows. Then 1 / N is the
+    weight of a row, divided by the sum of the weights of all values of a channel.
 
     S. Ioffe and C. Szegedy, "Batch normalization", arXiv:1502.03167. The parameters are ``scale`` and ``offset`` (c,),
     the statistics ``running_mean`` and ``running_variance`` (c,). A convolution or dense layer right before this layer
@@ -101,9 +104,9 @@ class BatchNorm(Layer):
             if found is None:
                 return dy
             slope, constant = found
-            pull = tape(np.multiply, x, by_channel(tape, slope, dy), tape.scratch(dy.shape))
+            pull = tape(np.multiply, x, moments.by_row(slope, dy), tape.scratch(dy.shape))
             tape(np.add, dy, pull, dy)
-            return tape(np.add, dy, by_channel(tape, constant, dy), dy)
+            return tape(np.add, dy, moments.by_row(constant, dy), dy)
 
         return y, unread(backward, y)
 
@@ -121,7 +124,9 @@ class Moments:
         scale, self._offset = learned(p)
         self._size = x.shape[-1:]
         rows = len(x) if x.ndim == 2 else x.shape[2]
-        self._count = tape.batch.rows * x.size // rows // x.shape[-1]  # numbers per channel, in all shards
+        self._pixels = x.size // rows // x.shape[-1]
+        self._weights: Array | None = None  # of the rows, (n, 1), if their weights differ
+        self._share: float | Array = 1 / (tape.batch.rows * self._pixels)  # of a number of weight 1 in the batch
         self._mean, variance = tape.keep(self._size, np.float64), tape.scratch(self._size, np.float64)
         if tape.freeze_statistics:
             tape(copy, p.running_mean, self._mean)
@@ -137,9 +142,17 @@ class Moments:
     def _record_moments(self, x: Array, p: Any, variance: Array) -> None:
         """Record the mean and the ``variance`` of the batch, and the update of the running statistics."""
         tape, norm = self._tape, self._norm
-        record_channel_moments(tape, x, self._mean, variance)
-        for vector, total in zip((self._mean, variance), tape.total(self._mean, variance), strict=True):
-            tape(np.multiply, total, 1 / self._count, vector)
+        parts = [self._mean, variance]
+        if tape.row_weights is not None:
+            weights = tape.row_weights[:, None]
+            self._weights = tape(copy, weights, tape.keep(weights.shape))
+            parts.append(tape(sum_first, self._weights, tape.scratch((1,), np.float64)))
+        record_channel_moments(tape, x, self._mean, variance, self._weights)
+        totals = tape.total(*parts)
+        if self._weights is not None:
+            self._share = tape(np.divide, 1 / self._pixels, totals[-1], tape.keep((1,), np.float64))
+        for vector, total in zip((self._mean, variance), totals[:2], strict=True):
+            tape(np.multiply, total, self._share, vector)
         square = tape(np.multiply, self._mean, self._mean, tape.scratch(self._size, np.float64))
         tape(np.subtract, variance, square, variance)
         tape(maximum, variance, np.zeros(self._size), variance)
@@ -161,8 +174,8 @@ class Moments:
     def record_gradients(self, dy: Array, x: Array, g: Any) -> tuple[Array, Array] | None:
         """Record the gradients of scale and offset, if they exist; return (slope, constant) of the moments' part of dx.
 
-        That part of dx is slope * x + constant. It is None if the statistics are frozen. ``x`` are the numbers to which
-        ``dy`` belongs: all numbers, or only the maxima of a pooling layer.
+        That part of dx is slope * x + constant, times the weights of the rows. It is None if the statistics are frozen.
+        ``x`` are the numbers to which ``dy`` belongs: all numbers, or only the maxima of a pooling layer.
         """
         tape = self._tape
         slope, constant = (tape.scratch(self._size, np.float64) for _ in range(2))
@@ -178,9 +191,16 @@ class Moments:
         slope, constant = tape.total(slope, constant)
         for vector in (slope, constant):
             tape(np.multiply, vector, self.factor, vector)
-            tape(np.multiply, vector, -1 / self._count, vector)
+            tape(np.multiply, vector, self._share, vector)
+            tape(np.negative, vector, vector)
         for _ in range(2):
             tape(np.multiply, slope, self._inverse, slope)
         product = tape(np.multiply, slope, self._mean, tape.scratch(self._size, np.float64))
         tape(np.subtract, constant, product, constant)
         return slope, constant
+
+    def by_row(self, vector: Array, x: Array) -> Array:
+        """Return a vector (c,) as `by_channel` does, times the weight of each row."""
+        if self._weights is None:
+            return by_channel(self._tape, vector, x)
+        return self._tape(np.multiply, self._weights, vector, self._tape.scratch((len(self._weights), *self._size)))
