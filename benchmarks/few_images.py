@@ -276,9 +276,9 @@ CONTENDERS: dict[str, Callable[[Any, int, int], Any]] = {
     "HOG + SVC": lambda X, epochs, seed: make_pipeline(FunctionTransformer(gradients), SVC(C=10)),
     "default": default(),
     "default, cosine": default(schedule="cosine"),
-    "default, batch norm": default(batch_norm=True),
-    "default, batch norm, cosine": default(batch_norm=True, schedule="cosine"),
-    "default, he": default(output_initializer="he"),
+    "no batch norm": default(batch_norm=False),
+    "no batch norm, cosine": default(batch_norm=False, schedule="cosine"),
+    "no batch norm, he": default(batch_norm=False, output_initializer="he"),
     "default, augmented": lambda X, epochs, seed: recipe(X, epochs, seed, layers=None, batch_size=64),
     "photos": recipe,
     "photos, two convolutions": lambda X, epochs, seed: recipe(

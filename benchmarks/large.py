@@ -75,7 +75,7 @@ def photos(side: int, folder: Path) -> tuple[Any, Any]:
 def run(name: str, side: int, X: Any, y: Any, seed: int, train_size: float = 0.5) -> tuple[float, int, float]:
     """Accuracy on images that were not learnt from, number of weights, and seconds per epoch."""
     X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=train_size, random_state=seed, stratify=y)
-    model = CNNClassifier(max_iter=EPOCHS, random_state=seed, batch_size=32, **NETWORKS[name](side))
+    model = CNNClassifier(batch_norm=False, max_iter=EPOCHS, random_state=seed, batch_size=32, **NETWORKS[name](side))
     start = time.perf_counter()
     model.fit(X_train, y_train)
     return model.score(X_test, y_test), model.n_parameters_, (time.perf_counter() - start) / EPOCHS

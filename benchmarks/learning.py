@@ -84,15 +84,15 @@ def plain(rate: float, batch_norm: bool) -> Make:
 
 
 def momentum(batch_norm: bool) -> Make:
-    """The default network, trained by gradient descent with momentum and a rate of 0.1."""
+    """The default network, with batch norm or without, trained by gradient descent with momentum and a rate of 0.1."""
     return lambda epochs, seed: CNNClassifier(
         optimizer=SGD(), learning_rate=0.1, batch_norm=batch_norm, max_iter=epochs, n_jobs=1, random_state=seed
     )
 
 
 def convolutional(epochs: int, seed: int) -> CNNClassifier:
-    """The default network."""
-    return CNNClassifier(max_iter=epochs, n_jobs=1, random_state=seed)
+    """The default network without batch norm."""
+    return CNNClassifier(batch_norm=False, max_iter=epochs, n_jobs=1, random_state=seed)
 
 
 def dense(epochs: int, seed: int) -> Any:

@@ -137,14 +137,17 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--batch-size", type=int, default=2000)
     parser.add_argument("--test", action="store_true", help="learn from all training images, score the test images")
+    parser.add_argument("--device", default="cpu", help="cuda for a GPU")
     arguments = parser.parse_args()
+    torch.set_default_device(arguments.device)
     X, y, X_scored, y_scored = split(*load(), test=arguments.test, rows=arguments.rows)
     mean, deviation = X.mean(axis=(0, 1, 2)), X.std(axis=(0, 1, 2))
     images, scored = (
         torch.tensor((part - mean) / deviation, dtype=torch.float32).permute(0, 3, 1, 2) for part in (X, X_scored)
     )
     classes, true = torch.tensor(y.astype(np.int64)), torch.tensor(y_scored.astype(np.int64))
-    print(f"{cpu_model()}; PyTorch {torch.__version__}, {torch.get_num_threads()} threads; {len(images):,} images\n")
+    where = f"{cpu_model()}, {torch.get_num_threads()} threads" if arguments.device == "cpu" else arguments.device
+    print(f"{where}; PyTorch {torch.__version__}; {len(images):,} images\n")
     for seed in range(arguments.seeds):
         torch.manual_seed(seed)
         start = time.perf_counter()

@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 
 from skcnn import CNNClassifier, CNNRegressor
 
-FIT = {"conv_filters": (16, 32), "hidden_layer_sizes": (64,), "max_iter": 60}
+FIT = {"conv_filters": (16, 32), "hidden_layer_sizes": (64,), "batch_norm": False, "max_iter": 60}
 
 
 def tasks(rng: np.random.Generator) -> dict[str, tuple[Any, ...]]:

@@ -43,8 +43,11 @@ def table(fits: list[Fit]) -> str:
 def named(fit: Fit) -> str:
     """The classifier in Markdown. The networks of skcnn are in bold type."""
     name = fit.contender.split(",")[0]  # the number of training images has its own column
-    if name == "PyTorch":
-        return f"{'small' if fit.data == 'cifar10' else 'default'} network in PyTorch"
+    match name:
+        case "PyTorch":
+            return f"{'small network' if fit.data == 'cifar10' else 'no batch norm'}, in PyTorch"
+        case "no batch norm" | "record":
+            return f"**{name}**"
     return f"**{name} network**" if fit.curve else f"`{name}`"
 
 

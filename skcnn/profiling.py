@@ -125,7 +125,7 @@ def profile(estimator: BaseCNN, X: Any, y: Any = None, *, repeats: int = 20) -> 
     >>> classifier = CNNClassifier(max_iter=1).fit(digits.images, digits.target)
     >>> print(profile(classifier, digits.images))  # doctest: +SKIP
     >>> [step.name for step in profile(classifier, digits.images, digits.target, repeats=1).steps][:3]
-    ['input', 'conv1', 'maxpool1']
+    ['input', 'conv1', 'batchnorm1']
     """
     check_fitted_network(estimator)
     if not is_count(repeats):

@@ -652,7 +652,7 @@ def test_the_loss_of_mixed_images_is_that_of_their_mixed_targets(digits, kind, w
     X, y = digits[0][:20].astype(np.float64), TARGETS[kind](digits[1][:20])
     w = rng().uniform(0.5, 2, 20) if weighted else np.ones(20)
     w /= w.mean()
-    model = small(augmentation=FixedMix(), alpha=0, learning_rate=0.05, shuffle=False, n_jobs=1)
+    model = small(batch_norm=False, augmentation=FixedMix(), alpha=0, learning_rate=0.05, shuffle=False, n_jobs=1)
     first = clone(model).set_params(max_iter=1).fit(X, y, sample_weight=w)
     second = model.set_params(max_iter=2).fit(X, y, sample_weight=w)
     partner, share = np.roll(np.arange(20), -1), np.linspace(0.1, 1, 20)
@@ -709,7 +709,8 @@ class SquaredMargin(Loss):
 
 def test_labels_are_not_mixed_but_their_losses(digits):
     X, y = digits[0][:20].astype(np.float64), digits[1][:20] % 2
-    model = small(loss=SquaredMargin(), augmentation=FixedMix(), alpha=0, learning_rate=0.05, shuffle=False)
+    options = {"batch_norm": False, "alpha": 0, "learning_rate": 0.05, "shuffle": False}
+    model = small(loss=SquaredMargin(), augmentation=FixedMix(), **options)
     first = clone(model).set_params(max_iter=1).fit(X, y)
     partner, share = np.roll(np.arange(20), -1), np.linspace(0.1, 1, 20)
     raw = first.decision_function(blend(X, partner, share))

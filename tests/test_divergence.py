@@ -52,7 +52,9 @@ def remedies(estimator, X, y):
 def test_the_advice_fits_the_case(digits):
     X, y = digits
     options = {**SMALL, "optimizer": "sgd", "max_iter": 3}
-    assert remedies(CNNClassifier(**options), X, y) == "a smaller learning_rate, clip_norm=1.0 or BatchNorm layers."
+    assert remedies(CNNClassifier(**options), X, y) == "a smaller learning_rate or clip_norm=1.0."
+    without = CNNClassifier(batch_norm=False, **options)
+    assert remedies(without, X, y) == "a smaller learning_rate, clip_norm=1.0 or BatchNorm layers."
     raw = CNNClassifier(standardize=False, batch_norm=True, clip_norm=10.0, **options)
     assert remedies(raw, X, y) == "a smaller learning_rate or standardize=True."
     assert "targets" not in remedies(CNNRegressor(**options), X, y)

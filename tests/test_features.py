@@ -155,8 +155,8 @@ def test_what_is_no_network_is_refused_before_it_is_fitted(fitted, estimator, mo
     [
         (CNNClassifier(layers=NET), "conv2", "conv1, batchnorm1, relu1, maxpool1, flatten1, dense1, relu2, output"),
         (CNNRegressor(layers=[Residual([Conv2D(2)]), Flatten()]), "residual1.conv2", "residual1.conv1, .*flatten1"),
-        (CNNClassifier((2, 3), batch_norm=True), "maxpool3", "conv1, batchnorm1, relu1, maxpool1, .*, relu3, output"),
-        (CNNClassifier(), ["conv1"], "conv1, relu1"),
+        (CNNClassifier((2, 3)), "maxpool3", "conv1, batchnorm1, relu1, maxpool1, .*, relu3, output"),
+        (CNNRegressor(), ["conv1"], "conv1, relu1"),
     ],
     ids=["list", "nested", "knobs", "no name"],
 )  # fmt: skip
@@ -169,7 +169,9 @@ def test_a_layer_that_will_not_be_there_is_refused_before_the_training(fitted, n
 def test_layers_that_the_images_or_a_subclass_decide_on(fitted):
     _, X, y = fitted
     small = {"hidden_layer_sizes": (), "max_iter": 1}
-    with pytest.raises(ValueError, match=r"layer='maxpool3' is not in the network.*maxpool2, conv3, relu3, flatten1"):
+    with pytest.raises(
+        ValueError, match=r"layer='maxpool3' is not in the network.*maxpool2, conv3, batchnorm3, relu3, flatten1"
+    ):
         CNNFeatures(CNNClassifier((2, 2, 2), **small), "maxpool3").fit(X, y)
     assert CNNFeatures(Deeper((2,), **small), "conv3").fit(X, y).layer_shape_ == (1, 1, 2)
     with pytest.raises(ValueError, match="max_iter"):

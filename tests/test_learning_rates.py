@@ -74,8 +74,8 @@ def test_a_pattern_matches_layers_kinds_and_names(given, expected):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"conv9": 1.0}, ["'conv9', which matches no parameter", "Did you mean 'conv1'", "conv1, dense1, output.",
-                          "kernel, bias."]),
+        ({"conv9": 1.0}, ["'conv9', which matches no parameter", "Did you mean 'conv1'",
+                          "conv1, batchnorm1, dense1, output.", "kernel, scale, offset, bias."]),
         ({"Bias": 1.0}, ["'Bias'", "Did you mean 'bias'"]),
         ({"conv": 1.0}, ["'conv'", "Did you mean 'conv1'"]),
         ({3: 1.0}, ["learning_rate_factors has 3"]),

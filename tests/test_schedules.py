@@ -239,7 +239,8 @@ def followed(measures, schedule):
 
 
 def small(**params):
-    defaults = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "learning_rate": 0.01, "random_state": 0}
+    shape = {"conv_filters": (4,), "hidden_layer_sizes": (8,), "batch_norm": False}
+    defaults = {**shape, "learning_rate": 0.01, "random_state": 0}
     return CNNClassifier(**defaults | params)
 
 

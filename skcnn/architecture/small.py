@@ -36,10 +36,10 @@ def build_layers(
     pool_size: Knob = 2,
     hidden_layer_sizes: int | Sequence[int] = (128,),
     activation: str | Activation = "relu",
-    batch_norm: bool = False,
+    batch_norm: bool = True,
     dropout: float | Sequence[float] = 0.0,
 ) -> list[Layer]:
-    """Build the hidden layers that an estimator uses for the same parameters.
+    """Build the hidden layers that an estimator uses for the same parameters, with the defaults of `CNNClassifier`.
 
     The network has one block ``Conv2D -> [BatchNorm] -> activation -> [MaxPool2D] -> [Dropout]`` per entry of
     ``conv_filters``, then ``Flatten``, then ``Dense -> activation -> [Dropout]`` per entry of ``hidden_layer_sizes``.
@@ -61,7 +61,7 @@ def build_layers(
         Number of units of each dense layer.
     activation : str or Activation, default="relu"
         Activation after each convolution and dense layer. It also determines the initializer of their kernels.
-    batch_norm : bool, default=False
+    batch_norm : bool, default=True
         Whether to add batch normalization before the activation of each block. Its convolution then has no bias.
     dropout : float or sequence of float, default=0.0
         Dropout rate after each block and dense layer, 0 or more and less than 1. A sequence contains one rate per
@@ -81,8 +81,8 @@ def build_layers(
     --------
     >>> from skcnn.architecture import build_layers
     >>> build_layers((8, 8, 1), conv_filters=(16,), hidden_layer_sizes=(64,))
-    [Conv2D(16), ReLU(), MaxPool2D(), Flatten(), Dense(64), ReLU()]
-    >>> build_layers((1, 30, 1), conv_filters=(16,), hidden_layer_sizes=())
+    [Conv2D(16, use_bias=False), BatchNorm(), ReLU(), MaxPool2D(), Flatten(), Dense(64), ReLU()]
+    >>> build_layers((1, 30, 1), conv_filters=(16,), hidden_layer_sizes=(), batch_norm=False)
     [Conv2D(16, kernel_size=(1, 3)), ReLU(), MaxPool2D((1, 2)), Flatten()]
     """
     filters = _counts("conv_filters", conv_filters)

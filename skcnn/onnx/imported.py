@@ -98,7 +98,7 @@ def from_onnx(
     >>> from skcnn import CNNClassifier
     >>> from skcnn.onnx import from_onnx, to_onnx
     >>> digits = load_digits()
-    >>> classifier = CNNClassifier((8,), max_iter=3, random_state=0).fit(digits.images, digits.target)
+    >>> classifier = CNNClassifier((8,), batch_norm=False, max_iter=3).fit(digits.images, digits.target)
     >>> again = from_onnx(to_onnx(classifier).SerializeToString(), mean=0, scale=1)
     >>> again.layers_
     [Conv2D(8, padding=1), ReLU(), MaxPool2D(strides=2), Flatten(), Dense(128), ReLU()]
