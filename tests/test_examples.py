@@ -57,7 +57,7 @@ def test_demo(tmp_path):
 def test_quickstart(tmp_path):
     printed = run("quickstart", tmp_path)
     assert number(r"accuracy on the test images: ([\d.]+)", printed) > 0.97
-    assert re.search(r"conv1 +Conv2D\(32\) +8 x 8 x 32 +320", printed)
+    assert re.search(r"conv1 +Conv2D\(32, use_bias=False\) +8 x 8 x 32 +288", printed)
     assert len(re.findall(r"^true class \d, predicted class \d", printed, flags=re.MULTILINE)) == 3
 
 

@@ -141,7 +141,7 @@ def test_an_imported_network_does_what_a_fitted_one_does(tmp_path):
                    skcnn.runtime.load(tmp_path / "model.skcnn")):  # fmt: skip
         assert_array_equal(copied.predict_proba(X), expected)
     assert len(pickle.dumps(one)) < 1.1 * one._model.weights.nbytes + 6000
-    assert "Conv2D(4, padding=1)" in str(one.summary())
+    assert "Conv2D(4, padding=1, use_bias=False)" in str(one.summary())
     assert CNNFeatures(FrozenEstimator(one), "dense1").fit(X).transform(X).shape == (30, 8)
     assert skcnn.display.activations(one, X[:1], "conv1").size
     assert clone(one).fit(X, Y).n_iter_ == 30

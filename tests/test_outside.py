@@ -220,7 +220,7 @@ def test_they_learn(digits):
     X, y = digits
     params = {"augmentation": Roll(), "max_iter": 40}
     assert outside(**params).fit(X, y).score(X, y) > 0.9
-    assert outside(**params, activation="your_curve", layers=None).fit(X, y).layers_[1] == Curve()
+    assert outside(**params, activation="your_curve", layers=None).fit(X, y).layers_[2] == Curve()
 
 
 @pytest.mark.parametrize("kind", ["two classes", "labels", "classes"])
