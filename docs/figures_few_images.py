@@ -23,7 +23,7 @@ NETWORK = {"layers": photos(16, width=16), "augmentation": [RandomAffine()], "ba
 FITS: dict[str, tuple[int, dict[str, Any]]] = {  # the number of images, and parameters
     "overfits": (60, {"max_iter": 40}),
     "underfits": (100, {**NETWORK, "max_iter": 18}),
-    "does not learn": (100, {"learning_rate": 0.03, "max_iter": 40}),
+    "does not learn": (100, {"batch_norm": False, "learning_rate": 0.03, "max_iter": 40}),
 }
 
 

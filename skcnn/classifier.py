@@ -98,8 +98,8 @@ class CNNClassifier(ClassifierMixin, BaseCNN):
         "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip"
         (or "hard_tanh"), "softmax", or a layer of `skcnn.layers`.
     batch_norm : bool, default=True
-        Whether the blocks apply batch normalization before the activation. An epoch takes about a third longer with it,
-        and needs fewer others.
+        Whether the blocks apply batch normalization before the activation. An epoch then takes a quarter to a third
+        longer, but fewer epochs are needed.
     dropout : float or sequence of float, default=0.0
         Dropout rate after each block and each dense layer, from 0 to less than 1. A sequence contains one rate per
         block, optionally followed by one per dense layer.

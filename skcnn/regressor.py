@@ -74,8 +74,8 @@ class CNNRegressor(RegressorMixin, BaseCNN):
         "selu", "gelu", "silu" (or "swish"), "hard_swish", "mish", "softplus", "tanh", "sigmoid", "hard_sigmoid", "clip"
         (or "hard_tanh"), "softmax", or a layer of `skcnn.layers`.
     batch_norm : bool, default=False
-        Whether the blocks apply batch normalization before the activation. Then each training image changes the
-        outputs for the others in its batch, which hurts most with few images.
+        Whether the blocks apply batch normalization before the activation. During training, the outputs for an image
+        then depend on the other images of its batch.
     dropout : float or sequence of float, default=0.0
         Dropout rate after each block and each dense layer, from 0 to less than 1. A sequence contains one rate per
         block, optionally followed by one per dense layer.
