@@ -45,9 +45,11 @@ def named(fit: Fit) -> str:
     name = fit.contender.split(",")[0]  # the number of training images has its own column
     match name:
         case "PyTorch":
-            return f"{'small network' if fit.data == 'cifar10' else 'no batch norm'}, in PyTorch"
-        case "no batch norm" | "record":
-            return f"**{name}**"
+            return f"{'small network' if fit.data == 'cifar10' else 'default network without batch norm'}, in PyTorch"
+        case "no batch norm":
+            return "**default network without batch norm**"
+        case "record":
+            return "**published recipe**"
     return f"**{name} network**" if fit.curve else f"`{name}`"
 
 
