@@ -42,7 +42,7 @@ from speed import cpu_model, warn_if_busy
 from threadpoolctl import threadpool_info
 
 from skcnn import CNNClassifier
-from skcnn.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from skcnn.architecture import build_layers
 
 SLOW_ROWS = 10_000  # of CIFAR-10, for the classifiers that would need hours
 ERRORS = 24  # misclassified images that are saved for the figures
@@ -147,7 +147,7 @@ def of_colour(name: str, rows: int | None = None) -> Contender:
 
 def twin(usual: int, *, is_cosine: bool = False) -> Contender:
     """The default network without batch norm in PyTorch, with PyTorch's initial weights."""
-    layers = [Conv2D(32), ReLU(), MaxPool2D(), Conv2D(64), ReLU(), MaxPool2D(), Flatten(), Dense(128), ReLU()]
+    layers = build_layers((8, 8, 1), batch_norm=False)  # larger images have the same ones
     options: dict[str, Any] = {"batch_size": 64, "is_cosine": is_cosine}
     return Contender(lambda seed, epochs: few_images.TorchClassifier(layers, (), epochs, seed, **options), usual)
 

@@ -71,12 +71,10 @@ def test_much_memory_is_told_with_its_reasons_and_remedies(estimator, method, sm
 
 def test_weights_that_cannot_fit_are_an_error_before_they_are_allocated(small_machine):
     X, y = np.zeros((4, 256, 256, 3), np.uint8), np.arange(4) % 2
-    model = CNNClassifier(max_iter=1)
+    model = CNNClassifier(batch_norm=False, max_iter=1)
 
     def fit():
-        with pytest.raises(
-            MemoryError, match=r"Training takes about \d\.\d GB of memory, and this machine has 0\.1 GB"
-        ):
+        with pytest.raises(MemoryError, match=r"Training takes about 0\.\d GB of memory, and this machine has 0\.1 GB"):
             model.fit(X, y)
 
     assert peak(fit) < 30_000_000

@@ -321,10 +321,10 @@ def one_batch(**params):
     "params",
     [
         {},
-        {"optimizer": "sgd"},
+        {"batch_norm": False},
+        {"batch_norm": False, "optimizer": "sgd"},
         {"alpha": 0.1},
         {"standardize": False},
-        {"batch_norm": True},
         {"layers": [Conv2D(20), BatchNorm(), Flatten(), Dense(8), BatchNorm(scale=False), ReLU()]},
         {"layers": [Conv2D(4, use_bias=False), BatchNorm(offset=False), MaxPool2D(), ReLU(), Flatten()]},
     ],

@@ -95,17 +95,20 @@ def record_channel_moments(tape: Tape, x: Array, sums: Array, squares: Array, we
     """
     weighted = x if weights is None else tape(np.multiply, x, weights, tape.scratch(x.shape))
     record_channel_products(tape, x, weighted, squares, sums)
-    tape(_refine, x, np.ones((1, 1)) if weights is None else weights, sums, squares)
+    tape(_refine, x, weights, sums, squares)
 
 
-def _refine(x: Array, weights: Array, sums: Array, squares: Array) -> None:
+def _refine(x: Array, weights: Array | None, sums: Array, squares: Array) -> None:
     """Recompute the channels whose variance would be lost in rounding errors of the squares. Usually there are none."""
-    count = np.sum(weights, dtype=np.float64) * (x.size // len(sums) // len(weights))
+    count: float = x.size // len(sums)
+    shares: float | Array = 1.0
+    if weights is not None:
+        count, shares = count / len(weights) * np.sum(weights, dtype=np.float64), weights[:, 0]
     mean = sums / count
     drowned = np.flatnonzero(squares / count - mean**2 < CANCELLED * mean**2)
     for channel in drowned:
         centred = x[..., channel].astype(np.float64) - mean[channel]
-        squares[channel] = np.sum(centred * centred * weights[:, 0]) + count * mean[channel] ** 2
+        squares[channel] = np.sum(centred * centred * shares) + count * mean[channel] ** 2
 
 
 def _by_run(*arrays: Array) -> list[Array]:

@@ -127,6 +127,7 @@ class Moments:
         self._pixels = x.size // rows // x.shape[-1]
         self._weights: Array | None = None  # of the rows, (n, 1), if their weights differ
         self._share: float | Array = 1 / (tape.batch.rows * self._pixels)  # of a number of weight 1 in the batch
+        self._minus_share: float | Array = -self._share
         self._mean, variance = tape.keep(self._size, np.float64), tape.scratch(self._size, np.float64)
         if tape.freeze_statistics:
             tape(copy, p.running_mean, self._mean)
@@ -150,7 +151,8 @@ class Moments:
         record_channel_moments(tape, x, self._mean, variance, self._weights)
         totals = tape.total(*parts)
         if self._weights is not None:
-            self._share = tape(np.divide, 1 / self._pixels, totals[-1], tape.keep((1,), np.float64))
+            self._share = tape(np.divide, 1 / self._pixels, totals[-1], tape.scratch((1,), np.float64))
+            self._minus_share = tape(np.negative, self._share, tape.keep((1,), np.float64))
         for vector, total in zip((self._mean, variance), totals[:2], strict=True):
             tape(np.multiply, total, self._share, vector)
         square = tape(np.multiply, self._mean, self._mean, tape.scratch(self._size, np.float64))
@@ -191,8 +193,7 @@ class Moments:
         slope, constant = tape.total(slope, constant)
         for vector in (slope, constant):
             tape(np.multiply, vector, self.factor, vector)
-            tape(np.multiply, vector, self._share, vector)
-            tape(np.negative, vector, vector)
+            tape(np.multiply, vector, self._minus_share, vector)
         for _ in range(2):
             tape(np.multiply, slope, self._inverse, slope)
         product = tape(np.multiply, slope, self._mean, tape.scratch(self._size, np.float64))
